@@ -1,0 +1,118 @@
+/**
+ * Why a packet was dropped. Network input never throws: a hot function returns a negative reason, and the reason is
+ * counted and visible in `status()`. The names are stable: they are what users and tests read.
+ */
+
+/** Every reason, in the order of its number: reason `-(i + 1)` has the name `DROP_NAMES[i]`. */
+export const DROP_NAMES = Object.freeze([
+  // WireGuard framing
+  'wg-too-short',
+  'wg-unknown-type',
+  'wg-bad-length',
+  // WireGuard handshake
+  'wg-bad-mac1',
+  'wg-cookie-required',
+  'wg-rate-limited',
+  'wg-handshake-decrypt',
+  'wg-unknown-peer',
+  'wg-low-order-key',
+  'wg-stale-timestamp',
+  'wg-flood',
+  'wg-unknown-receiver',
+  'wg-unexpected-response',
+  'wg-unexpected-cookie',
+  'wg-cookie-decrypt',
+  // WireGuard transport data
+  'wg-data-decrypt',
+  'wg-replay',
+  'wg-session-expired',
+  'wg-counter-limit',
+  'wg-inner-malformed',
+  'wg-inner-source',
+  // WireGuard sending
+  'wg-no-route',
+  'wg-no-endpoint',
+  'wg-staged-overflow',
+  'wg-gave-up',
+  'wg-too-big',
+  // IP
+  'ip-malformed',
+  'ip-checksum',
+  'ip-not-local',
+  'ip-bad-source',
+  'ip-hop-limit',
+  'ip-options',
+  'ip-unknown-protocol',
+  'ip-reassembly-limit',
+  'ip-reassembly-timeout',
+  'ip-reassembly-overlap',
+  'ip-fragments-unsupported',
+  // ICMP
+  'icmp-malformed',
+  'icmp-checksum',
+  'icmp-rate-limited',
+  'icmp-ignored',
+  // UDP
+  'udp-malformed',
+  'udp-checksum',
+  'udp-no-socket',
+  'udp-queue-full',
+  // TCP
+  'tcp-malformed',
+  'tcp-checksum',
+  'tcp-no-connection',
+  'tcp-out-of-window',
+  'tcp-bad-state',
+  'tcp-backlog-full',
+  'tcp-limit',
+  // the socket outside
+  'socket-full',
+] as const);
+
+/** Name of a drop reason. */
+export type DropName = (typeof DROP_NAMES)[number];
+
+/** A drop reason: a negative number, as hot functions return it. */
+export type DropReason = number;
+
+/** The negative number of a reason; made once per machine, not per packet. */
+export function dropReason(name: DropName): DropReason {
+  return -(DROP_NAMES.indexOf(name) + 1);
+}
+
+/** Name of a negative reason number. */
+export function dropName(reason: DropReason): DropName {
+  const name = DROP_NAMES[-reason - 1];
+  if (name === undefined) throw new RangeError(`"reason" expected a drop reason, got ${reason}`);
+  return name;
+}
+
+/** Counters, one per reason. */
+export class DropCounters {
+  readonly #counts = new Float64Array(DROP_NAMES.length);
+
+  /** Counts one drop and returns the reason, so that a hot function can write `return drops.count(REASON)`. */
+  count(reason: DropReason): DropReason {
+    this.#counts[-reason - 1]! += 1;
+    return reason;
+  }
+
+  /** How often a reason was counted. */
+  get(name: DropName): number {
+    return this.#counts[DROP_NAMES.indexOf(name)]!;
+  }
+
+  /** All drops together. */
+  get total(): number {
+    let sum = 0;
+    for (const count of this.#counts) sum += count;
+    return sum;
+  }
+
+  /** The reasons that occurred, with their counts. */
+  snapshot(): { [name in DropName]?: number } {
+    const out: { [name in DropName]?: number } = {};
+    for (let i = 0; i < DROP_NAMES.length; i++) if (this.#counts[i]! > 0) out[DROP_NAMES[i]!] = this.#counts[i]!;
+    return out;
+  }
+}

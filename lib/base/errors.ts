@@ -1,0 +1,45 @@
+/**
+ * Errors of the environment (design: "Errors", third kind). Codes are for programs, texts for people.
+ * A caller's mistake is a TypeError or RangeError instead; network input never throws at all (see drop.ts).
+ */
+
+/** Stable codes of {@link NetError}. */
+export type ErrorCode =
+  /** Another socket or listener holds the address or port. */
+  | 'ERR_ADDRESS_IN_USE'
+  /** The address cannot be used here: not local, wrong family, no permission. */
+  | 'ERR_ADDRESS_UNAVAILABLE'
+  /** The other side refused the connection (TCP reset while connecting). */
+  | 'ERR_CONNECTION_REFUSED'
+  /** The other side reset the connection. */
+  | 'ERR_CONNECTION_RESET'
+  /** No answer in time. */
+  | 'ERR_TIMED_OUT'
+  /** No peer's allowed IPs cover the address, or an ICMP unreachable arrived. */
+  | 'ERR_UNREACHABLE'
+  /** The socket, listener or mote was closed by this side. */
+  | 'ERR_CLOSED'
+  /** The caller aborted the operation. */
+  | 'ERR_ABORTED'
+  /** A named limit of this mote is reached (connections, sockets, peers). */
+  | 'ERR_LIMIT'
+  /** A datagram larger than the socket or path can carry. */
+  | 'ERR_MESSAGE_SIZE'
+  /** A name did not resolve. */
+  | 'ERR_NAME_NOT_FOUND'
+  /** The store failed to load or save. */
+  | 'ERR_STORE'
+  /** The peer broke the application protocol that this library speaks for the caller (HTTP, SOCKS). */
+  | 'ERR_PROTOCOL';
+
+/** An error of the environment with a stable {@link ErrorCode}. */
+export class NetError extends Error {
+  readonly code: ErrorCode;
+
+  /** `message` is one line for people that says what happened and, where there is one, the next step. */
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = 'NetError';
+    this.code = code;
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * What a host must supply. Types only: machines never import this file, they receive plain values.
+ * One contract suite (`test/contract`) runs against every implementation, on every runtime.
+ */
+import type { Endpoint } from './base/address.ts';
+import type { NetError } from './base/errors.ts';
+
+/** Fills `out` with bytes of a cryptographically secure generator; throws when there is none. */
+export type Random = (out: Uint8Array) => void;
+
+/** The two clocks. */
+export interface Clock {
+  /** Monotonic milliseconds from any origin; should go on during suspend. */
+  nowMs(): number;
+  /** Wall clock in milliseconds since 1970; for TAI64N and expiry only. */
+  unixMs(): number;
+}
+
+/** One timer, re-armed, never stacked. */
+export interface Timer {
+  /** Fires once at `atMs` of {@link Clock.nowMs} (or a little later), instead of any earlier setting. */
+  arm(atMs: number): void;
+  /** No more firing. Safe to call twice. */
+  cancel(): void;
+}
+
+/** Where an open datagram socket delivers. */
+export interface DatagramSink {
+  /** A datagram `buf[start, end)` (0 to 65,535 bytes). `buf` is lent until the call returns and may be overwritten. */
+  datagram(buf: Uint8Array, start: number, end: number, from: Endpoint): void;
+  /** The socket failed for good; no datagram follows. */
+  failed(error: NetError): void;
+}
+
+/** An open UDP socket, IPv4 and IPv6. */
+export interface Datagrams {
+  /** The bound addresses: one or two, with the port that is really in use. */
+  readonly local: readonly Endpoint[];
+  /** Sends `buf[start, end)`, which may be reused on return. False: dropped (socket full, closed, family missing). */
+  send(buf: Uint8Array, start: number, end: number, to: Endpoint): boolean;
+  /** Closes; no sink call follows. Safe to call twice. */
+  close(): void;
+}
+
+/** What {@link Host.openDatagrams} takes. */
+export interface DatagramOptions {
+  /** 0 to 65535; 0 lets the system choose one port for both families. */
+  readonly port: number;
+  /** A local address to bind; without it all addresses of both families. */
+  readonly address?: string;
+}
+
+/**
+ * A small synchronous store for state that must survive a restart. Names have at most 15 characters of `[a-z0-9-]`,
+ * values at most 1,900 bytes (what an ESP32's NVS takes).
+ */
+export interface Store {
+  /** The stored value, or undefined. Throws NetError `ERR_STORE` when it cannot be read. */
+  load(name: string): Uint8Array | undefined;
+  /** Replaces the value atomically and durably; throws NetError `ERR_STORE` otherwise, the old value kept. */
+  save(name: string, value: Uint8Array): void;
+  /** Forgets a value; absent is fine. */
+  remove(name: string): void;
+}
+
+/** All ports of one runtime. */
+export interface Host {
+  /** `node`, `deno`, `bun`, … */
+  readonly name: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** A timer that calls `fire`. It keeps a process alive only while armed for a mote that is open. */
+  createTimer(fire: () => void): Timer;
+  /** Calls `run` once, soon, after the input that is waiting now has been delivered (batching of replies). */
+  defer(run: () => void): void;
+  /** Opens a UDP socket; rejects with NetError (`ERR_ADDRESS_IN_USE`, `ERR_ADDRESS_UNAVAILABLE`). */
+  openDatagrams(options: DatagramOptions, sink: DatagramSink): Promise<Datagrams>;
+  /** Addresses of a public name, best first; rejects with NetError `ERR_NAME_NOT_FOUND`. */
+  resolve(name: string): Promise<readonly string[]>;
+}
