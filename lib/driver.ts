@@ -1,0 +1,151 @@
+/**
+ * Binds one {@link Device} to the ports of a host: the only file of the core that calls ports.
+ *
+ * It lends received bytes in, drains datagrams and events out, and arms exactly one timer. Work is batched: the
+ * datagrams that are waiting are all taken before replies leave, so that one acknowledgement answers many segments;
+ * and a burst of sending is cut into pieces, so that the socket is read in between.
+ */
+import type { Endpoint } from './base/address.ts';
+import { dropReason } from './base/drop.ts';
+import { NetError } from './base/errors.ts';
+import type { Device, DeviceEvent } from './device/device.ts';
+import type { DatagramOptions, Datagrams, DatagramSink, Host, Store, Timer } from './ports.ts';
+
+/** Datagrams sent in one go before the socket is read again: below what a default receive buffer holds (208 KiB). */
+const BURST_DATAGRAMS = 64;
+/** How old the device's idea of the wall clock may get. */
+const WALL_CLOCK_REFRESH_MS = 1000;
+/** Name in the store of the TAI64N floor. */
+export const TIMESTAMP_STORE_NAME = 'tai64n';
+
+const SOCKET_FULL = /* @__PURE__ */ dropReason('socket-full');
+
+/** Who hears from the driver. Calls come after the device has settled, never from inside one of its methods. */
+export interface DriverEvents {
+  /** A device event; the object is valid during the call. */
+  event(event: DeviceEvent): void;
+  /** The socket failed for good, or the store did not take a value. */
+  failed(error: NetError): void;
+}
+
+/** One device on one host. */
+export class Driver implements DatagramSink {
+  readonly device: Device;
+  readonly #host: Host;
+  readonly #events: DriverEvents;
+  readonly #store: Store | undefined;
+  readonly #timer: Timer;
+  #datagrams: Datagrams | undefined;
+  #isFlushing = false;
+  #isScheduled = false;
+  #isClosed = false;
+  #batchNowMs = 0;
+  #wallClockAtMs: number;
+
+  /** `store` keeps the TAI64N floor; without one the wall clock must be right at every start. */
+  constructor(host: Host, device: Device, events: DriverEvents, store?: Store) {
+    this.#host = host;
+    this.device = device;
+    this.#events = events;
+    this.#store = store;
+    this.#timer = host.createTimer(() => this.#flush());
+    this.#wallClockAtMs = host.clock.nowMs();
+  }
+
+  /** Opens the UDP socket. Rejects with NetError `ERR_ADDRESS_IN_USE` or `ERR_ADDRESS_UNAVAILABLE`. */
+  async open(options: DatagramOptions): Promise<void> {
+    const datagrams = await this.#host.openDatagrams(options, this);
+    if (this.#isClosed) datagrams.close();
+    else this.#datagrams = datagrams;
+  }
+
+  /** The bound UDP addresses. */
+  get local(): readonly Endpoint[] {
+    return this.#datagrams?.local ?? [];
+  }
+
+  /** Monotonic milliseconds, for commands given to the device. */
+  nowMs(): number {
+    return this.#host.clock.nowMs();
+  }
+
+  /** Says that the device was given a command: what it wants sent leaves soon. */
+  kick(): void {
+    if (this.#isScheduled || this.#isClosed) return;
+    this.#isScheduled = true;
+    this.#batchNowMs = this.#host.clock.nowMs();
+    this.#host.defer(this.#deferred);
+  }
+
+  readonly #deferred = (): void => {
+    this.#isScheduled = false;
+    this.#flush();
+  };
+
+  datagram(buf: Uint8Array, start: number, end: number, from: Endpoint): void {
+    if (this.#isClosed) return;
+    this.kick();
+    this.device.handleDatagram(this.#batchNowMs, buf, start, end, from);
+  }
+
+  failed(error: NetError): void {
+    if (!this.#isClosed) this.#events.failed(error);
+  }
+
+  /** Sends what is waiting, up to one burst, and closes the socket. Safe to call twice. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#flush();
+    this.#isClosed = true;
+    this.#timer.cancel();
+    this.#datagrams?.close();
+  }
+
+  #flush(): void {
+    if (this.#isClosed || this.#isFlushing) return;
+    this.#isFlushing = true;
+    try {
+      const nowMs = this.#host.clock.nowMs();
+      if (nowMs - this.#wallClockAtMs >= WALL_CLOCK_REFRESH_MS) {
+        this.#wallClockAtMs = nowMs;
+        this.device.setWallClock(nowMs, this.#host.clock.unixMs());
+      }
+      if (nowMs >= this.device.nextTimeout()) this.device.handleTimeout(nowMs);
+      this.#drainEvents();
+      const isDrained = this.#drainTransmits(nowMs);
+      // Polling may itself have raised events: a session asked for, a flow told that it is unreachable.
+      this.#drainEvents();
+      if (!isDrained) this.kick();
+      this.#timer.arm(this.device.nextTimeout());
+    } finally {
+      this.#isFlushing = false;
+    }
+  }
+
+  #drainEvents(): void {
+    for (let event = this.device.pollEvent(); event !== undefined; event = this.device.pollEvent())
+      this.#events.event(event);
+  }
+
+  #drainTransmits(nowMs: number): boolean {
+    for (let count = 0; count < BURST_DATAGRAMS; count++) {
+      const slot = this.device.pollTransmit(nowMs);
+      if (slot === undefined) return true;
+      const floor = this.device.pollSave();
+      if (floor !== undefined) this.#save(floor);
+      const isSent = slot.to !== undefined && this.#datagrams?.send(slot.buf, slot.start, slot.end, slot.to) === true;
+      if (!isSent) this.device.tunnel.drops.count(SOCKET_FULL);
+    }
+    return false;
+  }
+
+  #save(floor: Uint8Array): void {
+    try {
+      this.#store?.save(TIMESTAMP_STORE_NAME, floor);
+    } catch (cause) {
+      // The initiation still leaves: a device with a broken store but a right clock keeps working, and is told.
+      const message = `the store did not take the handshake clock: ${cause instanceof Error ? cause.message : 'unknown'}`;
+      this.#events.failed(cause instanceof NetError ? cause : new NetError('ERR_STORE', message, { cause }));
+    }
+  }
+}

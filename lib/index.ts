@@ -1,0 +1,25 @@
+/** The public names of the library. Each runtime's entry re-exports them beside its own `host` and `up`. */
+export { type Endpoint, formatEndpoint, parseEndpoint } from './base/address.ts';
+export { DROP_NAMES, type DropName } from './base/drop.ts';
+export { type ErrorCode, NetError } from './base/errors.ts';
+export { parseKey, SecretKey } from './crypto/keys.ts';
+export { createNobleSuite } from './crypto/noble.ts';
+export { selectSuite } from './crypto/select.ts';
+export type { Cipher, CryptoSuite } from './crypto/suite.ts';
+export { createWasmSuite } from './crypto/wasm.ts';
+export type { Preset } from './device/device.ts';
+export { Connection } from './mote/connection.ts';
+export { Listener } from './mote/listener.ts';
+export { type AbortSignalLike, Mote, type MoteEvent, type MoteStatus, type PeerStatus } from './mote/mote.ts';
+export type { MoteOptions, PeerOptions } from './mote/options.ts';
+export { type Datagram, UdpSocket } from './mote/udp-socket.ts';
+export type {
+  Clock,
+  DatagramOptions,
+  Datagrams,
+  DatagramSink,
+  Host,
+  Random,
+  Store,
+  Timer,
+} from './ports.ts';

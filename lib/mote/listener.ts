@@ -1,0 +1,68 @@
+/** A TCP listener inside the tunnel: a queue of accepted connections, as promises and as an async iterable. */
+import { NetError } from '../base/errors.ts';
+import type { TcpListener } from '../netstack/tcp.ts';
+import type { Connection } from './connection.ts';
+
+/** Connections that wait for {@link Listener.accept} at most, unless `listen` was told; one more is reset. */
+export const DEFAULT_BACKLOG = 128;
+
+/** Accepts connections on one port. Made by `listen`. */
+export class Listener {
+  /** The port inside the tunnel. */
+  readonly port: number;
+  /** The one address that it listens on; undefined for all of the mote's addresses. */
+  readonly address: string | undefined;
+  readonly #backlog: number;
+  readonly #waiting: Connection[] = [];
+  readonly #accepts: ((connection: Connection | undefined) => void)[] = [];
+  readonly #close: () => void;
+  #isClosed = false;
+
+  /** For the mote only. */
+  constructor(tcp: TcpListener, address: string | undefined, backlog: number, close: () => void) {
+    this.port = tcp.port;
+    this.address = address;
+    this.#backlog = backlog;
+    this.#close = close;
+  }
+
+  /** The next connection, or undefined once the listener is closed. */
+  accept(): Promise<Connection | undefined> {
+    const connection = this.#waiting.shift();
+    if (connection !== undefined || this.#isClosed) return Promise.resolve(connection);
+    return new Promise(resolve => {
+      this.#accepts.push(resolve);
+    });
+  }
+
+  /** Connections until the listener is closed; leaving the loop closes it. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Connection, void, undefined> {
+    try {
+      for (let next = await this.accept(); next !== undefined; next = await this.accept()) yield next;
+    } finally {
+      this.close();
+    }
+  }
+
+  /** Stops listening; connections that nobody took are reset, those that were taken stay. Safe to call twice. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#close();
+    for (const connection of this.#waiting.splice(0)) connection.abort();
+    for (const resolve of this.#accepts.splice(0)) resolve(undefined);
+  }
+
+  /** For the mote only: a handshake was completed. */
+  handleConnection(connection: Connection): void {
+    const accept = this.#accepts.shift();
+    if (accept !== undefined) accept(connection);
+    else if (this.#isClosed || this.#waiting.length >= this.#backlog) connection.abort();
+    else this.#waiting.push(connection);
+  }
+}
+
+/** The error of a call on something that was closed. */
+export function closedError(what: string): NetError {
+  return new NetError('ERR_CLOSED', `${what} is closed`);
+}

@@ -1,0 +1,460 @@
+/**
+ * The friendly face: one member of a private network, with `listen`, `dial`, `udp`, `serve` and `fetch` as promises.
+ *
+ * A mote owns one device, one driver and one UDP socket. Everything that the network does wrong arrives as an event
+ * or as the NetError of the call that waits; everything that the caller does wrong throws at once.
+ */
+import { type Endpoint, formatAddress, formatEndpoint, formatPrefix, parseAddress } from '../base/address.ts';
+import { fromBase64, toBase64 } from '../base/bytes.ts';
+import type { DropName } from '../base/drop.ts';
+import { NetError } from '../base/errors.ts';
+import type { CryptoSuite } from '../crypto/suite.ts';
+import { Device, type DeviceEvent } from '../device/device.ts';
+import { Driver, TIMESTAMP_STORE_NAME } from '../driver.ts';
+import { READY_ACCEPTED, type TcpConnection, type TcpListener } from '../netstack/tcp.ts';
+import type { UdpSocket as UdpMachine } from '../netstack/udp.ts';
+import type { Host, Timer } from '../ports.ts';
+import { Connection, type ConnectionContext } from './connection.ts';
+import { EndpointKeeper } from './endpoint-keeper.ts';
+import { closedError, DEFAULT_BACKLOG, Listener } from './listener.ts';
+import {
+  checkAllowedIPs,
+  checkEndpoint,
+  checkMoteOptions,
+  checkPeerOptions,
+  integer,
+  key,
+  type MoteOptions,
+  type MoteSettings,
+  type PeerOptions,
+  type PeerSettings,
+} from './options.ts';
+import { UdpSocket } from './udp-socket.ts';
+
+/** How long `dial` waits unless told. */
+const DIAL_TIMEOUT_MS = 30_000;
+/** How long `ping` waits unless told. */
+const PING_TIMEOUT_MS = 5_000;
+
+/** The part of AbortSignal that the library uses, so that any look-alike serves. */
+export interface AbortSignalLike {
+  readonly aborted: boolean;
+  addEventListener(type: 'abort', listener: () => void): void;
+  removeEventListener(type: 'abort', listener: () => void): void;
+}
+
+/** Something that happened to a mote. */
+export type MoteEvent =
+  /** A handshake with a peer completed. */
+  | { readonly type: 'handshake'; readonly publicKey: string; readonly isInitiator: boolean }
+  /** A peer did not answer for 90 seconds; the packets that waited were dropped. Traffic starts it again. */
+  | { readonly type: 'gave-up'; readonly publicKey: string }
+  /** A peer is now reached at another UDP address. */
+  | { readonly type: 'endpoint'; readonly publicKey: string; readonly endpoint: string }
+  /** A session was not renewed in time; the next packet makes a new one. */
+  | { readonly type: 'session-expired'; readonly publicKey: string }
+  /** Something outside failed: a name did not resolve, the store did not save, the socket broke. */
+  | { readonly type: 'error'; readonly code: string; readonly message: string };
+
+/** One peer as {@link Mote.status} shows it. */
+export interface PeerStatus {
+  readonly publicKey: string;
+  readonly endpoint: string | undefined;
+  readonly allowedIPs: readonly string[];
+  /** Milliseconds since 1970 of the last completed handshake. */
+  readonly lastHandshakeUnixMs: number | undefined;
+  readonly rxBytes: number;
+  readonly txBytes: number;
+  readonly persistentKeepaliveMs: number;
+}
+
+/** A plain snapshot for programs and people. */
+export interface MoteStatus {
+  readonly publicKey: string;
+  readonly addresses: readonly string[];
+  readonly listenPort: number;
+  /** Bound UDP addresses. */
+  readonly local: readonly string[];
+  readonly mtu: number;
+  readonly suite: string;
+  /** Open TCP connections of the application. */
+  readonly connections: number;
+  readonly listeners: number;
+  readonly udpSockets: number;
+  /** Dropped packets by reason. */
+  readonly drops: { readonly [name in DropName]?: number };
+  readonly peers: readonly PeerStatus[];
+}
+
+/** One member of a private network. */
+export class Mote {
+  /** Base64 of the own public key. */
+  readonly publicKey: string;
+  /** Own addresses inside the tunnel, `10.0.0.2/24`. */
+  readonly addresses: readonly string[];
+  readonly #host: Host;
+  readonly #suite: CryptoSuite;
+  readonly #settings: MoteSettings;
+  readonly #device: Device;
+  readonly #driver: Driver;
+  readonly #endpoints: EndpointKeeper;
+  readonly #context: ConnectionContext;
+  readonly #connections = new Map<TcpConnection, Connection>();
+  readonly #listeners = new Map<TcpListener, Listener>();
+  readonly #udpSockets = new Map<UdpMachine, UdpSocket>();
+  readonly #pings = new Map<number, { readonly to: string; readonly resolve: (ms: number) => void; readonly sentMs: number }>();
+  readonly #watchers = new Set<(event: MoteEvent) => void>();
+  readonly #timers = new Set<Timer>();
+  #pingSequence = 0;
+  #isClosed = false;
+
+  private constructor(host: Host, suite: CryptoSuite, settings: MoteSettings, options: MoteOptions) {
+    const timestampFloor = options.store?.load(TIMESTAMP_STORE_NAME);
+    this.#host = host;
+    this.#suite = suite;
+    this.#settings = settings;
+    this.#device = new Device({
+      nowMs: host.clock.nowMs(),
+      unixMs: host.clock.unixMs(),
+      random: host.random,
+      suite,
+      privateKey: settings.privateKey,
+      addresses: settings.addresses,
+      mtu: settings.mtu,
+      preset: settings.preset,
+      ...(timestampFloor?.length === 12 ? { timestampFloor } : {}),
+    });
+    this.#driver = new Driver(
+      host,
+      this.#device,
+      { event: event => this.#handleEvent(event), failed: error => this.#report(error) },
+      options.store,
+    );
+    this.#context = { driver: this.#driver, delay: (ms, run) => this.#delay(ms, run) };
+    this.#endpoints = new EndpointKeeper({
+      resolve: name => host.resolve(name),
+      delay: (ms, run) => this.#delay(ms, run),
+      found: (id, endpoint) => {
+        this.#device.tunnel.updatePeer(this.#driver.nowMs(), id, { endpoint });
+        this.#driver.kick();
+      },
+      failed: error => this.#report(error),
+    });
+    this.publicKey = toBase64(this.#device.tunnel.publicKey);
+    this.addresses = Object.freeze(settings.addresses.map(formatPrefix));
+  }
+
+  /**
+   * Brings a mote up: checks the options, opens the UDP socket, adds the peers.
+   * Throws TypeError or RangeError for a mistake in the options; rejects with NetError `ERR_ADDRESS_IN_USE` or
+   * `ERR_ADDRESS_UNAVAILABLE` when the port cannot be had, `ERR_STORE` when the store cannot be read.
+   */
+  static async up(host: Host, suite: CryptoSuite, options: MoteOptions): Promise<Mote> {
+    const settings = checkMoteOptions(options);
+    const mote = new Mote(host, suite, settings, options);
+    await mote.#driver.open({
+      port: settings.listenPort,
+      ...(settings.listenAddress === undefined ? {} : { address: settings.listenAddress }),
+    });
+    try {
+      for (const peer of settings.peers) mote.#addPeer(peer);
+    } catch (error) {
+      await mote.close();
+      throw error;
+    }
+    return mote;
+  }
+
+  /** The UDP port outside that is really in use; 0 once closed. */
+  get listenPort(): number {
+    return this.#driver.local[0]?.port ?? 0;
+  }
+
+  /**
+   * Listens on a TCP port inside the tunnel. `address` limits it to one own address; `backlog` (128) is how many
+   * accepted connections may wait. Rejects with NetError `ERR_ADDRESS_IN_USE`.
+   */
+  async listen(port: number, options: { address?: string; backlog?: number } = {}): Promise<Listener> {
+    this.#mustBeOpen();
+    integer(port, 'port', 1, 65535);
+    const backlog = integer(options.backlog ?? DEFAULT_BACKLOG, 'backlog', 1, 65535);
+    const address = options.address === undefined ? undefined : this.#ownAddress(options.address);
+    const tcp = this.#device.stack.tcpListen(port, { backlog, ...(address === undefined ? {} : { address }) });
+    const listener = new Listener(tcp, options.address, backlog, () => {
+      this.#listeners.delete(tcp);
+      tcp.close(this.#driver.nowMs());
+      this.#driver.kick();
+    });
+    this.#listeners.set(tcp, listener);
+    return listener;
+  }
+
+  /**
+   * Opens a TCP connection to an address inside the tunnel, or to a name of the `hosts` option. Rejects with NetError:
+   * `ERR_CONNECTION_REFUSED`, `ERR_TIMED_OUT` (after `timeoutMs`, 30 s), `ERR_UNREACHABLE` (no peer carries it),
+   * `ERR_NAME_NOT_FOUND`, `ERR_ABORTED` (by the signal), `ERR_LIMIT`.
+   */
+  async dial(
+    host: string,
+    port: number,
+    options: { signal?: AbortSignalLike; timeoutMs?: number; localPort?: number } = {},
+  ): Promise<Connection> {
+    this.#mustBeOpen();
+    integer(port, 'port', 1, 65535);
+    const { signal, timeoutMs = DIAL_TIMEOUT_MS, localPort } = options;
+    const remote = this.#lookUp(host);
+    if (signal?.aborted === true) throw new NetError('ERR_ABORTED', `the dial to ${host} was aborted before it began`);
+    const tcp = this.#device.stack.tcpConnect(this.#driver.nowMs(), remote, port, localPort === undefined ? {} : { localPort });
+    return new Promise((resolve, reject) => {
+      let givenUp: NetError | undefined;
+      const connection = new Connection(this.#context, tcp, error => {
+        cancelTimeout();
+        signal?.removeEventListener('abort', onAbort);
+        if (error === undefined) resolve(connection);
+        else reject(givenUp ?? error);
+      });
+      const giveUp = (error: NetError) => {
+        givenUp = error;
+        connection.abort();
+      };
+      const onAbort = () => giveUp(new NetError('ERR_ABORTED', `the dial to ${host} port ${port} was aborted`));
+      const cancelTimeout = this.#delay(timeoutMs, () =>
+        giveUp(new NetError('ERR_TIMED_OUT', `${host} port ${port} did not answer within ${timeoutMs} ms`)),
+      );
+      signal?.addEventListener('abort', onAbort);
+      this.#adopt(tcp, connection);
+      this.#driver.kick();
+    });
+  }
+
+  /** Opens a UDP socket inside the tunnel; without a port a random free one. Rejects with NetError `ERR_ADDRESS_IN_USE`. */
+  async udp(port = 0): Promise<UdpSocket> {
+    this.#mustBeOpen();
+    const machine = this.#device.stack.udpBind(integer(port, 'port', 0, 65535));
+    const socket = new UdpSocket(this.#driver, machine, () => {
+      this.#udpSockets.delete(machine);
+    });
+    this.#udpSockets.set(machine, socket);
+    return socket;
+  }
+
+  /** Sends an ICMP echo request inside the tunnel; resolves with the round-trip time in milliseconds. */
+  async ping(host: string, options: { timeoutMs?: number; payloadBytes?: number } = {}): Promise<number> {
+    this.#mustBeOpen();
+    const remote = this.#lookUp(host);
+    const timeoutMs = options.timeoutMs ?? PING_TIMEOUT_MS;
+    const payloadBytes = integer(options.payloadBytes ?? 56, 'payloadBytes', 0, 65_000);
+    const token = this.#pingSequence++ & 0xffff_ffff;
+    const sentMs = this.#driver.nowMs();
+    return new Promise((resolve, reject) => {
+      const cancel = this.#delay(timeoutMs, () => {
+        this.#pings.delete(token);
+        reject(new NetError('ERR_TIMED_OUT', `${host} did not answer an echo request within ${timeoutMs} ms`));
+      });
+      const done = (ms: number) => {
+        cancel();
+        resolve(ms);
+      };
+      this.#pings.set(token, { to: formatAddress(remote), resolve: done, sentMs });
+      this.#device.stack.ping(sentMs, remote, token >>> 16, token & 0xffff, payloadBytes);
+      this.#driver.kick();
+    });
+  }
+
+  /** Adds a peer while running. Throws RangeError for a duplicate or a mistake. */
+  addPeer(peer: PeerOptions): void {
+    this.#mustBeOpen();
+    this.#addPeer(checkPeerOptions(peer));
+    this.#driver.kick();
+  }
+
+  /** Changes some settings of a peer while running. Throws RangeError when there is none with this key. */
+  updatePeer(publicKey: string, changes: Partial<Omit<PeerOptions, 'publicKey'>>): void {
+    this.#mustBeOpen();
+    const id = this.#peerId(publicKey);
+    this.#device.tunnel.updatePeer(this.#driver.nowMs(), id, {
+      ...(changes.presharedKey === undefined ? {} : { presharedKey: key(changes.presharedKey, 'presharedKey') }),
+      ...(changes.allowedIPs === undefined ? {} : { allowedIPs: checkAllowedIPs(changes.allowedIPs) }),
+      ...(changes.persistentKeepaliveMs === undefined
+        ? {}
+        : { persistentKeepaliveMs: integer(changes.persistentKeepaliveMs, 'persistentKeepaliveMs', 0, 65_535_000) }),
+    });
+    if (changes.endpoint !== undefined) this.#endpoints.add(id, checkEndpoint(changes.endpoint));
+    this.#driver.kick();
+  }
+
+  /** Removes a peer and erases its keys. Throws RangeError when there is none with this key. */
+  removePeer(publicKey: string): void {
+    this.#mustBeOpen();
+    const id = this.#peerId(publicKey);
+    this.#endpoints.remove(id);
+    this.#device.tunnel.removePeer(this.#driver.nowMs(), id);
+    this.#driver.kick();
+  }
+
+  /** Calls `watcher` for every event until the returned function is called. */
+  on(watcher: (event: MoteEvent) => void): () => void {
+    this.#watchers.add(watcher);
+    return () => {
+      this.#watchers.delete(watcher);
+    };
+  }
+
+  /** A plain snapshot: addresses, peers, counters, drops by reason. */
+  status(): MoteStatus {
+    const { tunnel } = this.#device;
+    return {
+      publicKey: this.publicKey,
+      addresses: this.addresses,
+      listenPort: this.listenPort,
+      local: this.#driver.local.map(formatEndpoint),
+      mtu: this.#settings.mtu,
+      suite: this.#suite.name,
+      connections: this.#connections.size,
+      listeners: this.#listeners.size,
+      udpSockets: this.#udpSockets.size,
+      drops: this.#device.drops(),
+      peers: Array.from(tunnel.peerIds(), id => {
+        const peer = tunnel.peerStatus(id);
+        return {
+          publicKey: toBase64(peer.publicKey),
+          endpoint: peer.endpoint === undefined ? undefined : formatEndpoint(peer.endpoint),
+          allowedIPs: peer.allowedIPs.map(formatPrefix),
+          lastHandshakeUnixMs: peer.lastHandshakeUnixMs,
+          rxBytes: peer.rxBytes,
+          txBytes: peer.txBytes,
+          persistentKeepaliveMs: peer.persistentKeepaliveMs,
+        };
+      }),
+    };
+  }
+
+  /** Resets what is open, closes the socket, erases the session keys. Safe to call twice. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    for (const listener of [...this.#listeners.values()]) listener.close();
+    for (const socket of [...this.#udpSockets.values()]) socket.close();
+    for (const connection of [...this.#connections.values()]) connection.abort();
+    this.#isClosed = true;
+    this.#driver.close();
+    for (const timer of this.#timers) timer.cancel();
+    const { tunnel } = this.#device;
+    for (const id of [...tunnel.peerIds()]) tunnel.removePeer(this.#driver.nowMs(), id);
+  }
+
+  #addPeer(peer: PeerSettings): void {
+    const id = this.#device.tunnel.addPeer(this.#driver.nowMs(), {
+      publicKey: peer.publicKey,
+      allowedIPs: peer.allowedIPs,
+      persistentKeepaliveMs: peer.persistentKeepaliveMs,
+      ...(peer.presharedKey === undefined ? {} : { presharedKey: peer.presharedKey }),
+    });
+    if (peer.endpoint !== undefined) this.#endpoints.add(id, peer.endpoint);
+  }
+
+  #peerId(publicKey: string): number {
+    const bytes = fromBase64(publicKey);
+    const id = bytes?.length === 32 ? this.#device.tunnel.findPeer(bytes) : undefined;
+    if (id === undefined) throw new RangeError(`"publicKey" expected the key of a peer, got '${publicKey.slice(0, 44)}'`);
+    return id;
+  }
+
+  #ownAddress(text: string): Uint8Array {
+    const bytes = parseAddress(text);
+    const isOwn = bytes !== undefined && this.addresses.some(own => own.startsWith(`${formatAddress(bytes)}/`));
+    if (!isOwn) throw new RangeError(`"address" expected one of ${this.addresses.join(', ')}, got '${text}'`);
+    return bytes;
+  }
+
+  #lookUp(host: string): Uint8Array {
+    const bare = host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host;
+    const address = parseAddress(bare) ?? this.#settings.hosts.get(bare.toLowerCase());
+    if (address === undefined)
+      throw new NetError('ERR_NAME_NOT_FOUND', `'${host}' is neither an address nor a name of the "hosts" option`);
+    return address;
+  }
+
+  #mustBeOpen(): void {
+    if (this.#isClosed) throw closedError('the mote');
+  }
+
+  #adopt(tcp: TcpConnection, connection: Connection): void {
+    this.#connections.set(tcp, connection);
+    void connection.closed.then(() => this.#connections.delete(tcp));
+  }
+
+  /** Runs once after `ms`, unless the returned function is called or the mote is closed before. */
+  #delay(ms: number, run: () => void): () => void {
+    const timer = this.#host.createTimer(() => {
+      this.#timers.delete(timer);
+      run();
+    });
+    this.#timers.add(timer);
+    timer.arm(this.#host.clock.nowMs() + ms);
+    return () => {
+      this.#timers.delete(timer);
+      timer.cancel();
+    };
+  }
+
+  #report(error: NetError): void {
+    this.#emit({ type: 'error', code: error.code, message: error.message });
+  }
+
+  #emit(event: MoteEvent): void {
+    for (const watcher of [...this.#watchers]) watcher(event);
+  }
+
+  #handleEvent(event: DeviceEvent): void {
+    switch (event.type) {
+      case 'tcp':
+        return this.#handleTcp(event.connection);
+      case 'udp':
+        return this.#udpSockets.get(event.socket)?.handleReadable();
+      case 'udp-error': {
+        const to = formatEndpoint(event.remote);
+        return this.#udpSockets.get(event.socket)?.handleError(new NetError(event.code, `${to} does not take datagrams`));
+      }
+      case 'echo-reply':
+        return this.#handleEchoReply(event.from, event.id, event.sequence);
+      default:
+        return this.#handlePeerEvent(event);
+    }
+  }
+
+  #handleTcp(tcp: TcpConnection): void {
+    const ready = tcp.takeReady();
+    let connection = this.#connections.get(tcp);
+    if (connection === undefined && (ready & READY_ACCEPTED) !== 0 && tcp.listener !== undefined) {
+      const listener = this.#listeners.get(tcp.listener);
+      connection = new Connection(this.#context, tcp);
+      this.#adopt(tcp, connection);
+      if (listener === undefined) connection.abort();
+      else listener.handleConnection(connection);
+    }
+    connection?.handleReady(ready);
+  }
+
+  #handleEchoReply(from: Uint8Array, id: number, sequence: number): void {
+    const token = (id << 16) | sequence;
+    const ping = this.#pings.get(token);
+    if (ping === undefined || ping.to !== formatAddress(from)) return;
+    this.#pings.delete(token);
+    ping.resolve(this.#driver.nowMs() - ping.sentMs);
+  }
+
+  #handlePeerEvent(event: Exclude<DeviceEvent, { type: 'tcp' | 'udp' | 'udp-error' | 'echo-reply' }>): void {
+    const publicKey = toBase64(this.#device.tunnel.peerStatus(event.peer).publicKey);
+    switch (event.type) {
+      case 'handshake':
+        return this.#emit({ type: 'handshake', publicKey, isInitiator: event.isInitiator });
+      case 'gave-up':
+        this.#endpoints.refresh(event.peer);
+        return this.#emit({ type: 'gave-up', publicKey });
+      case 'endpoint':
+        return this.#emit({ type: 'endpoint', publicKey, endpoint: formatEndpoint(event.endpoint) });
+      case 'session-expired':
+        return this.#emit({ type: 'session-expired', publicKey });
+    }
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * What a mote is made of, as its user writes it: texts, checked and turned into bytes before anything is opened.
+ * A mistake throws TypeError or RangeError that says what was expected; key material is never part of the text.
+ */
+import { canonicalAddress, parseAddress, parsePrefix, type Prefix, splitHostPort } from '../base/address.ts';
+import { parseKey, SecretKey } from '../crypto/keys.ts';
+import { type InterfaceAddress, type Preset, parseInterfaceAddress } from '../device/device.ts';
+import type { Store } from '../ports.ts';
+
+/** One peer. */
+export interface PeerOptions {
+  /** Base64 of 32 bytes. */
+  readonly publicKey: string;
+  /** Base64 of 32 bytes; without it the peer has none. */
+  readonly presharedKey?: string;
+  /** `host:port` or `[v6]:port`; a name is resolved, and resolved again when the peer stops answering. */
+  readonly endpoint?: string;
+  /** Prefixes that the peer may use as sources and that are routed to it: `10.0.0.3/32`, `fd00::/64`. */
+  readonly allowedIPs: readonly string[];
+  /** Milliseconds between persistent keepalives; 0 or absent: none. */
+  readonly persistentKeepaliveMs?: number;
+}
+
+/** What `up` takes. */
+export interface MoteOptions {
+  /** Base64 of 32 bytes, or a {@link SecretKey}. */
+  readonly privateKey: string | SecretKey;
+  /** Own addresses inside the tunnel: `10.0.0.2/24`, `fd00::2/64`. At least one. */
+  readonly addresses: readonly string[];
+  /** UDP port outside; 0 or absent: the system chooses. */
+  readonly listenPort?: number;
+  /** Local address outside to bind; absent: all addresses, IPv4 and IPv6. */
+  readonly listenAddress?: string;
+  /** Largest inner packet in bytes; 1420 unless told. At least 576, with an IPv6 address 1280. */
+  readonly mtu?: number;
+  readonly peers?: readonly PeerOptions[];
+  /** Table sizes; `large` unless told. */
+  readonly preset?: Preset;
+  /** Names for `dial`, `fetch` and `ping`: name to address. */
+  readonly hosts?: Readonly<Record<string, string>>;
+  /** Keeps the handshake clock over restarts; needed where the wall clock may be wrong at start. */
+  readonly store?: Store;
+}
+
+/** A peer after checking. */
+export interface PeerSettings {
+  readonly publicKey: Uint8Array;
+  readonly presharedKey: Uint8Array | undefined;
+  readonly endpoint: { readonly host: string; readonly port: number } | undefined;
+  readonly allowedIPs: readonly Prefix[];
+  readonly persistentKeepaliveMs: number;
+}
+
+/** Options after checking. */
+export interface MoteSettings {
+  readonly privateKey: SecretKey;
+  readonly addresses: readonly InterfaceAddress[];
+  readonly listenPort: number;
+  readonly listenAddress: string | undefined;
+  readonly mtu: number;
+  readonly peers: readonly PeerSettings[];
+  readonly preset: Preset;
+  readonly hosts: ReadonlyMap<string, Uint8Array>;
+}
+
+/** MTU of a WireGuard interface over an outer IPv6 path of 1500 bytes. */
+export const DEFAULT_MTU_BYTES = 1420;
+
+/** Checks all options. Throws TypeError or RangeError with the name of the option and what was expected. */
+export function checkMoteOptions(options: MoteOptions): MoteSettings {
+  const addresses = list(options.addresses, 'addresses').map(text => {
+    const address = typeof text === 'string' ? parseInterfaceAddress(text) : undefined;
+    if (address === undefined) throw new RangeError(`"addresses" expected an address like 10.0.0.2/24, got ${show(text)}`);
+    return address;
+  });
+  if (addresses.length === 0) throw new RangeError('"addresses" expected at least one address, got none');
+  const leastMtu = addresses.some(address => address.bytes.length === 16) ? 1280 : 576;
+  const listenAddress = options.listenAddress === undefined ? undefined : canonicalAddress(options.listenAddress);
+  if (options.listenAddress !== undefined && listenAddress === undefined)
+    throw new RangeError(`"listenAddress" expected an IP address, got ${show(options.listenAddress)}`);
+  const preset = options.preset ?? 'large';
+  if (preset !== 'large' && preset !== 'small')
+    throw new RangeError(`"preset" expected small or large, got ${show(preset)}`);
+  return {
+    privateKey: options.privateKey instanceof SecretKey ? options.privateKey : SecretKey.fromBase64(options.privateKey),
+    addresses,
+    listenPort: integer(options.listenPort ?? 0, 'listenPort', 0, 65535),
+    listenAddress,
+    mtu: integer(options.mtu ?? DEFAULT_MTU_BYTES, 'mtu', leastMtu, 65535),
+    peers: list(options.peers ?? [], 'peers').map(checkPeerOptions),
+    preset,
+    hosts: checkHosts(options.hosts ?? {}),
+  };
+}
+
+/** Checks one peer's options, as {@link checkMoteOptions} does. */
+export function checkPeerOptions(peer: PeerOptions): PeerSettings {
+  const presharedKey = peer.presharedKey === undefined ? undefined : key(peer.presharedKey, 'presharedKey');
+  return {
+    publicKey: key(peer.publicKey, 'publicKey'),
+    presharedKey,
+    endpoint: peer.endpoint === undefined ? undefined : checkEndpoint(peer.endpoint),
+    allowedIPs: checkAllowedIPs(peer.allowedIPs),
+    persistentKeepaliveMs: integer(peer.persistentKeepaliveMs ?? 0, 'persistentKeepaliveMs', 0, 65_535_000),
+  };
+}
+
+/** Checks a list of prefixes. */
+export function checkAllowedIPs(texts: readonly string[]): readonly Prefix[] {
+  return list(texts, 'allowedIPs').map(text => {
+    const prefix = typeof text === 'string' ? parsePrefix(text) : undefined;
+    if (prefix === undefined) throw new RangeError(`"allowedIPs" expected prefixes like 10.0.0.3/32, got ${show(text)}`);
+    return prefix;
+  });
+}
+
+/** Checks `host:port`. */
+export function checkEndpoint(text: string): { readonly host: string; readonly port: number } {
+  const split = typeof text === 'string' ? splitHostPort(text) : undefined;
+  if (split === undefined) throw new RangeError(`"endpoint" expected host:port or [v6]:port, got ${show(text)}`);
+  return split;
+}
+
+/** Bytes of a base64 key; the text of the error holds no key material. */
+export function key(text: string, name: string): Uint8Array {
+  const bytes = typeof text === 'string' ? parseKey(text) : undefined;
+  if (bytes === undefined) {
+    const got = typeof text === 'string' ? `${text.length} characters` : typeof text;
+    throw new RangeError(`"${name}" expected the base64 of 32 bytes (44 characters), got ${got} that are not`);
+  }
+  return bytes;
+}
+
+/** An integer in a range. */
+export function integer(value: number, name: string, least: number, most: number): number {
+  if (!Number.isInteger(value) || value < least || value > most)
+    throw new RangeError(`"${name}" expected an integer of ${least} to ${most}, got ${show(value)}`);
+  return value;
+}
+
+function checkHosts(hosts: Readonly<Record<string, string>>): ReadonlyMap<string, Uint8Array> {
+  const out = new Map<string, Uint8Array>();
+  for (const [name, text] of Object.entries(hosts)) {
+    const address = parseAddress(text);
+    if (address === undefined) throw new RangeError(`"hosts" expected an address for ${show(name)}, got ${show(text)}`);
+    out.set(name.toLowerCase(), address);
+  }
+  return out;
+}
+
+function list<T>(value: readonly T[], name: string): readonly T[] {
+  if (!Array.isArray(value)) throw new TypeError(`"${name}" expected an array, got ${typeof value}`);
+  return value;
+}
+
+function show(value: unknown): string {
+  return typeof value === 'string' ? `'${value.slice(0, 80)}'` : String(value);
+}
