@@ -1,0 +1,453 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { utf8Decode, utf8Encode } from '../../lib/base/bytes.ts';
+import { NetError } from '../../lib/base/errors.ts';
+import { SecretKey } from '../../lib/crypto/keys.ts';
+import { createNobleSuite } from '../../lib/crypto/noble.ts';
+import { Mote, type MoteEvent } from '../../lib/mote/mote.ts';
+import type { MoteOptions, PeerOptions } from '../../lib/mote/options.ts';
+import { MemoryNetwork, MemoryStore, seededRandom } from '../sim/memory-host.ts';
+
+const test = suite('mote');
+const crypto = createNobleSuite();
+
+function key(seed: number): { secret: SecretKey; text: string } {
+  const secret = SecretKey.generate(seededRandom(seed));
+  const out = new Uint8Array(32);
+  crypto.publicKey(out, secret.bytes);
+  let text = '';
+  for (const byte of out) text += String.fromCharCode(byte);
+  return { secret, text: base64(out) };
+}
+
+function base64(bytes: Uint8Array): string {
+  return SecretKey.fromBytes(bytes).toBase64();
+}
+
+interface PairOptions {
+  readonly alice?: Partial<MoteOptions>;
+  readonly bob?: Partial<MoteOptions>;
+  readonly bobAsPeer?: Partial<PeerOptions>;
+}
+
+/** Alice (10.0.0.1, fd00::1) knows where Bob (10.0.0.2, fd00::2) is; Bob learns where Alice is. */
+async function pair(network: MemoryNetwork, options: PairOptions = {}): Promise<{ alice: Mote; bob: Mote }> {
+  const alice = key(1);
+  const bob = key(2);
+  return {
+    alice: await Mote.up(network.host('192.0.2.1', 11), crypto, {
+      privateKey: alice.secret,
+      addresses: ['10.0.0.1/24', 'fd00::1/64'],
+      listenPort: 1111,
+      peers: [
+        {
+          publicKey: bob.text,
+          endpoint: '192.0.2.2:2222',
+          allowedIPs: ['10.0.0.2/32', 'fd00::2/128'],
+          ...options.bobAsPeer,
+        },
+      ],
+      ...options.alice,
+    }),
+    bob: await Mote.up(network.host('192.0.2.2', 22), crypto, {
+      privateKey: bob.secret,
+      addresses: ['10.0.0.2/24', 'fd00::2/64'],
+      listenPort: 2222,
+      peers: [{ publicKey: alice.text, allowedIPs: ['10.0.0.1/32', 'fd00::1/128'] }],
+      ...options.bob,
+    }),
+  };
+}
+
+async function echo(mote: Mote, port: number): Promise<void> {
+  for await (const connection of await mote.listen(port))
+    void (async () => {
+      for (let got = await connection.read(); got !== undefined; got = await connection.read())
+        await connection.write(got);
+      await connection.end();
+    })().catch(() => undefined);
+}
+
+async function rejection(promise: Promise<unknown>): Promise<NetError> {
+  try {
+    await promise;
+  } catch (error) {
+    assert.instance(error, NetError);
+    return error as NetError;
+  }
+  throw new Error('expected a rejection');
+}
+
+for (const [family, address] of [
+  ['IPv4', '10.0.0.2'],
+  ['IPv6', 'fd00::2'],
+] as const) {
+  test(`a stream is echoed through the tunnel over ${family}`, async () => {
+    const network = new MemoryNetwork();
+    const { alice, bob } = await pair(network);
+    void echo(bob, 7);
+    const connection = await network.until(alice.dial(address, 7));
+    assert.equal(connection.remote, { address, port: 7 });
+    const sent = new Uint8Array(100_000).map((_, i) => i * 7);
+    void connection.write(sent).then(() => connection.end());
+    const got: number[] = [];
+    await network.until(
+      (async () => {
+        for (let piece = await connection.read(); piece !== undefined; piece = await connection.read())
+          got.push(...piece);
+      })(),
+    );
+    assert.is(got.length, sent.length);
+    assert.ok(got.every((byte, i) => byte === sent[i]));
+    await network.until(connection.closed);
+    assert.is(connection.error, undefined);
+    await network.advance(300_000);
+    assert.is(alice.status().connections, 0);
+    assert.is(bob.status().connections, 0);
+    await alice.close();
+    await bob.close();
+  });
+
+  test(`datagrams are echoed through the tunnel over ${family}, also larger than the MTU`, async () => {
+    const network = new MemoryNetwork();
+    const { alice, bob } = await pair(network);
+    const service = await bob.udp(9);
+    void (async () => {
+      for await (const { data, from } of service) service.send(data, from);
+    })();
+    const client = await alice.udp();
+    for (const length of [0, 1, 1000, 5000]) {
+      const data = new Uint8Array(length).map((_, i) => i);
+      assert.ok(client.send(data, { address, port: 9 }));
+      const got = await network.until(client.receive());
+      assert.equal(got, { data, from: { address, port: 9 } });
+    }
+    await alice.close();
+    await bob.close();
+  });
+
+  test(`a ping over ${family} tells the round-trip time`, async () => {
+    const network = new MemoryNetwork();
+    const { alice, bob } = await pair(network);
+    await network.until(alice.ping(address));
+    const ms = await network.until(alice.ping(address, { payloadBytes: 3000 }));
+    assert.is(ms, 2);
+    await alice.close();
+    await bob.close();
+  });
+}
+
+test('a port where nobody listens refuses, and says so at once', async () => {
+  const network = new MemoryNetwork();
+  const { alice } = await pair(network);
+  const startMs = network.nowMs;
+  const error = await rejection(network.until(alice.dial('10.0.0.2', 81)));
+  assert.is(error.code, 'ERR_CONNECTION_REFUSED');
+  assert.ok(network.nowMs - startMs < 1000);
+});
+
+test('an address that no peer carries is unreachable, and says so at once', async () => {
+  const network = new MemoryNetwork();
+  const { alice } = await pair(network);
+  const startMs = network.nowMs;
+  assert.is((await rejection(network.until(alice.dial('10.0.0.77', 80)))).code, 'ERR_UNREACHABLE');
+  assert.ok(network.nowMs - startMs < 1000);
+});
+
+test('a peer that never answers ends the dial after its timeout', async () => {
+  const network = new MemoryNetwork();
+  const { alice, bob } = await pair(network);
+  await bob.close();
+  const startMs = network.nowMs;
+  const error = await rejection(network.until(alice.dial('10.0.0.2', 80, { timeoutMs: 5000 })));
+  assert.is(error.code, 'ERR_TIMED_OUT');
+  assert.is(network.nowMs - startMs, 5000);
+});
+
+test('a dial can be aborted before and while it runs', async () => {
+  const network = new MemoryNetwork();
+  const { alice } = await pair(network);
+  const listeners = new Set<() => void>();
+  const signal = {
+    aborted: false,
+    addEventListener: (_: 'abort', run: () => void) => void listeners.add(run),
+    removeEventListener: (_: 'abort', run: () => void) => void listeners.delete(run),
+  };
+  const dial = alice.dial('10.0.0.2', 80, { signal });
+  for (const run of listeners) run();
+  assert.is((await rejection(dial)).code, 'ERR_ABORTED');
+  assert.is(listeners.size, 0);
+  signal.aborted = true;
+  assert.is((await rejection(alice.dial('10.0.0.2', 80, { signal }))).code, 'ERR_ABORTED');
+});
+
+test('a name of the hosts option is dialled, another is not found', async () => {
+  const network = new MemoryNetwork();
+  const { alice, bob } = await pair(network, { alice: { hosts: { Bob: '10.0.0.2' } } });
+  void echo(bob, 7);
+  const connection = await network.until(alice.dial('bob', 7));
+  assert.is(connection.remote.address, '10.0.0.2');
+  assert.is((await rejection(alice.dial('carol', 7))).code, 'ERR_NAME_NOT_FOUND');
+});
+
+test('a writer waits while the reader does not read, and memory stays bounded', async () => {
+  const network = new MemoryNetwork();
+  const { alice, bob } = await pair(network);
+  const listener = await bob.listen(7);
+  const connection = await network.until(alice.dial('10.0.0.2', 7));
+  const accepted = (await network.until(listener.accept()))!;
+  let written = 0;
+  let isFailed = false;
+  const piece = new Uint8Array(1 << 18);
+  void (async () => {
+    for (; written < 64; written++) await connection.write(piece);
+    await connection.end();
+  })().catch(() => {
+    isFailed = true;
+  });
+  await network.advance(20_000);
+  const stuckAt = written;
+  assert.ok(stuckAt < 64, `${stuckAt} pieces were taken although nobody reads`);
+  await network.advance(60_000);
+  assert.is(written, stuckAt);
+  let total = 0;
+  await network.until(
+    (async () => {
+      for (let got = await accepted.read(); got !== undefined; got = await accepted.read()) total += got.length;
+    })(),
+  );
+  assert.is(total, 64 * piece.length);
+  assert.not(isFailed);
+});
+
+test('a half-closed connection still receives', async () => {
+  const network = new MemoryNetwork();
+  const { alice, bob } = await pair(network);
+  const listener = await bob.listen(7);
+  const connection = await network.until(alice.dial('10.0.0.2', 7));
+  const accepted = (await network.until(listener.accept()))!;
+  await connection.end();
+  assert.is(await network.until(accepted.read()), undefined);
+  await accepted.write(utf8Encode('still here'));
+  assert.is(utf8Decode((await network.until(connection.read()))!), 'still here');
+  assert.is((await rejection(connection.write(new Uint8Array(1)))).code, 'ERR_CLOSED');
+});
+
+test('a reset reaches reads and writes of the other side', async () => {
+  const network = new MemoryNetwork();
+  const { alice, bob } = await pair(network);
+  const listener = await bob.listen(7);
+  const connection = await network.until(alice.dial('10.0.0.2', 7));
+  const accepted = (await network.until(listener.accept()))!;
+  const reading = accepted.read();
+  connection.abort();
+  assert.is((await rejection(network.until(reading))).code, 'ERR_CONNECTION_RESET');
+  assert.is((await rejection(accepted.write(new Uint8Array(1)))).code, 'ERR_CONNECTION_RESET');
+  assert.is((await rejection(connection.read())).code, 'ERR_ABORTED');
+});
+
+test('a closed connection that the other side never closes is let go', async () => {
+  const network = new MemoryNetwork();
+  const { alice, bob } = await pair(network);
+  await bob.listen(7);
+  const connection = await network.until(alice.dial('10.0.0.2', 7));
+  const startMs = network.nowMs;
+  await network.until(connection.close());
+  assert.ok(network.nowMs - startMs <= 60_000);
+  assert.is(alice.status().connections, 0);
+});
+
+test('more waiting connections than the backlog are reset', async () => {
+  const network = new MemoryNetwork();
+  const { alice, bob } = await pair(network);
+  await bob.listen(7, { backlog: 3 });
+  const dials = await network.until(Promise.allSettled(Array.from({ length: 8 }, () => alice.dial('10.0.0.2', 7))));
+  await network.advance(1000);
+  assert.is(dials.length, 8);
+  assert.ok(bob.status().connections <= 3);
+});
+
+test('two listeners cannot share a port', async () => {
+  const network = new MemoryNetwork();
+  const { bob } = await pair(network);
+  const listener = await bob.listen(7);
+  assert.is((await rejection(bob.listen(7))).code, 'ERR_ADDRESS_IN_USE');
+  listener.close();
+  (await bob.listen(7)).close();
+});
+
+test('a mistake in the options throws before anything is opened, without key material', async () => {
+  const network = new MemoryNetwork();
+  const good: MoteOptions = { privateKey: key(1).secret, addresses: ['10.0.0.1/24'] };
+  const secretText = key(3).secret.toBase64().slice(0, 43);
+  const wrong: [Partial<MoteOptions>, RegExp][] = [
+    [{ addresses: [] }, /"addresses" expected at least one/],
+    [{ addresses: ['10.0.0.1/33'] }, /"addresses" expected an address/],
+    [{ addresses: ['fd00::1'], mtu: 1000 }, /"mtu" expected an integer of 1280/],
+    [{ listenPort: 70_000 }, /"listenPort" expected an integer of 0 to 65535/],
+    [{ privateKey: secretText }, /expected/],
+    [{ peers: [{ publicKey: secretText, allowedIPs: [] }] }, /"publicKey" expected the base64 of 32 bytes/],
+    [{ peers: [{ publicKey: key(2).text, allowedIPs: ['10.0.0.0/99'] }] }, /"allowedIPs" expected prefixes/],
+    [{ peers: [{ publicKey: key(2).text, allowedIPs: [], endpoint: 'bob' }] }, /"endpoint" expected host:port/],
+    [{ hosts: { bob: 'nowhere' } }, /"hosts" expected an address/],
+  ];
+  for (const [change, expected] of wrong) {
+    let message = '';
+    try {
+      await Mote.up(network.host('192.0.2.9', 9), crypto, { ...good, ...change });
+    } catch (error) {
+      message = (error as Error).message;
+    }
+    assert.match(message, expected);
+    assert.not.match(message, secretText.slice(0, 20));
+  }
+});
+
+test('a port that is taken outside is said to be taken', async () => {
+  const network = new MemoryNetwork();
+  await pair(network);
+  const again = Mote.up(network.host('192.0.2.1', 5), crypto, {
+    privateKey: key(5).secret,
+    addresses: ['10.0.0.5/24'],
+    listenPort: 1111,
+  });
+  assert.is((await rejection(again)).code, 'ERR_ADDRESS_IN_USE');
+});
+
+test('the name of an endpoint is resolved, tried again when it fails, and resolved anew when the peer is silent', async () => {
+  const network = new MemoryNetwork();
+  const events: MoteEvent[] = [];
+  const names: Record<string, readonly string[]> = {};
+  const host = network.host('192.0.2.1', 11, names);
+  const { bob } = await pair(network);
+  const carol = await Mote.up(host, crypto, {
+    privateKey: key(3).secret,
+    addresses: ['10.0.0.3/24'],
+    peers: [{ publicKey: key(2).text, endpoint: 'bob.example:2222', allowedIPs: ['10.0.0.2/32'] }],
+  });
+  carol.on(event => events.push(event));
+  bob.addPeer({ publicKey: key(3).text, allowedIPs: ['10.0.0.3/32'] });
+  await network.advance(1000);
+  assert.ok(events.some(event => event.type === 'error' && event.code === 'ERR_NAME_NOT_FOUND'));
+  names['bob.example'] = ['192.0.2.99'];
+  const ping = carol.ping('10.0.0.2', { timeoutMs: 200_000 });
+  await network.advance(10_000);
+  assert.is(carol.status().peers[0]!.endpoint, '192.0.2.99:2222');
+  names['bob.example'] = ['192.0.2.2'];
+  await network.advance(100_000);
+  assert.ok(events.some(event => event.type === 'gave-up'));
+  assert.is(carol.status().peers[0]!.endpoint, '192.0.2.2:2222');
+  void ping.catch(() => undefined);
+  await network.until(carol.ping('10.0.0.2'));
+});
+
+test('peers are added, changed and removed while running', async () => {
+  const network = new MemoryNetwork();
+  const { alice, bob } = await pair(network);
+  await network.until(alice.ping('10.0.0.2'));
+  alice.removePeer(key(2).text);
+  assert.is((await rejection(network.until(alice.ping('10.0.0.2', { timeoutMs: 1000 })))).code, 'ERR_TIMED_OUT');
+  alice.addPeer({ publicKey: key(2).text, allowedIPs: ['10.0.0.2/32'] });
+  alice.updatePeer(key(2).text, { endpoint: '192.0.2.2:2222', persistentKeepaliveMs: 25_000 });
+  await network.until(alice.ping('10.0.0.2'));
+  assert.is(alice.status().peers[0]!.persistentKeepaliveMs, 25_000);
+  assert.throws(
+    () => alice.addPeer({ publicKey: key(2).text, allowedIPs: [] }),
+    (error: Error) => error instanceof RangeError,
+  );
+  assert.throws(
+    () => alice.removePeer(key(9).text),
+    (error: Error) => error instanceof RangeError,
+  );
+  await bob.close();
+});
+
+test('the handshake clock is saved before the first initiation leaves, and a reboot into 1970 still connects', async () => {
+  const network = new MemoryNetwork();
+  const store = new MemoryStore();
+  const order: string[] = [];
+  network.fate = bytes => {
+    if (bytes[0] === 1) order.push(store.saved.length > 0 ? 'after the save' : 'before the save');
+    return { isDropped: false, delayMs: 1 };
+  };
+  const { alice, bob } = await pair(network, { alice: { store } });
+  await network.until(alice.ping('10.0.0.2'));
+  assert.equal(order, ['after the save']);
+  await alice.close();
+  network.unixOffsetMs = -1_700_000_000_000;
+  const again = await pair(network, { alice: { store }, bob: { listenPort: 2223 } });
+  await again.bob.close();
+  await network.until(again.alice.ping('10.0.0.2'));
+  await bob.close();
+});
+
+test('a store that does not save is reported, and the network goes on', async () => {
+  const network = new MemoryNetwork();
+  const store = new MemoryStore();
+  store.save = () => {
+    throw new NetError('ERR_STORE', 'the disk is full');
+  };
+  const { alice } = await pair(network, { alice: { store } });
+  const events: MoteEvent[] = [];
+  alice.on(event => events.push(event));
+  await network.until(alice.ping('10.0.0.2'));
+  assert.ok(events.some(event => event.type === 'error' && event.code === 'ERR_STORE'));
+});
+
+test('a closed mote refuses every call, closes what was open and falls silent', async () => {
+  const network = new MemoryNetwork();
+  const { alice, bob } = await pair(network);
+  const listener = await alice.listen(7);
+  const accepting = listener.accept();
+  const socket = await alice.udp();
+  const receiving = socket.receive();
+  await bob.listen(9);
+  const connection = await network.until(alice.dial('10.0.0.2', 9));
+  await alice.close();
+  await alice.close();
+  assert.is(await accepting, undefined);
+  assert.is(await receiving, undefined);
+  await connection.closed;
+  for (const call of [alice.dial('10.0.0.2', 9), alice.listen(8), alice.udp(), alice.ping('10.0.0.2')])
+    assert.is((await rejection(call)).code, 'ERR_CLOSED');
+  await network.advance(1000);
+  await bob.close();
+  const { sent } = network;
+  await network.advance(600_000);
+  assert.is(network.sent, sent);
+});
+
+test('status is plain data that survives JSON', async () => {
+  const network = new MemoryNetwork();
+  const { alice, bob } = await pair(network);
+  await network.until(alice.ping('10.0.0.2'));
+  const status = alice.status();
+  assert.equal(JSON.parse(JSON.stringify(status)), JSON.parse(JSON.stringify(status)));
+  const peer = status.peers[0]!;
+  assert.is(peer.publicKey, key(2).text);
+  assert.ok(peer.rxBytes > 0 && peer.txBytes > 0 && peer.lastHandshakeUnixMs! > 1_600_000_000_000);
+  assert.is(bob.status().peers[0]!.endpoint, '192.0.2.1:1111');
+  assert.not.match(JSON.stringify(status), key(1).secret.toBase64());
+});
+
+test('web streams carry the bytes, the end and back-pressure', async () => {
+  if ((globalThis as { ReadableStream?: unknown }).ReadableStream === undefined) return;
+  const network = new MemoryNetwork();
+  const { alice, bob } = await pair(network);
+  const listener = await bob.listen(7);
+  const connection = await network.until(alice.dial('10.0.0.2', 7));
+  const accepted = (await network.until(listener.accept()))!;
+  void accepted.readable.pipeTo(accepted.writable);
+  const writer = connection.writable.getWriter();
+  void writer.write(utf8Encode('through two streams')).then(() => writer.close());
+  let text = '';
+  const reader = connection.readable.getReader();
+  await network.until(
+    (async () => {
+      for (let got = await reader.read(); !got.done; got = await reader.read()) text += utf8Decode(got.value);
+    })(),
+  );
+  assert.is(text, 'through two streams');
+});
+
+test.run();
