@@ -16,10 +16,13 @@ test('lib imports only what the table of lib/README.md allows', () => {
 test('lib has no import cycle', () => assert.equal(describe(cycleFindings(sources)), []));
 
 test('the rule sees values, types, re-exports and dynamic imports', () => {
-  const table = parseLayerTable('| layer | may import |\n|---|---|\n| `base` | |\n| `crypto` | `base` |\n| `mote` | everything |\n');
+  const table = parseLayerTable(
+    '| layer | may import |\n|---|---|\n| `base` | |\n| `crypto` | `base` |\n| `mote` | everything |\n',
+  );
   const broken = parseSources({
     'lib/base/a.ts': "import { x } from '../crypto/b.ts';\nimport type { Y } from '../crypto/b.ts';",
-    'lib/base/b.ts': "export { x } from '../crypto/b.ts';\nconst z: import('../crypto/b.ts').Z = 1;\nimport('../crypto/b.ts');",
+    'lib/base/b.ts':
+      "export { x } from '../crypto/b.ts';\nconst z: import('../crypto/b.ts').Z = 1;\nimport('../crypto/b.ts');",
     'lib/crypto/b.ts': "import { a } from '../base/a.ts';\nimport '@noble/ciphers/chacha.js';\nimport 'node:fs';",
     'lib/mote/c.ts': "import '../crypto/b';\nimport '@noble/curves/x.js';\nimport '../../targets/node/index.ts';",
     'lib/other/d.ts': '',

@@ -24,7 +24,10 @@ export function parseLayerTable(markdown: string): LayerTable {
 
 function names(cell: string): string[] {
   if (cell === 'everything') return ['*'];
-  return cell.split(',').map(unquote).filter(name => name !== '');
+  return cell
+    .split(',')
+    .map(unquote)
+    .filter(name => name !== '');
 }
 
 function unquote(text: string): string {
@@ -59,7 +62,8 @@ export function layerFindings(sources: readonly Source[], table: LayerTable): Fi
   for (const source of sources) {
     const layer = layerOf(source.path);
     const allowed = table.get(layer);
-    if (allowed === undefined) findings.push({ path: source.path, line: 1, text: `layer ${layer} is not in the table` });
+    if (allowed === undefined)
+      findings.push({ path: source.path, line: 1, text: `layer ${layer} is not in the table` });
     for (const { specifier, finding } of importsOf(source)) {
       const problem = judge(source.path, layer, allowed ?? [], specifier);
       if (problem !== undefined) findings.push({ ...finding, text: problem });

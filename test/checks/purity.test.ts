@@ -25,7 +25,8 @@ test('the rule sees each forbidden name where it is used, and not where it is on
       'const h = ({ Date: x }: any) => x ?? 3n;',
     ].join('\n'),
     'lib/base/b.ts': 'declare const process: unknown;\nconst f = () => process;',
-    'lib/base/c.ts': 'const f = (window: number, self: { crypto: 1 }) => { const { crypto } = self; return window + crypto; };',
+    'lib/base/c.ts':
+      'const f = (window: number, self: { crypto: 1 }) => { const { crypto } = self; return window + crypto; };',
     'lib/mote/a.ts': 'async (r: Request, p: Promise<Response>) => { await p; setTimeout(() => r); };',
     'lib/driver.ts': 'async (p: Promise<void>) => { await p; new ReadableStream(); }',
     'lib/crypto/wasm.ts': 'const x = () => WebAssembly && globalThis && Promise;',

@@ -22,7 +22,10 @@ const NOWHERE = /^$/;
 /** Forbidden global names, and where they are allowed nevertheless. */
 const FORBIDDEN: { readonly [name: string]: RegExp } = Object.fromEntries([
   ...words(NOWHERE, 'Date performance Temporal Intl setTimeout clearTimeout setInterval clearInterval setImmediate'),
-  ...words(NOWHERE, 'process Buffer console require module exports __dirname __filename Deno Bun navigator window self'),
+  ...words(
+    NOWHERE,
+    'process Buffer console require module exports __dirname __filename Deno Bun navigator window self',
+  ),
   ...words(NOWHERE, 'TextEncoder TextDecoder structuredClone queueMicrotask atob btoa crypto eval Function'),
   ...words(NOWHERE, 'SharedArrayBuffer Atomics WeakRef FinalizationRegistry'),
   ...words(MOTE, 'fetch Request Response Headers URL URLSearchParams ReadableStream WritableStream TransformStream'),
@@ -62,7 +65,9 @@ function ownNames(source: Source): Set<string> {
   walk(source.tree, node => {
     const { modifiers, name } = node as { modifiers?: readonly Node[]; name?: Node };
     if (modifiers?.some(modifier => modifier.kind === SyntaxKind.DeclareKeyword)) return false;
-    const declares = [SyntaxKind.VariableDeclaration, SyntaxKind.Parameter, SyntaxKind.BindingElement].includes(node.kind);
+    const declares = [SyntaxKind.VariableDeclaration, SyntaxKind.Parameter, SyntaxKind.BindingElement].includes(
+      node.kind,
+    );
     if (declares && name !== undefined && isIdentifier(name) && ORDINARY_WORDS.has(name.text)) names.add(name.text);
     return true;
   });
@@ -97,7 +102,8 @@ function isPropertyName(node: Node, parent: Node): boolean {
 function syntaxProblem(path: string, node: Node): string | undefined {
   const isAsync = node.kind === SyntaxKind.AsyncKeyword || node.kind === SyntaxKind.AwaitExpression;
   if (isAsync && !PROMISES.test(path)) return 'async code belongs in lib/mote, lib/driver.ts or targets';
-  const isBig = node.kind === SyntaxKind.BigIntLiteral || (isIdentifier(node) && /^Big(Int|Int64Array)$/.test(node.text));
+  const isBig =
+    node.kind === SyntaxKind.BigIntLiteral || (isIdentifier(node) && /^Big(Int|Int64Array)$/.test(node.text));
   return isBig && !path.startsWith('lib/crypto/') ? 'BigInt belongs in functions of lib/crypto' : undefined;
 }
 
@@ -152,9 +158,12 @@ function stateProblem(source: Source, node: Node, parent: Node): string | undefi
   }
   if (node.kind === SyntaxKind.ClassStaticBlockDeclaration) return 'a static block runs when the module loads';
   if (node.kind === SyntaxKind.BigIntLiteral && parent.kind !== SyntaxKind.LiteralType) return 'module-level BigInt';
-  if (isCallExpression(node) && isIdentifier(node.expression) && node.expression.text === 'BigInt') return 'module-level BigInt';
-  if (!isNewExpression(node) || !isIdentifier(node.expression) || !UNFREEZABLE.test(node.expression.text)) return undefined;
+  if (isCallExpression(node) && isIdentifier(node.expression) && node.expression.text === 'BigInt')
+    return 'module-level BigInt';
+  if (!isNewExpression(node) || !isIdentifier(node.expression) || !UNFREEZABLE.test(node.expression.text))
+    return undefined;
   if (parent.kind === SyntaxKind.ElementAccessExpression) return undefined; // read at once, not kept
-  const isTable = node.arguments?.[0]?.kind === SyntaxKind.ArrayLiteralExpression && node.expression.text.endsWith('Array');
+  const isTable =
+    node.arguments?.[0]?.kind === SyntaxKind.ArrayLiteralExpression && node.expression.text.endsWith('Array');
   return isTable ? undefined : `module-level new ${node.expression.text}: put it in an instance`;
 }

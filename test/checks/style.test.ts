@@ -38,7 +38,8 @@ test('the rules see missing descriptions', () => {
   const broken = parseSources({
     'lib/a.ts': 'export const a = 1;\n',
     'lib/b.ts': '/** The file. */\nexport const b = 1;\n',
-    'lib/c.ts': "/** The file. */\nimport { a } from './a.ts';\nexport interface C {}\n/** D. */\n\nexport class D {}\n",
+    'lib/c.ts':
+      "/** The file. */\nimport { a } from './a.ts';\nexport interface C {}\n/** D. */\n\nexport class D {}\n",
     'lib/d.ts': '/** The file. */\n/** D. */\nexport function d() {}\nfunction e() {}\n// no doc\nexport type E = 1;',
     'targets/e.ts': '#!/usr/bin/env node\n/** The file. */\nconst a = 1;',
   });

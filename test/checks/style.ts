@@ -37,7 +37,10 @@ function hasModifier(node: Node, kind: SyntaxKind): boolean {
 }
 
 function nameOf(statement: Node): string {
-  const named = statement as { name?: { text?: string }; declarationList?: { declarations: { name: { text?: string } }[] } };
+  const named = statement as {
+    name?: { text?: string };
+    declarationList?: { declarations: { name: { text?: string } }[] };
+  };
   return named.name?.text ?? named.declarationList?.declarations[0]?.name.text ?? 'here';
 }
 
@@ -93,7 +96,8 @@ export function checkMarkFindings(sources: readonly Source[]): Finding[] {
       if (mark === null) return;
       const at = { path: source.path, line: index + 1 };
       const name = mark[1]!.trim();
-      if (!/^[a-z0-9]+(-[a-z0-9]+)*$/.test(name)) findings.push({ ...at, text: `the name "${name}" is not in kebab-case` });
+      if (!/^[a-z0-9]+(-[a-z0-9]+)*$/.test(name))
+        findings.push({ ...at, text: `the name "${name}" is not in kebab-case` });
       if (!/^\s*(} else |else )?if \(.*\).*; \/\/ CHECK: /.test(line))
         findings.push({ ...at, text: `${name} does not stand behind a one-line if` });
       const other = seen.get(name);
