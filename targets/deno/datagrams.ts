@@ -8,13 +8,9 @@ import type { Endpoint } from '../../lib/base/address.ts';
 import { NetError } from '../../lib/base/errors.ts';
 import type { DatagramOptions, DatagramSink, Datagrams } from '../../lib/ports.ts';
 import { bindError, openDgram, SenderCache } from '../node/datagrams.ts';
+import { SendQueue } from '../node/send-queue.ts';
 
 const MAX_DATAGRAM_BYTES = 65_507;
-/** Datagrams that may be on their way into the kernel at once; further ones are dropped. */
-const MAX_IN_FLIGHT = 1024;
-/** Most datagrams fit into this; larger ones get memory of their own. */
-const BUFFER_BYTES = 2048;
-
 /** Opens UDP as {@link Host.openDatagrams} says. */
 export async function openDeno(options: DatagramOptions, sink: DatagramSink): Promise<Datagrams> {
   if (Deno.listenDatagram === undefined) return openDgram(options, sink, { setsBuffers: false, sendsAtOnce: false });
@@ -43,8 +39,7 @@ class DenoSocket implements Datagrams {
   readonly #socket: DenoDatagrams;
   readonly #sendsV4: boolean;
   readonly #sendsV6: boolean;
-  readonly #free: Uint8Array[] = [];
-  #inFlight = 0;
+  readonly #queue: SendQueue;
   #isClosed = false;
 
   constructor(socket: DenoDatagrams, sink: DatagramSink) {
@@ -54,6 +49,9 @@ class DenoSocket implements Datagrams {
     this.local = addresses.map(address => Object.freeze({ address, port }));
     this.#sendsV6 = hostname.includes(':');
     this.#sendsV4 = !this.#sendsV6 || hostname === '::';
+    this.#queue = new SendQueue((bytes, to) => {
+      return socket.send(bytes, { transport: 'udp', hostname: to.address, port: to.port });
+    });
     void this.#receive(sink);
   }
 
@@ -77,26 +75,16 @@ class DenoSocket implements Datagrams {
     }
   }
 
-  /** INVARIANT: Deno may read the bytes after `send` returns, so they are sent from memory that waits for its promise. */
   send(buf: Uint8Array, start: number, end: number, to: Endpoint): boolean {
-    const length = end - start;
     const isSendable = to.address.includes(':') ? this.#sendsV6 : this.#sendsV4;
-    if (!isSendable || this.#isClosed || length > MAX_DATAGRAM_BYTES || this.#inFlight >= MAX_IN_FLIGHT) return false;
-    const memory = length > BUFFER_BYTES ? new Uint8Array(length) : (this.#free.pop() ?? new Uint8Array(BUFFER_BYTES));
-    memory.set(buf.subarray(start, end));
-    const done = () => {
-      this.#inFlight--;
-      if (memory.length === BUFFER_BYTES) this.#free.push(memory);
-    };
-    this.#inFlight++;
-    const target: DenoAddress = { transport: 'udp', hostname: to.address, port: to.port };
-    this.#socket.send(memory.subarray(0, length), target).then(done, done);
-    return true;
+    if (!isSendable || this.#isClosed || end - start > MAX_DATAGRAM_BYTES) return false;
+    return this.#queue.send(buf, start, end, to);
   }
 
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#queue.clear();
     this.#socket.close();
   }
 }

@@ -9,6 +9,7 @@ import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import type { Endpoint } from '../../lib/base/address.ts';
 import { type ErrorCode, NetError } from '../../lib/base/errors.ts';
 import type { DatagramOptions, DatagramSink, Datagrams } from '../../lib/ports.ts';
+import { SendQueue } from './send-queue.ts';
 
 /** What is asked of the kernel for each direction; it gives what its administrator allows. */
 const SOCKET_BUFFER_BYTES = 4 << 20;
@@ -95,7 +96,7 @@ class DgramPair implements Datagrams {
   readonly #sockets: readonly Socket[];
   readonly #v4: Socket | undefined;
   readonly #v6: Socket | undefined;
-  readonly #sendsAtOnce: boolean;
+  readonly #queue: SendQueue | undefined;
   readonly #input = new Uint8Array(65_536);
   readonly #senders = new SenderCache();
   #output = new Uint8Array(65_536);
@@ -103,13 +104,13 @@ class DgramPair implements Datagrams {
 
   constructor(sockets: readonly Socket[], sink: DatagramSink, traits: DgramTraits) {
     this.#sockets = sockets;
-    this.#sendsAtOnce = traits.sendsAtOnce;
     this.local = sockets.map(socket => {
       const { address, port } = socket.address();
       return Object.freeze({ address, port });
     });
     this.#v4 = sockets.find((_, i) => !this.local[i]!.address.includes(':'));
     this.#v6 = sockets.find((_, i) => this.local[i]!.address.includes(':'));
+    this.#queue = traits.sendsAtOnce ? undefined : new SendQueue((bytes, to) => this.#sendLater(bytes, to));
     for (const socket of sockets) this.#deliver(socket, sink);
   }
 
@@ -133,13 +134,10 @@ class DgramPair implements Datagrams {
    * sent from memory of this object, and that memory is given away once a datagram stays in the queue.
    */
   send(buf: Uint8Array, start: number, end: number, to: Endpoint): boolean {
-    const socket = to.address.includes(':') ? this.#v6 : this.#v4;
+    const socket = this.#socketFor(to);
     const length = end - start;
     if (socket === undefined || this.#isClosed || length > MAX_DATAGRAM_BYTES) return false;
-    if (!this.#sendsAtOnce) {
-      socket.send(buf.slice(start, end), 0, length, to.port, to.address);
-      return true;
-    }
+    if (this.#queue !== undefined) return this.#queue.send(buf, start, end, to);
     const queued = socket.getSendQueueCount();
     if (queued >= MAX_QUEUED) return false;
     this.#output.set(buf.subarray(start, end));
@@ -148,9 +146,20 @@ class DgramPair implements Datagrams {
     return true;
   }
 
+  #sendLater(bytes: Uint8Array, to: Endpoint): Promise<void> {
+    return new Promise(resolve => {
+      this.#socketFor(to)!.send(bytes, to.port, to.address, () => resolve());
+    });
+  }
+
+  #socketFor(to: Endpoint): Socket | undefined {
+    return to.address.includes(':') ? this.#v6 : this.#v4;
+  }
+
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#queue?.clear();
     for (const socket of this.#sockets) socket.close();
   }
 }
