@@ -22,9 +22,11 @@ export class Slot {
   to: Endpoint | undefined = undefined;
 
   /** `capacity` is the largest inner packet in bytes; `buf` may be given by a crypto suite that likes its own memory. */
-  constructor(capacity: number, buf = new Uint8Array(HEADROOM_BYTES + capacity + TAILROOM_BYTES)) {
+  constructor(capacity: number, buf: Uint8Array = new Uint8Array(HEADROOM_BYTES + capacity + TAILROOM_BYTES)) {
     if (buf.length < HEADROOM_BYTES + capacity + TAILROOM_BYTES)
-      throw new RangeError(`"buf" expected at least ${HEADROOM_BYTES + capacity + TAILROOM_BYTES} bytes, got ${buf.length}`);
+      throw new RangeError(
+        `"buf" expected at least ${HEADROOM_BYTES + capacity + TAILROOM_BYTES} bytes, got ${buf.length}`,
+      );
     this.buf = buf;
   }
 

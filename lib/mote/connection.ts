@@ -17,6 +17,7 @@ import {
   type TcpConnection,
 } from '../netstack/tcp.ts';
 import type { ByteStream } from './byte-stream.ts';
+import { type RuntimeReadableStream, type RuntimeWritableStream, streamClasses } from './stream-types.ts';
 
 /** Largest piece that {@link Connection.read} returns. */
 const READ_CHUNK_BYTES = 65_536;
@@ -63,8 +64,8 @@ export class Connection implements ByteStream {
   #isDiscarding = false;
   #isGone = false;
   #localError: ErrorCode | undefined;
-  #readable: ReadableStream<Uint8Array> | undefined;
-  #writable: WritableStream<Uint8Array> | undefined;
+  #readable: RuntimeReadableStream | undefined;
+  #writable: RuntimeWritableStream | undefined;
 
   /** For the mote only. `onConnected` is called once, for a connection that is being dialled. */
   constructor(context: ConnectionContext, tcp: TcpConnection, onConnected?: (error: NetError | undefined) => void) {
@@ -165,8 +166,8 @@ export class Connection implements ByteStream {
   }
 
   /** The incoming bytes as a Web Stream, made on first use; do not mix with {@link read}. Cancelling discards input. */
-  get readable(): ReadableStream<Uint8Array> {
-    this.#readable ??= new ReadableStream<Uint8Array>(
+  get readable(): RuntimeReadableStream {
+    this.#readable ??= new (streamClasses().ReadableStream)(
       {
         pull: async controller => {
           const got = await this.read();
@@ -184,8 +185,8 @@ export class Connection implements ByteStream {
   }
 
   /** The outgoing bytes as a Web Stream, made on first use. Closing it half closes; aborting it resets. */
-  get writable(): WritableStream<Uint8Array> {
-    this.#writable ??= new WritableStream<Uint8Array>({
+  get writable(): RuntimeWritableStream {
+    this.#writable ??= new (streamClasses().WritableStream)({
       write: chunk => this.write(chunk),
       close: () => this.end(),
       abort: () => this.abort(),

@@ -4,7 +4,7 @@
  * A mote owns one device, one driver and one UDP socket. Everything that the network does wrong arrives as an event
  * or as the NetError of the call that waits; everything that the caller does wrong throws at once.
  */
-import { type Endpoint, formatAddress, formatEndpoint, formatPrefix, parseAddress } from '../base/address.ts';
+import { formatAddress, formatEndpoint, formatPrefix, parseAddress } from '../base/address.ts';
 import { fromBase64, toBase64 } from '../base/bytes.ts';
 import type { DropName } from '../base/drop.ts';
 import { NetError } from '../base/errors.ts';
@@ -102,7 +102,10 @@ export class Mote {
   readonly #connections = new Map<TcpConnection, Connection>();
   readonly #listeners = new Map<TcpListener, Listener>();
   readonly #udpSockets = new Map<UdpMachine, UdpSocket>();
-  readonly #pings = new Map<number, { readonly to: string; readonly resolve: (ms: number) => void; readonly sentMs: number }>();
+  readonly #pings = new Map<
+    number,
+    { readonly to: string; readonly resolve: (ms: number) => void; readonly sentMs: number }
+  >();
   readonly #watchers = new Set<(event: MoteEvent) => void>();
   readonly #timers = new Set<Timer>();
   #pingSequence = 0;
@@ -204,7 +207,12 @@ export class Mote {
     const { signal, timeoutMs = DIAL_TIMEOUT_MS, localPort } = options;
     const remote = this.#lookUp(host);
     if (signal?.aborted === true) throw new NetError('ERR_ABORTED', `the dial to ${host} was aborted before it began`);
-    const tcp = this.#device.stack.tcpConnect(this.#driver.nowMs(), remote, port, localPort === undefined ? {} : { localPort });
+    const tcp = this.#device.stack.tcpConnect(
+      this.#driver.nowMs(),
+      remote,
+      port,
+      localPort === undefined ? {} : { localPort },
+    );
     return new Promise((resolve, reject) => {
       let givenUp: NetError | undefined;
       const connection = new Connection(this.#context, tcp, error => {
@@ -355,7 +363,8 @@ export class Mote {
   #peerId(publicKey: string): number {
     const bytes = fromBase64(publicKey);
     const id = bytes?.length === 32 ? this.#device.tunnel.findPeer(bytes) : undefined;
-    if (id === undefined) throw new RangeError(`"publicKey" expected the key of a peer, got '${publicKey.slice(0, 44)}'`);
+    if (id === undefined)
+      throw new RangeError(`"publicKey" expected the key of a peer, got '${publicKey.slice(0, 44)}'`);
     return id;
   }
 
@@ -413,7 +422,9 @@ export class Mote {
         return this.#udpSockets.get(event.socket)?.handleReadable();
       case 'udp-error': {
         const to = formatEndpoint(event.remote);
-        return this.#udpSockets.get(event.socket)?.handleError(new NetError(event.code, `${to} does not take datagrams`));
+        return this.#udpSockets
+          .get(event.socket)
+          ?.handleError(new NetError(event.code, `${to} does not take datagrams`));
       }
       case 'echo-reply':
         return this.#handleEchoReply(event.from, event.id, event.sequence);

@@ -70,7 +70,8 @@ export const DEFAULT_MTU_BYTES = 1420;
 export function checkMoteOptions(options: MoteOptions): MoteSettings {
   const addresses = list(options.addresses, 'addresses').map(text => {
     const address = typeof text === 'string' ? parseInterfaceAddress(text) : undefined;
-    if (address === undefined) throw new RangeError(`"addresses" expected an address like 10.0.0.2/24, got ${show(text)}`);
+    if (address === undefined)
+      throw new RangeError(`"addresses" expected an address like 10.0.0.2/24, got ${show(text)}`);
     return address;
   });
   if (addresses.length === 0) throw new RangeError('"addresses" expected at least one address, got none');
@@ -109,7 +110,8 @@ export function checkPeerOptions(peer: PeerOptions): PeerSettings {
 export function checkAllowedIPs(texts: readonly string[]): readonly Prefix[] {
   return list(texts, 'allowedIPs').map(text => {
     const prefix = typeof text === 'string' ? parsePrefix(text) : undefined;
-    if (prefix === undefined) throw new RangeError(`"allowedIPs" expected prefixes like 10.0.0.3/32, got ${show(text)}`);
+    if (prefix === undefined)
+      throw new RangeError(`"allowedIPs" expected prefixes like 10.0.0.3/32, got ${show(text)}`);
     return prefix;
   });
 }
