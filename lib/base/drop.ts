@@ -67,6 +67,18 @@ export const DROP_NAMES = Object.freeze([
   'tcp-limit',
   // the socket outside
   'socket-full',
+  // IP, sending and flows
+  'ip-no-source',
+  'ip-queue-full',
+  'icmp-no-flow',
+  'udp-too-big',
+  // TCP, by the rule that was broken
+  'tcp-bad-ack',
+  'tcp-bad-reset',
+  'tcp-unexpected-syn',
+  'tcp-old-timestamp',
+  'tcp-duplicate',
+  'tcp-icmp-mismatch',
 ] as const);
 
 /** Name of a drop reason. */
