@@ -13,6 +13,14 @@ test('lib imports only what the table of lib/README.md allows', () => {
   assert.equal(describe(layerFindings(sources, table)), []);
 });
 
+test('the tables of lib/README.md name what there is, and nothing else', () => {
+  const readme = readText('lib/README.md');
+  const present = [...new Set(sources.map(({ path }) => path.split('/')[1]!))].sort();
+  assert.equal([...parseLayerTable(readme).keys()].sort(), present);
+  const described = [...readme.matchAll(/^\| `([a-z]+)` \| [^`]/gm)].map(row => row[1]!);
+  assert.equal(described.sort(), present.filter(name => !name.endsWith('.ts')));
+});
+
 test('lib has no import cycle', () => assert.equal(describe(cycleFindings(sources)), []));
 
 test('the rule sees values, types, re-exports and dynamic imports', () => {

@@ -60,7 +60,7 @@ test('the rule sees state at module level, and not in functions and instances', 
       'class F { static scratch = new Uint32Array(4); own = new Uint32Array(4); m() { return new Map(); } }',
       'for (const x of [1]) { const y = x; }',
       'Object.freeze(F);',
-      'const g = Object.freeze([1, 2]), h = new Uint8Array([1, 2]), i = () => { let z = 2n; return z; };',
+      'const g = Object.freeze([1, 2]), h = new Uint8Array([1, 2]), e = new Uint8Array(0), i = () => { let z = 2n; return z; };',
       'class J { static { Object.freeze(J); } }',
     ].join('\n'),
   });

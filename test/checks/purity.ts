@@ -165,5 +165,6 @@ function stateProblem(source: Source, node: Node, parent: Node): string | undefi
   if (parent.kind === SyntaxKind.ElementAccessExpression) return undefined; // read at once, not kept
   const isTable =
     node.arguments?.[0]?.kind === SyntaxKind.ArrayLiteralExpression && node.expression.text.endsWith('Array');
-  return isTable ? undefined : `module-level new ${node.expression.text}: put it in an instance`;
+  const isEmpty = /^\w+\(0\)$/.test(source.text.slice(node.expression.getStart(source.tree), node.end));
+  return isTable || isEmpty ? undefined : `module-level new ${node.expression.text}: put it in an instance`;
 }

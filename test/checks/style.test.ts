@@ -1,9 +1,9 @@
 /** Form: descriptions, lengths, exports, marks of security checks. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { findMarks } from '../tools/marks.ts';
 import { describe, parseFolders, parseSources } from './source.ts';
 import {
-  checkMarkFindings,
   exportCommentFindings,
   exportFormFindings,
   fileCommentFindings,
@@ -31,7 +31,9 @@ test('there are no default exports and no barrels', () => {
 });
 
 test('marks of security checks are unique and stand behind a one-line if', () => {
-  assert.equal(describe(checkMarkFindings(lib)), []);
+  const { marks, findings } = findMarks(lib);
+  assert.equal(describe(findings), []);
+  assert.ok(marks.length > 10);
 });
 
 test('the rules see missing descriptions', () => {
@@ -72,28 +74,43 @@ test('the rules see default exports and barrels', () => {
   const broken = parseSources({
     'lib/a.ts': "export default class {}\nexport * from './b.ts';\nexport { a };",
     'lib/b.ts': "const b = 1;\nexport default b;\nexport type { B } from './b.ts';",
+    'lib/c/c.ts': "export * from './d.ts';\nexport { e } from './e.ts';",
     'lib/index.ts': "export * from './b.ts';",
     'targets/node/index.ts': "export * from '../../lib/index.ts';",
   });
   assert.equal(describe(exportFormFindings(broken)), [
     'lib/a.ts:1 default export',
-    'lib/a.ts:2 re-export outside an entry',
     'lib/b.ts:2 default export',
-    'lib/b.ts:3 re-export outside an entry',
+    'lib/c/c.ts:1 a file that only re-exports',
   ]);
 });
 
-test('the rules see marks that the mutants runner could not use', () => {
-  const broken = parseSources({
-    'lib/a.ts': 'if (a) return; // CHECK: good-one\nreturn b; // CHECK: no-if\nif (a) return; // CHECK: Bad_Name\n',
-    'lib/b.ts': 'if (\na\n) return; // CHECK: wrapped\nif (a && (b || c)) return drop(1); // CHECK: good-one\n',
+test('the rule sees marks that the mutants runner could not use, and what the others stand for', () => {
+  const sources = parseSources({
+    'lib/a.ts': [
+      'function f() {',
+      'if (a) return; // why // CHECK: good-one',
+      'return b; // CHECK: no-if',
+      'if (c) return; // CHECK: Bad_Name',
+      'if (d && (e || f))',
+      '  throw new RangeError(g); // CHECK: wrapped',
+      'if (h) return 1;',
+      'else if (i) return 2; // CHECK: second',
+      '}',
+    ].join('\n'),
+    'lib/b.ts': 'if (j) { // CHECK: block\nk();\n} else {\nl();\n} // CHECK: else\nif (m) n(); // CHECK: good-one\n',
   });
-  assert.equal(describe(checkMarkFindings(broken)), [
-    'lib/a.ts:2 no-if does not stand behind a one-line if',
-    'lib/a.ts:3 the name "Bad_Name" is not in kebab-case',
-    'lib/b.ts:3 wrapped does not stand behind a one-line if',
-    'lib/b.ts:4 good-one is already the name of a check in lib/a.ts:1',
+  const { marks, findings } = findMarks(sources);
+  assert.equal(describe(findings), [
+    'lib/a.ts:3 no-if does not stand behind an if',
+    'lib/a.ts:4 "Bad_Name" is not in kebab-case',
+    'lib/b.ts:5 else does not stand behind an if',
+    'lib/b.ts:6 good-one is taken by lib/a.ts:2',
   ]);
+  assert.equal(
+    marks.map(({ name, condition }) => `${name}: ${condition}`),
+    ['good-one: a', 'wrapped: d && (e || f)', 'second: i', 'block: j'],
+  );
 });
 
 test.run();

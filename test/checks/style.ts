@@ -16,16 +16,24 @@ export function fileCommentFindings(sources: readonly Source[]): Finding[] {
   return bare.map(({ path }) => ({ path, line: 1, text: 'the file does not open with a doc comment' }));
 }
 
-/** Exported declarations without a doc comment of their own. */
+/**
+ * Exported declarations without a doc comment. Constants that follow each other without a blank line share the comment
+ * of the first.
+ */
 export function exportCommentFindings(sources: readonly Source[]): Finding[] {
   const findings: Finding[] = [];
   for (const source of sources) {
+    let isDescribed = false;
+    let previous: Node | undefined;
     for (const statement of source.tree.statements) {
-      if (!hasModifier(statement, SyntaxKind.ExportKeyword)) continue;
       const before = source.text.slice(statement.pos, statement.getStart(source.tree));
       const needed = statement.pos === 0 ? 2 : 1; // the first comment of a file is the file's
-      const isDescribed = before.split('/**').length > needed && /\*\/\s*$/.test(before);
-      if (!isDescribed) findings.push(findingAt(source, statement, `export ${nameOf(statement)} has no doc comment`));
+      const isGroup = previous?.kind === SyntaxKind.VariableStatement && previous.kind === statement.kind;
+      if (!isGroup || before.trim() !== '' || /\n\s*\n/.test(before))
+        isDescribed = before.split('/**').length > needed && /\*\/\s*$/.test(before);
+      previous = statement;
+      if (!isDescribed && hasModifier(statement, SyntaxKind.ExportKeyword))
+        findings.push(findingAt(source, statement, `export ${nameOf(statement)} has no doc comment`));
     }
   }
   return findings;
@@ -70,40 +78,18 @@ function linesOf(source: Source, node: Node): number {
   return lineOf(source, node.end) - lineOf(source, node.getStart(source.tree)) + 1;
 }
 
-/** Default exports, and files outside the entries that export what they did not write. */
+/** Default exports, and files outside the entries that do nothing but export what others wrote. */
 export function exportFormFindings(sources: readonly Source[]): Finding[] {
   const findings: Finding[] = [];
   for (const source of sources) {
-    const isEntry = /^(lib|targets\/[a-z]+)\/(index|[a-z]+\.entry)\.ts$/.test(source.path);
-    for (const statement of source.tree.statements) {
-      const isReExport = statement.kind === SyntaxKind.ExportDeclaration && 'moduleSpecifier' in statement;
+    const { statements } = source.tree;
+    const isEntry = /^(lib|targets\/[a-z]+)\/index\.ts$/.test(source.path);
+    const isBarrel = statements.length > 0 && statements.every(({ kind }) => kind === SyntaxKind.ExportDeclaration);
+    if (isBarrel && !isEntry) findings.push({ path: source.path, line: 1, text: 'a file that only re-exports' });
+    for (const statement of statements) {
       if (statement.kind === SyntaxKind.ExportAssignment || hasModifier(statement, SyntaxKind.DefaultKeyword))
         findings.push(findingAt(source, statement, 'default export'));
-      else if (isReExport && statement.moduleSpecifier !== undefined && !isEntry)
-        findings.push(findingAt(source, statement, 're-export outside an entry'));
     }
-  }
-  return findings;
-}
-
-/** `// CHECK: name` marks (see test/tools/mutants.ts) that do not stand behind a one-line `if`, or whose name is taken. */
-export function checkMarkFindings(sources: readonly Source[]): Finding[] {
-  const findings: Finding[] = [];
-  const seen = new Map<string, string>();
-  for (const source of sources) {
-    source.text.split('\n').forEach((line, index) => {
-      const mark = /\/\/ CHECK:(.*)$/.exec(line);
-      if (mark === null) return;
-      const at = { path: source.path, line: index + 1 };
-      const name = mark[1]!.trim();
-      if (!/^[a-z0-9]+(-[a-z0-9]+)*$/.test(name))
-        findings.push({ ...at, text: `the name "${name}" is not in kebab-case` });
-      if (!/^\s*(} else |else )?if \(.*\).*; \/\/ CHECK: /.test(line))
-        findings.push({ ...at, text: `${name} does not stand behind a one-line if` });
-      const other = seen.get(name);
-      if (other !== undefined) findings.push({ ...at, text: `${name} is already the name of a check in ${other}` });
-      seen.set(name, `${source.path}:${index + 1}`);
-    });
   }
   return findings;
 }
