@@ -10,7 +10,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { main } from 'assemblyscript/asc';
 import { ROOT } from './files.ts';
 
 const SOURCES = 'lib/crypto/wasm-src';
@@ -23,11 +22,25 @@ const TARGET = 'lib/crypto/wasm-bytes.ts';
 const OPTIONS =
   'index.ts --outFile out.wasm -O3 --noAssert --enable simd --runtime stub --initialMemory 64 --maximumMemory 64';
 
+/** What is used of the compiler. Its own types declare globals, among them another `console`: they stay out. */
+interface Compiler {
+  main(
+    argv: readonly string[],
+    host: {
+      readFile(name: string): string | null;
+      writeFile(name: string, contents: string | Uint8Array): void;
+      listFiles(): string[];
+    },
+  ): Promise<{ readonly error: Error | null; readonly stderr: { toString(): string } }>;
+}
+
 /** The WebAssembly binary of the sources, and its text form. Rejects with the compiler's messages. */
 export async function compile(): Promise<{ binary: Uint8Array; text: string }> {
   const files = new Map<string, string | Uint8Array>();
+  const name = 'assemblyscript/asc';
+  const { main } = (await import(name)) as Compiler;
   const { error, stderr } = await main([...OPTIONS.split(' '), '--textFile', 'out.wat'], {
-    readFile: name => readSource(name),
+    readFile: readSource,
     writeFile: (name, contents) => void files.set(name, contents),
     listFiles: () => [],
   });
