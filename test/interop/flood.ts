@@ -3,9 +3,9 @@
  * for (WireGuard §5.3). Each costs the receiver a Diffie-Hellman before it proves to be junk.
  */
 import { randomFillSync } from 'node:crypto';
-import { createSocket } from 'node:dgram';
+import { createSocket, type Socket } from 'node:dgram';
 import { blake2s } from '@noble/hashes/blake2.js';
-import { serveJsonLines } from './json-lines.ts';
+import { type Json, serveJsonLines } from './json-lines.ts';
 
 function makeJunk(publicKey: string, count: number): Buffer[] {
   const label = Buffer.from('mac1----');
@@ -22,25 +22,30 @@ function makeJunk(publicKey: string, count: number): Buffer[] {
 let isRunning = false;
 let sent = 0;
 
-async function flood(address: string, port: number, junk: readonly Buffer[], everyMs: number): Promise<void> {
-  const isV6 = address.includes(':');
-  const options = { type: isV6 ? 'udp6' : 'udp4', sendBufferSize: 4 << 20 } as const;
-  const socket = createSocket(options);
-  await new Promise<void>(resolve => socket.connect(port, address, resolve));
-  socket.on('error', () => {});
-  socket.on('message', () => {});
-  while (isRunning) {
-    for (const message of junk) socket.send(message);
-    sent += junk.length;
-    await new Promise(resolve => setTimeout(resolve, everyMs));
+/** `sources` are local addresses to send from in turn; none leaves the choice to the system. */
+async function flood(a: Json, junk: readonly Buffer[]): Promise<void> {
+  const type = a.address.includes(':') ? 'udp6' : 'udp4';
+  const sockets: Socket[] = [];
+  for (const source of (a.sources ?? [undefined]) as (string | undefined)[]) {
+    const socket = createSocket({ type, sendBufferSize: 1 << 20 });
+    socket.on('error', () => {});
+    socket.on('message', () => {});
+    if (source !== undefined) await new Promise<void>(resolve => socket.bind(0, source, resolve));
+    await new Promise<void>(resolve => socket.connect(a.port, a.address, resolve));
+    sockets.push(socket);
   }
-  socket.close();
+  while (isRunning) {
+    for (const [index, message] of junk.entries()) sockets[index % sockets.length]!.send(message);
+    sent += junk.length;
+    await new Promise(resolve => setTimeout(resolve, a.everyMs));
+  }
+  for (const socket of sockets) socket.close();
 }
 
 serveJsonLines((op, args) => {
   if (op === 'start') {
     isRunning = true;
-    void flood(args.address, args.port, makeJunk(args.publicKey, args.burst), args.everyMs);
+    flood(args, makeJunk(args.publicKey, args.burst)).catch(error => process.stderr.write(`${error.stack}\n`));
   } else if (op === 'stop') isRunning = false;
   return { sent };
 });

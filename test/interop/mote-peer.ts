@@ -19,7 +19,7 @@ runPeerProgram(async args => {
     ping: (host, o) => mote.ping(host, o),
     serve: (port, handler) => mote.serve(handler, { port }),
     fetch: (url, init) => mote.fetch(url, init),
-    connections: () => mote.status().tcp.connections,
+    connections: () => mote.status().connections,
     status: () => ({ ...mote.status(), events }),
     change: (action, given) => {
       if (action === 'addPeer') mote.addPeer(given as unknown as Parameters<typeof mote.addPeer>[0]);

@@ -221,12 +221,9 @@ export class Pair {
     }
     const { status } = await this.near.call('status');
     const [peer] = status.peers;
-    const { endpoint } = peer;
-    const text =
-      endpoint === undefined || typeof endpoint === 'string' ? endpoint : `${endpoint.address}:${endpoint.port}`;
     return {
-      endpoint: text,
-      lastHandshakeMs: peer.lastHandshakeMs ?? 0,
+      endpoint: peer.endpoint,
+      lastHandshakeMs: peer.lastHandshakeUnixMs ?? 0,
       rx: peer.rxBytes,
       tx: peer.txBytes,
       drops: status.drops,

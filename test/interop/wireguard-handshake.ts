@@ -284,26 +284,44 @@ const roamings: Case[] = [
   },
 ];
 
+/** Where a flood comes from, as its victim sees it. */
+type Attacker = 'same address' | 'other address' | '500 addresses';
+
 /** Floods one side with junk that carries a valid MAC1 while the other starts a handshake through the hop. */
-async function flooded(bench: Bench, target: 'near' | 'far'): Promise<string> {
+async function flooded(bench: Bench, target: 'near' | 'far', attacker: Attacker) {
   const pair = await bench.pair({ hop: {}, initiator: target === 'far' ? 'near' : 'far' });
-  const keys = target === 'far' ? pair.farKeys : pair.nearKeys;
-  const address = target === 'far' ? pair.underlay.farAddress : pair.underlay.nearAddress;
+  const { publicKey } = target === 'far' ? pair.farKeys : pair.nearKeys;
+  const { nearAddress, farAddress } = pair.underlay;
+  const address = target === 'far' ? farAddress : nearAddress;
+  const net = target === 'far' ? '10.9.2' : '10.9.1';
+  let sources = [`${net}.${attacker === 'same address' ? 254 : 253}`];
+  if (attacker === '500 addresses') {
+    sources = Array.from({ length: 500 }, (_, i) => `10.200.${i >> 8}.${i & 255}`);
+    await pair.hopSpace!.ip('route', 'add', 'local', '10.200.0.0/16', 'dev', 'lo');
+    const device = target === 'far' ? pair.underlay.farDevice : pair.underlay.nearDevice;
+    await (target === 'far' ? pair.farSpace : pair.nearSpace).ip('route', 'add', '10.200.0.0/16', 'dev', device);
+  }
   const flood = new Remote(bench.lab, pair.hopSpace!, 'flood.ts');
-  await flood.call('start', { address, port: WG_PORT, publicKey: keys.publicKey, burst: 1000, everyMs: 150 });
-  await sleep(1500);
+  await flood.call('start', { address, port: WG_PORT, publicKey, burst: 1000, everyMs: 100, sources });
+  await until('the flood runs', 10_000, async () => (await flood.call('sent')).sent >= 15_000);
   const [from, host] = target === 'far' ? [pair.near, FAR.v4] : [pair.kernel, NEAR.v4];
   const seconds = await recovery(from, host);
   const { sent } = await flood.call('stop');
   const { toNear, toFar } = await pair.hopStats();
   const [towards, back] = target === 'far' ? [toFar, toNear] : [toNear, toFar];
-  expect((back.cookies ?? 0) > 0, `no cookie reply was seen: ${JSON.stringify({ towards, back })}`);
-  expect((towards.initiationsWithMac2 ?? 0) > 0, `no initiation carried a MAC2: ${JSON.stringify({ towards, back })}`);
   await talkBothWays(pair);
-  return (
-    `${sent} junk initiations, ${back.cookies} cookie replies, ${towards.initiationsWithMac2} initiations with MAC2, ` +
-    `session after ${seconds.toFixed(1)} s, ${await pair.far.evidence()}`
-  );
+  const cookies = back.cookies ?? 0;
+  const withMac2 = towards.initiationsWithMac2 ?? 0;
+  const story =
+    `${sent} junk initiations from ${attacker}, ${cookies} cookie replies, ${withMac2} initiations with MAC2, ` +
+    `session after ${seconds.toFixed(1)} s`;
+  return { cookies, withMac2, seconds, evidence: `${story}, ${await pair.far.evidence()}` };
+}
+
+async function floodedWithCookie(bench: Bench, target: 'near' | 'far', attacker: Attacker): Promise<string> {
+  const { cookies, withMac2, evidence } = await flooded(bench, target, attacker);
+  expect(cookies > 0 && withMac2 > 0, `no cookie was used: ${evidence}`);
+  return evidence;
 }
 
 const cookies: Case[] = [
@@ -311,13 +329,30 @@ const cookies: Case[] = [
     name: 'cookie-from-stock',
     title: 'the peer is flooded and asks for a cookie; the mote comes back with it and completes the handshake',
     timeoutMs: 90_000,
-    run: bench => flooded(bench, 'far'),
+    run: bench => floodedWithCookie(bench, 'far', 'other address'),
   },
   {
     name: 'cookie-from-mote',
-    title: 'the mote is flooded and asks for a cookie; the peer comes back with it and completes the handshake',
+    title: "the mote is flooded from the peer's own address and asks for a cookie; the peer completes with it",
     timeoutMs: 90_000,
-    run: bench => flooded(bench, 'near'),
+    run: bench => floodedWithCookie(bench, 'near', 'same address'),
+  },
+  {
+    name: 'cookie-from-mote-to-all',
+    title: 'the mote is flooded from 500 addresses and asks everybody for a cookie; the peer completes with it',
+    timeoutMs: 90_000,
+    run: bench => floodedWithCookie(bench, 'near', '500 addresses'),
+  },
+  {
+    name: 'flood-by-neighbour',
+    title: 'the mote is flooded from one other address; the peer gets its session at once and needs no cookie',
+    isMoteOnly: true,
+    timeoutMs: 90_000,
+    run: async bench => {
+      const { cookies, seconds, evidence } = await flooded(bench, 'near', 'other address');
+      expect(cookies === 0 && seconds < 2, `the neighbour's flood was felt: ${evidence}`);
+      return evidence;
+    },
   },
 ];
 
