@@ -1,0 +1,114 @@
+/**
+ * One session: the two transport keys of a finished handshake, its counters and its replay window (WireGuard §5.4.5,
+ * §5.4.6). Packets are sealed and opened in place; nothing is allocated per packet.
+ *
+ * Which of a peer's sessions is used for what is decided in peer.ts.
+ */
+import { readU32LE, writeU32LE, writeU64LE } from '../base/bytes.ts';
+import { type DropReason, dropReason } from '../base/drop.ts';
+import type { Cipher, CryptoSuite } from '../crypto/suite.ts';
+import { REJECT_AFTER_TIME_MS } from './constants.ts';
+import { DATA_COUNTER_OFFSET, DATA_HEADER_BYTES, DATA_RECEIVER_OFFSET, TAG_BYTES, TYPE_DATA } from './message.ts';
+import { ReplayWindow } from './replay.ts';
+
+const DATA_DECRYPT = /* @__PURE__ */ dropReason('wg-data-decrypt');
+const REPLAY = /* @__PURE__ */ dropReason('wg-replay');
+const COUNTER_LIMIT = /* @__PURE__ */ dropReason('wg-counter-limit');
+
+/** What a session is made of. */
+export interface SessionOptions {
+  readonly peerId: number;
+  /** The index by which the other side names this session. */
+  readonly localIndex: number;
+  readonly remoteIndex: number;
+  readonly isInitiator: boolean;
+  readonly createdMs: number;
+  /** 32 bytes each; the caller erases them. */
+  readonly sendKey: Uint8Array;
+  readonly receiveKey: Uint8Array;
+  readonly replayBits: number;
+  /** Counters from here on are neither sent nor accepted; at most 2^53-1. */
+  readonly rejectAfterMessages: number;
+}
+
+/** A session of a peer. */
+export class Session {
+  readonly peerId: number;
+  readonly localIndex: number;
+  readonly remoteIndex: number;
+  readonly isInitiator: boolean;
+  readonly createdMs: number;
+  /** Counter of the next packet to send, and so the number of packets sent. */
+  sendCounter = 0;
+  readonly #send: Cipher;
+  readonly #receive: Cipher;
+  readonly #replay: ReplayWindow;
+  readonly #limit: number;
+  #isWiped = false;
+
+  constructor(suite: CryptoSuite, o: SessionOptions) {
+    this.peerId = o.peerId;
+    this.localIndex = o.localIndex;
+    this.remoteIndex = o.remoteIndex;
+    this.isInitiator = o.isInitiator;
+    this.createdMs = o.createdMs;
+    this.#send = suite.createCipher(o.sendKey);
+    this.#receive = suite.createCipher(o.receiveKey);
+    this.#replay = new ReplayWindow(o.replayBits, o.rejectAfterMessages);
+    this.#limit = o.rejectAfterMessages;
+  }
+
+  /** Whether it may send: young enough, and with counters left. */
+  canSend(nowMs: number): boolean {
+    if (nowMs - this.createdMs >= REJECT_AFTER_TIME_MS) return false; // CHECK: wg-send-age
+    if (this.sendCounter >= this.#limit) return false; // CHECK: wg-send-counter
+    return true;
+  }
+
+  /** Whether it is young enough to receive, whether or not a timer has run. */
+  canReceive(nowMs: number): boolean {
+    return nowMs - this.createdMs < REJECT_AFTER_TIME_MS;
+  }
+
+  /**
+   * Seals `buf[start, end)` in place under the next counter, with 16 bytes of header in front of `start` and a tag of
+   * 16 behind `end`, for which there must be room. To be called only if {@link canSend}.
+   */
+  seal(buf: Uint8Array, start: number, end: number): void {
+    const counter = this.sendCounter++;
+    const header = start - DATA_HEADER_BYTES;
+    writeU32LE(buf, header, TYPE_DATA);
+    writeU32LE(buf, header + DATA_RECEIVER_OFFSET, this.remoteIndex);
+    writeU64LE(buf, header + DATA_COUNTER_OFFSET, counter);
+    this.#send.seal(counter, buf, start, end);
+  }
+
+  /**
+   * Opens the transport message `buf[start, end)` of at least 32 bytes in place. Returns the length of the plaintext
+   * at `start + 16`, or the reason to drop the message.
+   */
+  open(buf: Uint8Array, start: number, end: number): number | DropReason {
+    const high = readU32LE(buf, start + DATA_COUNTER_OFFSET + 4);
+    const counter = high * 2 ** 32 + readU32LE(buf, start + DATA_COUNTER_OFFSET);
+    // A number above 2^53 is not exact, but it is above the limit all the same.
+    if (counter >= this.#limit) return COUNTER_LIMIT; // CHECK: wg-counter-limit
+    // Asking the window first saves the work for replays; only an authentic packet changes it.
+    if (!this.#replay.isFresh(counter)) return REPLAY; // CHECK: wg-replay
+    if (!this.#receive.open(counter, buf, start + DATA_HEADER_BYTES, end)) return DATA_DECRYPT; // CHECK: wg-data-tag
+    this.#replay.mark(counter);
+    return end - start - DATA_HEADER_BYTES - TAG_BYTES;
+  }
+
+  /** Erases the keys; the session is of no use afterwards. */
+  wipe(): void {
+    this.#send.wipe();
+    this.#receive.wipe();
+    this.#replay.wipe();
+    this.#isWiped = true;
+  }
+
+  /** Whether the keys are erased. */
+  get isWiped(): boolean {
+    return this.#isWiped;
+  }
+}
