@@ -80,6 +80,11 @@ export class HeaderList {
     this.values.push(value);
   }
 
+  /** Whether a name occurs. */
+  has(name: string): boolean {
+    return this.names.includes(name);
+  }
+
   /** The first value of a name, or `undefined`. */
   get(name: string): string | undefined {
     const at = this.names.indexOf(name);

@@ -312,7 +312,7 @@ test('content over the limit is refused: by its announced length, by its chunks,
     'fault 413 content-limit',
   ]);
   const open = `HTTP/1.1 200 OK\r\n\r\n${'x'.repeat(11)}`;
-  assert.equal(parse('response', open, { limits }).slice(1), ['fault 413 content-limit']);
+  assert.equal(parse('response', open, { limits }).slice(1), ['data xxxxxxxxxx', 'fault 413 content-limit']);
   assert.equal(parse('response', open.slice(0, -1), { limits }).slice(1), ['data xxxxxxxxxx', 'end', 'closed']);
 });
 
@@ -392,7 +392,11 @@ test('any bytes parse or are a fault, and cutting the stream differently changes
   let complete = 0;
   for (let round = 0; round < 4000; round++) {
     let text = '';
-    for (let i = below(14); i >= 0; i--) text += fragments[below(fragments.length)]!;
+    const start = below(4);
+    if (start === 0) text += `GET / HTTP/1.1\r\n${HOST}\r\n`;
+    if (start === 1) text += `POST / HTTP/1.1\r\n${HOST}Content-Length: 5\r\n\r\nhello`;
+    if (start === 2) text += 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n';
+    for (let i = below(14); i > 0; i--) text += fragments[below(fragments.length)]!;
     if (round % 3 === 0 && text.length > 0) {
       const at = below(text.length);
       text = text.slice(0, at) + String.fromCharCode(below(256)) + text.slice(at + below(3));
@@ -406,7 +410,7 @@ test('any bytes parse or are a fault, and cutting the stream differently changes
     assert.ok(last === 'closed' || last.startsWith('fault'), label);
     if (whole.includes('end')) complete++;
   }
-  assert.ok(complete > 100, `only ${complete} inputs held a complete message`);
+  assert.ok(complete > 500, `only ${complete} inputs held a complete message`);
 });
 
 test.run();

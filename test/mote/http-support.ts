@@ -195,8 +195,9 @@ export class ManualTimers implements Timers {
     };
   }
 
-  /** Moves the clock, fires what is due, and lets the consequences happen. */
+  /** Lets everything happen that is under way, moves the clock, fires what is due, and lets the consequences happen. */
   async advance(ms: number): Promise<void> {
+    await settle();
     this.nowMs += ms;
     for (const timer of [...this.#armed].sort((a, b) => a.atMs - b.atMs)) {
       if (timer.atMs > this.nowMs || !this.#armed.delete(timer)) continue;
