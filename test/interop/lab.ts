@@ -9,7 +9,7 @@
  */
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -149,7 +149,7 @@ export class Lab {
 
   /** A name of at most 15 characters that nobody else uses: the runner's pid and a random part are in it. */
   uniqueName(label: string): string {
-    return `${PREFIX}${process.pid.toString(36)}${label}${randomBytes(3).toString('hex')}`.slice(0, 15);
+    return `${PREFIX}-${process.pid.toString(36)}-${label}${randomBytes(3).toString('hex')}`.slice(0, 15);
   }
 
   /** Makes a namespace with its loopback up. */
@@ -250,6 +250,8 @@ export class Lab {
   disposeSync(): void {
     this.#isDisposed = true;
     for (const program of this.#programs) program.signal('SIGKILL');
+    // A program that is just making a namespace may finish doing so before it dies.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
     for (const { name } of this.#namespaces) spawnSync('ip', ['netns', 'del', name]);
     this.#removeFiles();
     openLabs.delete(this);
@@ -265,7 +267,7 @@ export function disposeAllSync(): void {
   for (const lab of [...openLabs]) lab.disposeSync();
 }
 
-/** Removes namespaces and directories of runs whose process is gone; returns how many. */
+/** Removes namespaces, directories and control sockets of runs whose process is gone; returns how many. */
 export function sweep(): number {
   const isDead = (name: string) => {
     const owner = new RegExp(`^${PREFIX}-([0-9a-z]+)-`).exec(name);
@@ -283,11 +285,12 @@ export function sweep(): number {
     const name = line.split(' ')[0]!;
     if (isDead(name) && spawnSync('ip', ['netns', 'del', name]).status === 0) removed++;
   }
-  for (const name of readdirSync(tmpdir()))
-    if (isDead(name)) {
-      rmSync(join(tmpdir(), name), { recursive: true, force: true });
-      removed++;
-    }
+  for (const folder of [tmpdir(), '/var/run/wireguard'])
+    for (const name of existsSync(folder) ? readdirSync(folder) : [])
+      if (isDead(name)) {
+        rmSync(join(folder, name), { recursive: true, force: true });
+        removed++;
+      }
   return removed;
 }
 
