@@ -46,8 +46,9 @@ export function splitHostPort(text: string): { host: string; port: number } | un
   const colon = text.lastIndexOf(':');
   if (colon <= 0) return undefined;
   let host = text.slice(0, colon);
-  if (host.startsWith('[') && host.endsWith(']')) host = host.slice(1, -1);
-  else if (host.includes(':')) return undefined;
+  const isBracketed = host.startsWith('[') && host.endsWith(']');
+  if (isBracketed) host = host.slice(1, -1);
+  if (host.includes(':') !== isBracketed) return undefined;
   const port = parsePort(text.slice(colon + 1));
   return port === undefined || host === '' ? undefined : { host, port };
 }

@@ -87,9 +87,11 @@ export type DropName = (typeof DROP_NAMES)[number];
 /** A drop reason: a negative number, as hot functions return it. */
 export type DropReason = number;
 
-/** The negative number of a reason; made once per machine, not per packet. */
+/** The negative number of a reason; made once per module, not per packet. Throws RangeError for an unknown name. */
 export function dropReason(name: DropName): DropReason {
-  return -(DROP_NAMES.indexOf(name) + 1);
+  const index = DROP_NAMES.indexOf(name);
+  if (index < 0) throw new RangeError(`"name" expected a drop reason, got ${name}`);
+  return -(index + 1);
 }
 
 /** Name of a negative reason number. */

@@ -1,0 +1,21 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { NetError } from '../../lib/base/errors.ts';
+
+const test = suite('base/errors');
+
+test('a NetError is an Error with a name, a stable code and one line of text', () => {
+  const error = new NetError('ERR_TIMED_OUT', 'no answer');
+  assert.instance(error, Error);
+  assert.is(error.name, 'NetError');
+  assert.is(error.code, 'ERR_TIMED_OUT');
+  assert.is(error.message, 'no answer');
+  assert.is(error.cause, undefined);
+});
+
+test('a cause is kept', () => {
+  const cause = new Error('below');
+  assert.is(new NetError('ERR_STORE', 'above', { cause }).cause, cause);
+});
+
+test.run();
