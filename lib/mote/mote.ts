@@ -13,6 +13,7 @@ import { Device, type DeviceEvent } from '../device/device.ts';
 import { Driver, TIMESTAMP_STORE_NAME } from '../driver.ts';
 import { READY_ACCEPTED, type TcpConnection, type TcpListener } from '../netstack/tcp.ts';
 import type { UdpSocket as UdpMachine } from '../netstack/udp.ts';
+import type { StackEvent } from '../netstack/stack.ts';
 import type { Host, Timer } from '../ports.ts';
 import { Connection, type ConnectionContext } from './connection.ts';
 import { EndpointKeeper } from './endpoint-keeper.ts';
@@ -104,7 +105,7 @@ export class Mote {
   readonly #udpSockets = new Map<UdpMachine, UdpSocket>();
   readonly #pings = new Map<
     number,
-    { readonly to: string; readonly resolve: (ms: number) => void; readonly sentMs: number }
+    { readonly resolve: (ms: number) => void; readonly reject: (error: NetError) => void }
   >();
   readonly #watchers = new Set<(event: MoteEvent) => void>();
   readonly #timers = new Set<Timer>();
@@ -252,19 +253,28 @@ export class Mote {
     const remote = this.#lookUp(host);
     const timeoutMs = options.timeoutMs ?? PING_TIMEOUT_MS;
     const payloadBytes = integer(options.payloadBytes ?? 56, 'payloadBytes', 0, 65_000);
-    const token = this.#pingSequence++ & 0xffff_ffff;
-    const sentMs = this.#driver.nowMs();
+    const token = this.#pingSequence;
+    this.#pingSequence = (token + 1) >>> 0;
     return new Promise((resolve, reject) => {
+      const forget = () => {
+        cancel();
+        this.#pings.delete(token);
+      };
       const cancel = this.#delay(timeoutMs, () => {
         this.#pings.delete(token);
         reject(new NetError('ERR_TIMED_OUT', `${host} did not answer an echo request within ${timeoutMs} ms`));
       });
-      const done = (ms: number) => {
-        cancel();
-        resolve(ms);
-      };
-      this.#pings.set(token, { to: formatAddress(remote), resolve: done, sentMs });
-      this.#device.stack.ping(sentMs, remote, token >>> 16, token & 0xffff, payloadBytes);
+      this.#pings.set(token, {
+        resolve: ms => {
+          forget();
+          resolve(ms);
+        },
+        reject: error => {
+          forget();
+          reject(error);
+        },
+      });
+      this.#device.stack.ping(this.#driver.nowMs(), remote, token >>> 16, token & 0xffff, payloadBytes);
       this.#driver.kick();
     });
   }
@@ -427,7 +437,13 @@ export class Mote {
           ?.handleError(new NetError(event.code, `${to} does not take datagrams`));
       }
       case 'echo-reply':
-        return this.#handleEchoReply(event.from, event.id, event.sequence);
+        return this.#pings.get(pingToken(event))?.resolve(event.rttMs);
+      case 'echo-error':
+        return this.#pings
+          .get(pingToken(event))
+          ?.reject(
+            new NetError(event.code, `${event.to} cannot be reached: no peer carries this address, or it said so`),
+          );
       default:
         return this.#handlePeerEvent(event);
     }
@@ -446,15 +462,7 @@ export class Mote {
     connection?.handleReady(ready);
   }
 
-  #handleEchoReply(from: Uint8Array, id: number, sequence: number): void {
-    const token = (id << 16) | sequence;
-    const ping = this.#pings.get(token);
-    if (ping === undefined || ping.to !== formatAddress(from)) return;
-    this.#pings.delete(token);
-    ping.resolve(this.#driver.nowMs() - ping.sentMs);
-  }
-
-  #handlePeerEvent(event: Exclude<DeviceEvent, { type: 'tcp' | 'udp' | 'udp-error' | 'echo-reply' }>): void {
+  #handlePeerEvent(event: Exclude<DeviceEvent, { type: StackEvent['type'] }>): void {
     const publicKey = toBase64(this.#device.tunnel.peerStatus(event.peer).publicKey);
     switch (event.type) {
       case 'handshake':
@@ -468,4 +476,9 @@ export class Mote {
         return this.#emit({ type: 'session-expired', publicKey });
     }
   }
+}
+
+/** Identifier and sequence number of an echo as one number. */
+function pingToken(event: { readonly id: number; readonly sequence: number }): number {
+  return ((event.id << 16) | event.sequence) >>> 0;
 }
