@@ -72,7 +72,8 @@ class Worker {
     for (const event of ['exit', 'message']) child.removeAllListeners(event);
     child.stdout?.off('data', collect);
     child.stderr?.off('data', collect);
-    return { ...result, output: output + result.report };
+    const compilerGoodbye = /^context canceled\n/gm; // what the TypeScript server says when it is closed
+    return { ...result, output: output.replace(compilerGoodbye, '') + result.report };
   }
 
   stop(): void {

@@ -53,10 +53,17 @@ export interface Spoken {
   readonly output: string;
 }
 
-/** Runs a script on a runtime, from the repository; standard output and error together. */
-export function runOn(runtime: Runtime, args: readonly string[], timeoutMs = 120_000, cwd = ROOT): Promise<Spoken> {
-  const env = { ...process.env, NO_COLOR: '1' };
-  const limits = { timeout: timeoutMs, maxBuffer: 64 << 20, cwd, env };
+/** What {@link runOn} takes. */
+export interface RunOnOptions {
+  readonly timeoutMs?: number;
+  readonly cwd?: string;
+  readonly env?: { readonly [name: string]: string };
+}
+
+/** Runs a script on a runtime, by default from the repository; standard output and error together. */
+export function runOn(runtime: Runtime, args: readonly string[], options: RunOnOptions = {}): Promise<Spoken> {
+  const env = { ...process.env, NO_COLOR: '1', ...options.env };
+  const limits = { timeout: options.timeoutMs ?? 120_000, maxBuffer: 64 << 20, cwd: options.cwd ?? ROOT, env };
   return new Promise(resolve => {
     execFile(runtime.program!, [...runtime.flags, ...args], limits, (error, stdout, stderr) => {
       const code = error === null ? 0 : Number((error as { code?: unknown }).code ?? 1) || 1;
@@ -66,8 +73,12 @@ export function runOn(runtime: Runtime, args: readonly string[], timeoutMs = 120
 }
 
 /** Runs test files on a runtime and returns their tally with the output. */
-export async function testOn(runtime: Runtime, files: readonly string[]): Promise<Tally & { output: string }> {
-  const { output } = await runOn(runtime, [join(ROOT, 'test/tools/run-foreign.ts'), ...files]);
+export async function testOn(
+  runtime: Runtime,
+  files: readonly string[],
+  options: RunOnOptions = {},
+): Promise<Tally & { output: string }> {
+  const { output } = await runOn(runtime, [join(ROOT, 'test/tools/run-foreign.ts'), ...files], options);
   const line = output.split('\n').findLast(text => text.startsWith('{"passed"'));
   const tally = line === undefined ? { passed: 0, failed: 1, skipped: 0 } : (JSON.parse(line) as Tally);
   return { ...tally, output };
