@@ -1,0 +1,140 @@
+#!/usr/bin/env node
+/**
+ * The `motenet` command: picks the subcommand, maps errors to exit codes, and ends the process. Everything else is in
+ * the files beside it.
+ */
+import { createWasmSuite } from '../../lib/crypto/wasm.ts';
+import { selectSuite } from '../../lib/crypto/select.ts';
+import { nearestWord } from '../../lib/mote/wg-config.ts';
+import { host, up } from '../node/index.ts';
+import pkg from '../../package.json' with { type: 'json' };
+import { parseFlags, parseWgArgs, quote, type WgOptions } from './args.ts';
+import { EXIT_DONE, EXIT_FAILED, EXIT_FORCED, EXIT_USAGE, messageOf, UsageError } from './errors.ts';
+import { COMMANDS, commandHelp, generalHelp } from './help.ts';
+import { genkey, genpsk, outputWarning, pubkey } from './keys.ts';
+import { createReport } from './report.ts';
+import { runWg } from './wg.ts';
+
+/** What standard input may hold: the largest configuration, in UTF-8. */
+const INPUT_LIMIT_BYTES = 8_388_608;
+/** How long the process may live on after its work is done, with standard input open, say. */
+const LINGER_MS = 200;
+
+/** Runs one command line; resolves with the exit code. */
+async function main(args: readonly string[]): Promise<number> {
+  const [command, ...rest] = args;
+  if (command === undefined) {
+    err(generalHelp());
+    return EXIT_USAGE;
+  }
+  if (command === '--version' || command === '-V') out(`motenet ${pkg.version}`);
+  else if (command === '--help' || command === '-h') out(generalHelp());
+  else if (command === 'help') help(rest);
+  else if (!Object.hasOwn(COMMANDS, command)) throw new UsageError(describeUnknown(command));
+  else if (rest.some(argument => argument === '--help' || argument === '-h')) out(commandHelp(command)!);
+  else if (command === 'wg') await wg(parseWgArgs(rest));
+  else await keyCommand(command, rest);
+  return EXIT_DONE;
+}
+
+function help(args: readonly string[]): void {
+  const [command] = args;
+  const text = command === undefined ? generalHelp() : commandHelp(command);
+  if (text === undefined) throw new UsageError(describeUnknown(command!));
+  out(text);
+}
+
+function describeUnknown(command: string): string {
+  const what = command.startsWith('-') ? 'flag' : 'command';
+  const near = nearestWord(command, [...Object.keys(COMMANDS), '--help', '--version']);
+  return `no ${what} ${quote(command)}: ${near === undefined ? '`motenet --help` lists what there is' : `did you mean ${near}?`}`;
+}
+
+async function keyCommand(command: string, args: readonly string[]): Promise<void> {
+  const { positionals } = parseFlags(args, { debug: { type: 'boolean' } }, command);
+  if (positionals.length > 0) throw new UsageError(`${command} takes no arguments, got ${quote(positionals[0]!)}`);
+  if (command === 'pubkey') out(pubkey(await readInput(), selectSuite([createWasmSuite])));
+  else {
+    const warning = outputWarning(process.stdout.fd);
+    if (warning !== undefined) err(warning);
+    out(command === 'genkey' ? genkey(host.random) : genpsk(host.random));
+  }
+}
+
+async function wg(options: WgOptions): Promise<void> {
+  const report = createReport({ isJson: options.isJson, level: options.level, out, err, now: Date.now });
+  const signals = catchSignals();
+  try {
+    await runWg(options, { version: pkg.version, report, up, readInput, stopped: signals.stopped });
+  } catch (error) {
+    report('error', { message: messageOf(error), exitCode: exitCodeOf(error) });
+    throw error;
+  } finally {
+    signals.release();
+  }
+}
+
+/** The first signal asks for an orderly end, a second SIGINT for an end at once. So does a reader who went away. */
+function catchSignals(): { stopped: Promise<string>; release(): void } {
+  let stop: (reason: string) => void = () => undefined;
+  let isStopping = false;
+  const stopped = new Promise<string>(resolve => {
+    stop = resolve;
+  });
+  const onSignal = (signal: string) => {
+    if (isStopping && signal === 'SIGINT') process.exit(EXIT_FORCED);
+    isStopping = true;
+    stop(signal);
+  };
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  for (const signal of signals) process.on(signal, onSignal);
+  process.stdout.on('error', () => stop('standard output was closed'));
+  return {
+    stopped,
+    release: () => {
+      for (const signal of signals) process.off(signal, onSignal);
+    },
+  };
+}
+
+async function readInput(): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes > INPUT_LIMIT_BYTES) throw new UsageError(`standard input has more than ${INPUT_LIMIT_BYTES} bytes`);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function exitCodeOf(error: unknown): number {
+  return error instanceof UsageError ? EXIT_USAGE : EXIT_FAILED;
+}
+
+function out(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+function err(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+/** One line for people; with --debug the stack, and those of its causes. */
+function explain(error: unknown): void {
+  err(`motenet: ${messageOf(error)}`);
+  if (!process.argv.includes('--debug')) return;
+  for (let at: unknown = error; at instanceof Error; at = at.cause) err(at.stack ?? String(at));
+}
+
+process.stdout.on('error', () => undefined); // a reader that went away (EPIPE) is no reason for a stack trace
+process.stderr.on('error', () => undefined);
+main(process.argv.slice(2))
+  .catch((error: unknown) => {
+    explain(error);
+    return exitCodeOf(error);
+  })
+  .then(code => {
+    process.exitCode = code;
+    setTimeout(() => process.exit(), LINGER_MS).unref();
+  });

@@ -1,0 +1,246 @@
+/**
+ * `motenet wg FILE.conf`: brings a mote up from a wg-quick file and runs the services that the flags ask for, until a
+ * signal comes. Everything that can be checked is checked before anything is opened.
+ */
+import { readFileSync, statSync } from 'node:fs';
+import { basename } from 'node:path';
+import { canonicalAddress, formatEndpoint, parseAddress, parsePrefix, prefixContains } from '../../lib/base/address.ts';
+import type { MoteEvent, MoteStatus } from '../../lib/mote/mote.ts';
+import type { MoteOptions } from '../../lib/mote/options.ts';
+import { parseWgConfig, WG_CONFIG_LIMIT, type WgConfig, WgConfigError } from '../../lib/mote/wg-config.ts';
+import { type MappingOption, quote, type WgOptions } from './args.ts';
+import { codeOf, describeListenError, messageOf, RunError, UsageError } from './errors.ts';
+import type { Report } from './report.ts';
+import { serveSocks } from './socks.ts';
+import { exposeTcp, forwardTcp } from './tcp-proxy.ts';
+import { SERVICE_LIMITS, type Service, type ServiceContext, type Tunnel } from './tunnel.ts';
+import { exposeUdp, forwardUdp } from './udp-proxy.ts';
+
+/** How long an orderly end may take. */
+const STOP_TIMEOUT_MS = 5000;
+/** Events of a mote that do not end the command: it goes on trying. */
+const PASSING_ERRORS: readonly string[] = /* @__PURE__ */ Object.freeze(['ERR_NAME_NOT_FOUND', 'ERR_STORE']);
+
+/** The mote as this command uses it. */
+export interface WgMote extends Tunnel {
+  readonly publicKey: string;
+  readonly addresses: readonly string[];
+  readonly listenPort: number;
+  status(): MoteStatus;
+  on(listener: (event: MoteEvent) => void): () => void;
+  close(): Promise<void>;
+}
+
+/** What the command runs in. */
+export interface WgEnvironment {
+  readonly version: string;
+  readonly report: Report;
+  up(options: MoteOptions): Promise<WgMote>;
+  /** The text of standard input. */
+  readInput(): Promise<string>;
+  /** Resolves with the reason when the command is to end. */
+  readonly stopped: Promise<string>;
+}
+
+/**
+ * Runs until `stopped`. Rejects with {@link UsageError} for mistakes in the file or the flags and with {@link RunError}
+ * for failures; whatever was opened is closed then.
+ */
+export async function runWg(options: WgOptions, environment: WgEnvironment): Promise<void> {
+  const { report, stopped } = environment;
+  const flow = new Stopper(stopped);
+  const mote = await flow.until(loadConfig(options, environment).then(config => bringUp(config, options, environment)));
+  if (mote === undefined) return;
+  const services: Service[] = [];
+  try {
+    const failed = watch(mote, report);
+    const { suite, mtu, peers } = mote.status();
+    const { publicKey, addresses, listenPort } = mote;
+    report('up', { publicKey, addresses, listenPort, mtu, suite, peers: peers.length });
+    const context: ServiceContext = { tunnel: mote, report, limits: SERVICE_LIMITS, resolveInside: resolver(options) };
+    for (const start of starters(options, context)) {
+      if (flow.isStopped) break;
+      const service = await start();
+      services.push(service);
+      report('listening', service.info);
+    }
+    if (!flow.isStopped)
+      report('ready', { publicKey, addresses, listenPort, services: services.map(({ info }) => info) });
+    const reason = await Promise.race([stopped, failed]);
+    report('stopping', { reason });
+  } finally {
+    await shutDown(mote, services, report);
+  }
+}
+
+/** Lets a slow start be given up. */
+class Stopper {
+  isStopped = false;
+  readonly #stopped: Promise<void>;
+
+  constructor(stopped: Promise<string>) {
+    this.#stopped = stopped.then(() => {
+      this.isStopped = true;
+    });
+  }
+
+  /** What `starting` gives; undefined when the end comes first, and the mote is closed whenever it comes up. */
+  async until(starting: Promise<WgMote>): Promise<WgMote | undefined> {
+    const mote = await Promise.race([starting, this.#stopped]);
+    if (mote !== undefined) return mote;
+    void starting.then(
+      late => late.close(),
+      () => undefined,
+    );
+    return undefined;
+  }
+}
+
+/** Reads and checks the file, and tells what is odd about it. */
+async function loadConfig(options: WgOptions, environment: WgEnvironment): Promise<WgConfig> {
+  const { file } = options;
+  const { report } = environment;
+  const name = file === '-' ? 'standard input' : file;
+  report('start', { version: environment.version, file: name });
+  const text = file === '-' ? await environment.readInput() : readConfigFile(file, report);
+  let config: WgConfig;
+  try {
+    config = parseWgConfig(text);
+  } catch (error) {
+    if (!(error instanceof WgConfigError)) throw error;
+    throw new UsageError(`${name}${error.line > 0 ? ' ' : ': '}${error.message}`, { cause: error });
+  }
+  for (const { line, key, why } of config.ignored) report('ignored', { line, key, why });
+  for (const message of warnings(config, options)) report('warning', { message });
+  return config;
+}
+
+function readConfigFile(file: string, report: Report): string {
+  try {
+    const stat = statSync(file);
+    if (stat.isDirectory()) throw new UsageError(`${quote(file)} is a folder: give the path of a wg-quick file`);
+    if (stat.size > WG_CONFIG_LIMIT)
+      throw new UsageError(
+        `${quote(file)} has ${stat.size} bytes: expected a wg-quick file of at most ${WG_CONFIG_LIMIT}`,
+      );
+    if (process.platform !== 'win32' && stat.isFile() && (stat.mode & 0o077) !== 0) {
+      const mode = (stat.mode & 0o777).toString(8);
+      report('warning', {
+        message: `${file} holds a private key and others may read it (mode ${mode}): chmod 600 ${file}`,
+      });
+    }
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    throw new UsageError(describeReadError(error, file), { cause: error });
+  }
+}
+
+function describeReadError(error: unknown, file: string): string {
+  const code = codeOf(error);
+  if (code === 'EACCES' || code === 'EPERM')
+    return `no permission to read ${quote(file)}: run as its owner, or copy it`;
+  if (code !== 'ENOENT' && code !== 'ENOTDIR') return `cannot read ${quote(file)}: ${messageOf(error)}`;
+  const isName = /^[A-Za-z0-9_=+.-]{1,15}$/.test(file) && !file.endsWith('.conf');
+  const hint = isName ? `give a path, such as /etc/wireguard/${basename(file)}.conf` : 'check the path';
+  return `there is no file ${quote(file)}: ${hint}`;
+}
+
+/** What works, but probably not as meant. */
+function warnings(config: WgConfig, options: WgOptions): string[] {
+  const out: string[] = [];
+  if (config.peers.length === 0) out.push('the file has no [Peer]: nobody can be reached');
+  if (config.dns.length + config.dnsSearch.length > 0 && options.socks.length > 0)
+    out.push('DNS of the file is not asked: --socks knows addresses and the names of --host');
+  const bound = [
+    ...options.forward.map(({ bind, port }) => ({ flag: '--forward', bind, port })),
+    ...options.socks.map(({ bind, port }) => ({ flag: '--socks', bind, port })),
+  ];
+  for (const { flag, bind, port } of bound)
+    if (!isLoopback(bind))
+      out.push(
+        `${flag} ${formatEndpoint({ address: bind, port })} lets everybody who reaches this machine into the tunnel: leave ${bind} out unless that is meant`,
+      );
+  const prefixes = [
+    ...config.peers.flatMap(peer => peer.allowedIPs),
+    ...config.addresses.map(text => text.split('/')[0]!),
+  ];
+  const inside = prefixes.map(text => parsePrefix(text)!);
+  for (const { host } of options.forward) {
+    const address = resolver(options)(host);
+    const bytes = address === undefined ? undefined : parseAddress(address);
+    if (bytes === undefined)
+      throw new UsageError(`--forward to ${quote(host)}: not an address, and no --host ${host}=ADDRESS says which`);
+    if (!inside.some(prefix => prefix.bytes.length === bytes.length && prefixContains(prefix, bytes)))
+      out.push(`--forward to ${address}: no peer's AllowedIPs contain it, so connections will fail`);
+  }
+  return out;
+}
+
+async function bringUp(config: WgConfig, options: WgOptions, environment: WgEnvironment): Promise<WgMote> {
+  const { ignored: _ignored, dns: _dns, dnsSearch: _search, ...moteOptions } = config;
+  try {
+    return await environment.up({ ...moteOptions, hosts: Object.fromEntries(options.hosts) });
+  } catch (error) {
+    if (error instanceof TypeError || error instanceof RangeError)
+      throw new UsageError(`${options.file === '-' ? 'standard input' : options.file}: ${messageOf(error)}`, {
+        cause: error,
+      });
+    const port = config.listenPort ?? 0;
+    const text =
+      codeOf(error) === 'ERR_ADDRESS_IN_USE'
+        ? `UDP port ${port} is in use: stop the program that has it (a kernel interface of the same file?) or change ListenPort`
+        : describeListenError(error, 'the UDP socket', port, 'ListenPort');
+    throw new RunError(text, { cause: error });
+  }
+}
+
+/** Tells the mote's events; the promise rejects when one of them is the end. */
+function watch(mote: WgMote, report: Report): Promise<never> {
+  const failed = new Promise<never>((_resolve, reject) => {
+    mote.on(event => {
+      const { type, ...fields } = event;
+      if (type !== 'error') report(type, fields as never);
+      else if (PASSING_ERRORS.includes(event.code)) report('trouble', { code: event.code, message: event.message });
+      else reject(new RunError(`${event.message} (${event.code}): start the command again`));
+    });
+  });
+  failed.catch(() => undefined); // it may come before anybody waits for it
+  return failed;
+}
+
+/** One function per service that the flags ask for; each opens it. */
+function starters(options: WgOptions, context: ServiceContext): (() => Promise<Service>)[] {
+  let last = 0;
+  const ids = () => ++last;
+  const expose = (option: MappingOption) => () =>
+    option.protocol === 'udp' ? exposeUdp(context, option, ids) : exposeTcp(context, option, ids);
+  const forward = (option: MappingOption) => () =>
+    option.protocol === 'udp' ? forwardUdp(context, option, ids) : forwardTcp(context, option, ids);
+  const socks =
+    ({ bind, port }: WgOptions['socks'][number]) =>
+    () =>
+      serveSocks(context, bind, port, ids);
+  return [...options.expose.map(expose), ...options.forward.map(forward), ...options.socks.map(socks)];
+}
+
+function resolver(options: WgOptions): (host: string) => string | undefined {
+  return host => canonicalAddress(host) ?? options.hosts.get(host.toLowerCase().replace(/\.$/, ''));
+}
+
+async function shutDown(mote: WgMote, services: readonly Service[], report: Report): Promise<void> {
+  const { peers, drops } = mote.status();
+  const rxBytes = peers.reduce((sum, peer) => sum + peer.rxBytes, 0);
+  const txBytes = peers.reduce((sum, peer) => sum + peer.txBytes, 0);
+  let timer: NodeJS.Timeout | undefined;
+  const tooLong = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new RunError(`closing took more than ${STOP_TIMEOUT_MS} ms`)), STOP_TIMEOUT_MS);
+  });
+  const closing = Promise.all(services.map(service => service.close())).then(() => mote.close());
+  await Promise.race([closing, tooLong]).finally(() => clearTimeout(timer));
+  report('stopped', { rxBytes, txBytes, drops: drops as Readonly<Record<string, number>> });
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\./.test(host);
+}
