@@ -15,6 +15,7 @@ import { type DropName, dropReason } from '../base/drop.ts';
 import { HEADROOM_BYTES, Slot, TAILROOM_BYTES } from '../base/slot.ts';
 import type { SecretKey } from '../crypto/keys.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
+import type { FragmentStore } from '../netstack/reassembly.ts';
 import { STACK_LIMITS_LARGE, STACK_LIMITS_SMALL, Stack, type StackEvent } from '../netstack/stack.ts';
 import { TUNNEL_LIMITS_LARGE, TUNNEL_LIMITS_SMALL, Tunnel, type TunnelEvent } from '../wireguard/tunnel.ts';
 
@@ -44,6 +45,8 @@ export interface DeviceOptions {
   readonly preset: Preset;
   /** The TAI64N floor that an earlier run saved (12 bytes). */
   readonly timestampFloor?: Uint8Array;
+  /** `new Reassembly(…)`; without it fragments are dropped, and a build has no code for them. */
+  readonly reassembly?: FragmentStore;
 }
 
 /** Something that the application or the operator may want to know. */
@@ -73,7 +76,13 @@ export class Device {
       limits: isSmall ? TUNNEL_LIMITS_SMALL : TUNNEL_LIMITS_LARGE,
       ...(timestampFloor === undefined ? {} : { timestampFloor }),
     });
-    this.stack = new Stack({ nowMs, random, mtu, limits: isSmall ? STACK_LIMITS_SMALL : STACK_LIMITS_LARGE });
+    this.stack = new Stack({
+      nowMs,
+      random,
+      mtu,
+      limits: isSmall ? STACK_LIMITS_SMALL : STACK_LIMITS_LARGE,
+      ...(options.reassembly === undefined ? {} : { reassembly: options.reassembly }),
+    });
     for (const address of options.addresses) this.stack.addAddress(address);
     this.#slot = new Slot(mtu, suite.allocate?.(HEADROOM_BYTES + mtu + TAILROOM_BYTES));
   }

@@ -11,6 +11,7 @@ import { NetError } from '../base/errors.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
 import { Device, type DeviceEvent } from '../device/device.ts';
 import { Driver, TIMESTAMP_STORE_NAME } from '../driver.ts';
+import { REASSEMBLY_LIMITS_LARGE, REASSEMBLY_LIMITS_SMALL, Reassembly } from '../netstack/reassembly.ts';
 import { READY_ACCEPTED, type TcpConnection, type TcpListener } from '../netstack/tcp.ts';
 import type { UdpSocket as UdpMachine } from '../netstack/udp.ts';
 import type { StackEvent } from '../netstack/stack.ts';
@@ -109,7 +110,8 @@ export class Mote {
   >();
   readonly #watchers = new Set<(event: MoteEvent) => void>();
   readonly #timers = new Set<Timer>();
-  #pingSequence = 0;
+  /** Never 0: the reply to an empty request with id and sequence 0 is all zeros, and Linux sends it with a wrong checksum. */
+  #pingSequence = 1;
   #isClosed = false;
 
   private constructor(host: Host, suite: CryptoSuite, settings: MoteSettings, options: MoteOptions) {
@@ -127,6 +129,7 @@ export class Mote {
       mtu: settings.mtu,
       preset: settings.preset,
       ...(timestampFloor?.length === 12 ? { timestampFloor } : {}),
+      reassembly: new Reassembly(settings.preset === 'small' ? REASSEMBLY_LIMITS_SMALL : REASSEMBLY_LIMITS_LARGE),
     });
     this.#driver = new Driver(
       host,
@@ -254,7 +257,7 @@ export class Mote {
     const timeoutMs = options.timeoutMs ?? PING_TIMEOUT_MS;
     const payloadBytes = integer(options.payloadBytes ?? 56, 'payloadBytes', 0, 65_000);
     const token = this.#pingSequence;
-    this.#pingSequence = (token + 1) >>> 0;
+    this.#pingSequence = (token + 1) >>> 0 || 1;
     return new Promise((resolve, reject) => {
       const forget = () => {
         cancel();
