@@ -29,6 +29,8 @@ export class HttpInput<Head extends MessageHead> {
   readonly parser: HttpParser<Head>;
   /** Called once when the stream breaks, also when nobody is waiting for input. */
   onBroken: ((error: NetError) => void) | undefined;
+  /** Called when bytes or the end come in while nobody waits for them. */
+  onUnawaited: (() => void) | undefined;
   /** Whether anything has come in since this was last set to false. */
   hasReceived = false;
   readonly #stream: ByteStream;
@@ -124,7 +126,8 @@ export class HttpInput<Head extends MessageHead> {
     else this.parser.feed(bytes);
     const waiter = this.#waiter;
     this.#waiter = undefined;
-    waiter?.resolve();
+    if (waiter === undefined) this.onUnawaited?.();
+    else waiter.resolve();
   }
 }
 
