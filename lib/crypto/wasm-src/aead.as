@@ -75,4 +75,5 @@ function erase(): void {
   wipe(STREAM, 256);
   wipe(KEY, KEY_BYTES);
   wipe(NONCE, 16);
+  wipe(TAG, 16);
 }

@@ -15,7 +15,7 @@ import { wipe } from './bytes';
 export const POLY: usize = memory.data(96, 16);
 /** Where `finish` leaves the tag. */
 export const TAG: usize = memory.data(16, 16);
-/** One zero-padded block. */
+/** One block, zero between uses. */
 const LAST: usize = memory.data(16, 16);
 
 /** Starts with the 32-byte one-time key at `key`. */
@@ -76,10 +76,9 @@ export function absorbPadded(from: usize, end: usize): void {
   absorb(from, end);
   const rest = (end - from) & 15;
   if (rest == 0) return;
-  v128.store(LAST, i64x2.splat(0));
   memory.copy(LAST, end - rest, rest);
   absorb(LAST, LAST + 16);
-  v128.store(LAST, i64x2.splat(0));
+  wipe(LAST, 16);
 }
 
 /** Absorbs the lengths of additional data and ciphertext, leaves the tag in TAG and erases the state. */
@@ -87,6 +86,7 @@ export function finish(aadBytes: u32, bytes: u32): void {
   store<u64>(LAST, aadBytes, 0);
   store<u64>(LAST, bytes, 8);
   absorb(LAST, LAST + 16);
+  wipe(LAST, 16);
 
   // Carry through, twice: the first pass leaves h4 above 3 at most by a little.
   let h0 = load<u64>(POLY, 32);
