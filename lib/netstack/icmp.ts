@@ -37,7 +37,7 @@ const NO_FLOW = /* @__PURE__ */ dropReason('icmp-no-flow');
 const RATE_LIMITED = /* @__PURE__ */ dropReason('icmp-rate-limited');
 const QUEUE_FULL = /* @__PURE__ */ dropReason('ip-queue-full');
 
-/** Who knows the flows that an error can be about. `quote` is classified in `buf`; the result is 0 or a reason. */
+/** Who knows the flows that an error can be about. `quote` is classified in `buf`; the result is 0 or a counted reason. */
 export interface IcmpFlows {
   /** A packet of ours did not arrive; `type` and `code` as the family's ICMP has them. */
   handleFlowError(nowMs: number, buf: Uint8Array, quote: Packet, type: number, code: number): number;
@@ -84,27 +84,27 @@ export class Icmp {
     return this.#queue.bytes;
   }
 
-  /** Takes a whole ICMP packet to one of our addresses. Returns 0 or a negative reason (not yet counted). */
+  /** Takes a whole ICMP packet to one of our addresses. Returns 0 or a negative reason, which has been counted. */
   handlePacket(nowMs: number, buf: Uint8Array, packet: Packet): number {
     const { family, payload, end } = packet;
     const addressSum = family === 6 ? sumBytes(buf, packet.source, packet.source + 32) : 0;
     const reason = icmp.checkIcmp(buf, payload, end, family, addressSum);
-    if (reason < 0) return reason;
+    if (reason < 0) return this.#drop(reason);
     const type = buf[payload]!;
     const isV4 = family === 4;
     switch (type) {
       case isV4 ? icmp.ICMP_ECHO_REQUEST : icmp.ICMPV6_ECHO_REQUEST:
-        return buf[payload + 1] === 0 ? this.#answerEcho(buf, packet) : IGNORED;
+        return buf[payload + 1] === 0 ? this.#answerEcho(buf, packet) : this.#drop(IGNORED);
       case isV4 ? icmp.ICMP_ECHO_REPLY : icmp.ICMPV6_ECHO_REPLY:
-        return buf[payload + 1] === 0 ? this.#matchEcho(nowMs, buf, packet) : IGNORED;
+        return buf[payload + 1] === 0 ? this.#matchEcho(nowMs, buf, packet) : this.#drop(IGNORED);
       case isV4 ? icmp.ICMP_UNREACHABLE : icmp.ICMPV6_UNREACHABLE:
       case isV4 ? icmp.ICMP_TIME_EXCEEDED : icmp.ICMPV6_TIME_EXCEEDED:
       case isV4 ? icmp.ICMP_PARAMETER_PROBLEM : icmp.ICMPV6_PARAMETER_PROBLEM:
         return this.#handleError(nowMs, buf, packet);
       case icmp.ICMPV6_TOO_BIG:
-        return isV4 ? IGNORED : this.#handleError(nowMs, buf, packet);
+        return isV4 ? this.#drop(IGNORED) : this.#handleError(nowMs, buf, packet);
       default:
-        return IGNORED;
+        return this.#drop(IGNORED);
     }
   }
 
@@ -112,7 +112,7 @@ export class Icmp {
   #answerEcho(buf: Uint8Array, packet: Packet): number {
     const { family, payload, end } = packet;
     const at = this.#reserve(buf, packet, end - payload);
-    if (at < 0) return QUEUE_FULL;
+    if (at < 0) return this.#drop(QUEUE_FULL);
     const out = this.#queue.buf;
     out.set(buf.subarray(payload, end), at);
     out[at] = family === 4 ? icmp.ICMP_ECHO_REPLY : icmp.ICMPV6_ECHO_REPLY;
@@ -122,11 +122,11 @@ export class Icmp {
 
   #matchEcho(nowMs: number, buf: Uint8Array, packet: Packet): number {
     const ping = this.#takePing(nowMs, buf, packet.payload, packet.source, packet.addressBytes);
-    if (ping === undefined) return NO_FLOW; // CHECK: echo-reply-unasked
+    if (ping === undefined) return this.#drop(NO_FLOW); // CHECK: echo-reply-unasked
     const payloadBytes = packet.end - packet.payload - icmp.ICMP_HEADER_BYTES;
     const { id, sequence, sentMs, remote } = ping;
     const event = { type: 'echo-reply', from: formatAddress(remote), id, sequence, payloadBytes } as const;
-    return this.#options.flows.pushEvent({ ...event, rttMs: nowMs - sentMs }) ? 0 : IGNORED;
+    return this.#options.flows.pushEvent({ ...event, rttMs: nowMs - sentMs }) ? 0 : this.#drop(IGNORED);
   }
 
   /** Finds and forgets the request that the echo header at `at` belongs to, sent to the address at `remote`. */
@@ -149,10 +149,10 @@ export class Icmp {
     const { flows } = this.#options;
     const quote = this.#quote;
     const quoted = classifyQuote(buf, payload + icmp.ICMP_HEADER_BYTES, end, quote);
-    if (quoted < 0) return MALFORMED; // CHECK: icmp-quote-malformed
-    if (quote.family !== family) return MALFORMED; // CHECK: icmp-quote-family
+    if (quoted < 0) return this.#drop(MALFORMED); // CHECK: icmp-quote-malformed
+    if (quote.family !== family) return this.#drop(MALFORMED); // CHECK: icmp-quote-family
     const isOurs = equalRange(buf, quote.source, buf, packet.destination, packet.addressBytes);
-    if (!isOurs) return NO_FLOW; // CHECK: icmp-quote-not-ours
+    if (!isOurs) return this.#drop(NO_FLOW); // CHECK: icmp-quote-not-ours
     const type = buf[payload]!;
     const code = buf[payload + 1]!;
     const isTooBig =
@@ -162,19 +162,19 @@ export class Icmp {
     if (!isTooBig) return flows.handleFlowError(nowMs, buf, quote, type, code);
     const quotedBytes = readU16BE(buf, quote.start + (family === 4 ? 2 : 4)) + (family === 4 ? 0 : IPV6_HEADER_BYTES);
     const mtu = icmp.icmpNextHopMtu(buf, payload, family, quotedBytes);
-    if (mtu >= quotedBytes) return IGNORED; // CHECK: too-big-that-fits
+    if (mtu >= quotedBytes) return this.#drop(IGNORED); // CHECK: too-big-that-fits
     return flows.handleFlowTooBig(nowMs, buf, quote, mtu);
   }
 
-  /** An error quotes an ICMP packet of ours: 0 when it was an echo request that waits for its answer. */
+  /** An error quotes an ICMP packet of ours: 0 when it was an echo request that waits for its answer, else a counted reason. */
   handleQuotedEcho(nowMs: number, buf: Uint8Array, quote: Packet, code: ErrorCode): number {
     const isRequest = buf[quote.payload] === (quote.family === 4 ? icmp.ICMP_ECHO_REQUEST : icmp.ICMPV6_ECHO_REQUEST);
-    if (!isRequest) return NO_FLOW;
+    if (!isRequest) return this.#drop(NO_FLOW);
     const ping = this.#takePing(nowMs, buf, quote.payload, quote.destination, quote.addressBytes);
-    if (ping === undefined) return NO_FLOW; // CHECK: echo-error-unasked
+    if (ping === undefined) return this.#drop(NO_FLOW); // CHECK: echo-error-unasked
     const { id, sequence, remote } = ping;
     const event = { type: 'echo-error', to: formatAddress(remote), id, sequence, code } as const;
-    return this.#options.flows.pushEvent(event) ? 0 : IGNORED;
+    return this.#options.flows.pushEvent(event) ? 0 : this.#drop(IGNORED);
   }
 
   /** Whether an echo request of ours that waits for its answer is quoted; it goes on waiting. */
@@ -203,7 +203,7 @@ export class Icmp {
     const length = icmp.ICMP_HEADER_BYTES + quoted;
     const at = this.#reserve(buf, packet, length);
     if (at < 0) {
-      this.#options.drops.count(QUEUE_FULL);
+      this.#drop(QUEUE_FULL);
       return;
     }
     const out = this.#queue.buf;
@@ -222,7 +222,7 @@ export class Icmp {
       this.#errorsLeft = most - Math.floor((most * this.#randomByte[0]!) / 1024);
     }
     if (this.#errorsLeft <= 0) {
-      this.#options.drops.count(RATE_LIMITED);
+      this.#drop(RATE_LIMITED);
       return false;
     }
     this.#errorsLeft--;
@@ -246,7 +246,7 @@ export class Icmp {
     const length = icmp.ICMP_HEADER_BYTES + payloadBytes;
     const start = this.#queue.reserve(headerBytes + length);
     if (start < 0) {
-      this.#options.drops.count(QUEUE_FULL);
+      this.#drop(QUEUE_FULL);
       return false;
     }
     const out = this.#queue.buf;
@@ -268,6 +268,10 @@ export class Icmp {
   /** Writes the next packet into `slot`. False when there is none. */
   pollTransmit(nowMs: number, slot: Slot): boolean {
     return this.#queue.poll(nowMs, slot, this.#options.mtus);
+  }
+
+  #drop(reason: number): number {
+    return this.#options.drops.count(reason);
   }
 
   /** Room for an answer of `length` bytes to `packet`, its IP header written; the offset behind that, or -1. */

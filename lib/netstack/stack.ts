@@ -36,7 +36,7 @@ import { IpPath } from './path.ts';
 import { clampMtu, MIN_MTU_IPV4_BYTES, MIN_MTU_IPV6_BYTES, PathMtuTable } from './path-mtu.ts';
 import type { FragmentStore } from './reassembly.ts';
 import { STACK_LIMITS_LARGE, type StackLimits } from './stack-limits.ts';
-import { Tcp, type TcpConnection, type TcpListener } from './tcp.ts';
+import { type QuotedSegment, Tcp, type TcpConnection, type TcpListener, type TcpOptions } from './tcp.ts';
 import type { UdpSocket } from './udp.ts';
 import { UdpTable } from './udp-table.ts';
 
@@ -70,6 +70,8 @@ export interface StackOptions {
   readonly limits?: Partial<StackLimits>;
   /** `new Reassembly(…)`; without it fragments are dropped. */
   readonly reassembly?: FragmentStore;
+  /** `createSack` of tcp-sack.ts; without it TCP has no selective acknowledgments. */
+  readonly createSack?: NonNullable<TcpOptions['createSack']>;
 }
 
 /** The stack; see the top of the file. */
@@ -117,7 +119,14 @@ export class Stack implements IcmpFlows {
       addresses: this.#addresses,
       pushEvent: event => this.#events.push(event),
     });
-    this.tcp = new Tcp({ nowMs, random, limits: limits.tcp, drops });
+    this.tcp = new Tcp({
+      nowMs,
+      random,
+      limits: limits.tcp,
+      drops,
+      createPath: (now, local, remote) => this.#pathTo(now, local, remote),
+      ...(options.createSack === undefined ? {} : { createSack: options.createSack }),
+    });
   }
 
   /** The own addresses, in the order of their addition, host bits kept. */
@@ -155,8 +164,7 @@ export class Stack implements IcmpFlows {
     if (parsed < 0 && packet.problemCode === PROBLEM_NONE) return this.drops.count(parsed);
     const refused = this.#checkAddresses(buf, packet, isLoopback);
     if (refused < 0) return this.drops.count(refused);
-    const result = parsed < 0 ? this.#refuse(nowMs, buf, packet, parsed) : this.#receive(nowMs, buf, packet);
-    return result < 0 ? this.drops.count(result) : 0;
+    return parsed < 0 ? this.#refuse(nowMs, buf, packet, parsed) : this.#receive(nowMs, buf, packet);
   }
 
   /** Whether the packet comes from one host elsewhere and goes to us: 0 or a negative reason. */
@@ -175,20 +183,21 @@ export class Stack implements IcmpFlows {
     const pointer = packet.problemAt - packet.start;
     if (packet.problemCode !== PROBLEM_NONE)
       this.#icmp.sendError(nowMs, buf, packet, ICMPV6_PARAMETER_PROBLEM, packet.problemCode, pointer);
-    return reason;
+    return this.drops.count(reason);
   }
 
+  /** This and what it calls return 0 or a reason that has been counted. */
   #receive(nowMs: number, buf: Uint8Array, packet: Packet): number {
     if (!packet.isFragment) return this.#deliver(nowMs, buf, packet);
     const reassembly = this.#reassembly;
-    if (reassembly === undefined) return UNSUPPORTED;
+    if (reassembly === undefined) return this.drops.count(UNSUPPORTED);
     const length = reassembly.handleFragment(nowMs, buf, packet, this.drops);
-    if (length <= 0) return length;
+    if (length <= 0) return length < 0 ? this.drops.count(length) : 0;
     const { whole } = reassembly;
     const wholePacket = this.#wholePacket;
     const parsed = classify(whole.buf, whole.start, whole.end, wholePacket);
     if (parsed < 0) return this.#refuse(nowMs, whole.buf, wholePacket, parsed);
-    if (wholePacket.fragmentHeader !== 0) return MALFORMED; // CHECK: ip6-fragment-in-fragment
+    if (wholePacket.fragmentHeader !== 0) return this.drops.count(MALFORMED); // CHECK: ip6-fragment-in-fragment
     return this.#deliver(nowMs, whole.buf, wholePacket);
   }
 
@@ -208,7 +217,7 @@ export class Stack implements IcmpFlows {
       const pointer = packet.nextHeaderAt - packet.start;
       this.#icmp.sendError(nowMs, buf, packet, ICMPV6_PARAMETER_PROBLEM, PROBLEM_NEXT_HEADER, pointer);
     }
-    return UNKNOWN_PROTOCOL;
+    return this.drops.count(UNKNOWN_PROTOCOL);
   }
 
   /** `code` is the IPv4 one; IPv6 has a port of its own and none for protocols. */
@@ -331,8 +340,7 @@ export class Stack implements IcmpFlows {
     const now = this.#advance(nowMs);
     const local = options.local ?? this.#sourceFor(remote);
     this.#mustBeOurs(local);
-    const path = new IpPath(local, remote, this.#mtus.get(now, remote, 0, remote.length));
-    return this.tcp.connect(now, path, port, options.localPort);
+    return this.tcp.connect(now, this.#pathTo(now, local, remote), port, options.localPort);
   }
 
   /**
@@ -372,19 +380,20 @@ export class Stack implements IcmpFlows {
     const error = errorCodeOf(quote.family, type, code);
     if (quote.protocol === PROTOCOL_UDP) return this.#udp.handleError(buf, quote, error);
     if (quote.protocol !== PROTOCOL_TCP) return this.#icmp.handleQuotedEcho(nowMs, buf, quote, error);
-    this.tcp.handleUnreachable(nowMs, this.#quoteForTcp(buf, quote), code);
-    return 0;
+    return this.tcp.handleUnreachable(nowMs, this.#quoteForTcp(buf, quote), error);
   }
 
   /** For {@link Icmp} only. */
   handleFlowTooBig(nowMs: number, buf: Uint8Array, quote: Packet, mtu: number): number {
     const { family, protocol, destination, addressBytes } = quote;
     if (protocol === PROTOCOL_TCP) {
-      this.tcp.handleTooBig(nowMs, this.#quoteForTcp(buf, quote), clampMtu(family, mtu));
+      const reason = this.tcp.handleTooBig(nowMs, this.#quoteForTcp(buf, quote), clampMtu(family, mtu));
+      if (reason < 0) return reason; // CHECK: too-big-without-connection
+      this.#mtus.lower(nowMs, buf, destination, addressBytes, mtu);
       return 0;
     }
     const isLive = protocol === PROTOCOL_UDP ? this.#udp.hasFlow(buf, quote) : this.#icmp.hasQuotedEcho(buf, quote);
-    if (!isLive) return NO_FLOW; // CHECK: too-big-without-flow
+    if (!isLive) return this.drops.count(NO_FLOW); // CHECK: too-big-without-flow
     this.#mtus.lower(nowMs, buf, destination, addressBytes, mtu);
     return 0;
   }
@@ -394,10 +403,7 @@ export class Stack implements IcmpFlows {
     return this.#events.push(event);
   }
 
-  #quoteForTcp(
-    buf: Uint8Array,
-    quote: Packet,
-  ): { buf: Uint8Array; ipStart: number; family: 4 | 6; start: number; end: number } {
+  #quoteForTcp(buf: Uint8Array, quote: Packet): QuotedSegment {
     const quoted = this.#quoted;
     quoted.buf = buf;
     quoted.ipStart = quote.start;
@@ -411,6 +417,10 @@ export class Stack implements IcmpFlows {
   #advance(nowMs: number): number {
     if (nowMs > this.#nowMs) this.#nowMs = nowMs;
     return this.#nowMs;
+  }
+
+  #pathTo(nowMs: number, local: Uint8Array, remote: Uint8Array): IpPath {
+    return new IpPath(local, remote, this.#mtus.get(nowMs, remote, 0, remote.length));
   }
 
   #sourceFor(remote: Uint8Array): Uint8Array {

@@ -126,25 +126,25 @@ export class UdpTable implements UdpHost {
     return undefined;
   }
 
-  /** Takes a whole UDP packet to one of our addresses. Returns 0 or a negative reason (not yet counted). */
+  /** Takes a whole UDP packet to one of our addresses. Returns 0 or a counted negative reason. */
   handlePacket(buf: Uint8Array, packet: Packet): number {
     const { payload, end, family, source, addressBytes } = packet;
     const length = checkUdp(buf, payload, end, family, sumBytes(buf, source, source + addressBytes * 2));
-    if (length < 0) return length;
+    if (length < 0) return this.drops.count(length);
     const socket = this.#find(packet.destinationPort, buf, packet.destination, addressBytes);
-    if (socket === undefined) return NO_SOCKET;
-    if (!socket.deliver(buf, packet, length)) return QUEUE_FULL;
+    if (socket === undefined) return this.drops.count(NO_SOCKET);
+    if (!socket.deliver(buf, packet, length)) return this.drops.count(QUEUE_FULL);
     if (socket.shouldNotify()) this.#readable.push(socket);
     return 0;
   }
 
-  /** An error quotes a datagram of ours. Returns 0 when a socket sent to there lately, else a negative reason. */
+  /** An error quotes a datagram of ours. Returns 0 when a socket sent to there lately, else a counted reason. */
   handleError(buf: Uint8Array, quote: Packet, code: ErrorCode): number {
     const socket = this.#findFlow(buf, quote);
-    if (socket === undefined) return NO_FLOW; // CHECK: udp-error-without-flow
+    if (socket === undefined) return this.drops.count(NO_FLOW); // CHECK: udp-error-without-flow
     const address = formatAddress(buf, quote.destination, quote.addressBytes);
     const remote: Endpoint = { address, port: quote.destinationPort };
-    return this.#pushEvent({ type: 'udp-error', socket, code, remote }) ? 0 : IGNORED;
+    return this.#pushEvent({ type: 'udp-error', socket, code, remote }) ? 0 : this.drops.count(IGNORED);
   }
 
   /** Whether a quoted datagram is one that an open socket may have sent lately. */
