@@ -16,7 +16,13 @@ import { HEADROOM_BYTES, Slot, TAILROOM_BYTES } from '../base/slot.ts';
 import type { SecretKey } from '../crypto/keys.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
 import type { FragmentStore } from '../netstack/reassembly.ts';
-import { STACK_LIMITS_LARGE, STACK_LIMITS_SMALL, Stack, type StackEvent } from '../netstack/stack.ts';
+import {
+  STACK_LIMITS_LARGE,
+  STACK_LIMITS_SMALL,
+  Stack,
+  type StackEvent,
+  type StackOptions,
+} from '../netstack/stack.ts';
 import { TUNNEL_LIMITS_LARGE, TUNNEL_LIMITS_SMALL, Tunnel, type TunnelEvent } from '../wireguard/tunnel.ts';
 
 /** Sizes for a microcontroller or for a server; every limit behind them has a name in its own layer. */
@@ -47,6 +53,8 @@ export interface DeviceOptions {
   readonly timestampFloor?: Uint8Array;
   /** `new Reassembly(…)`; without it fragments are dropped, and a build has no code for them. */
   readonly reassembly?: FragmentStore;
+  /** `createSack` of tcp-sack.ts; without it TCP has no selective acknowledgments, and no code for them. */
+  readonly createSack?: NonNullable<StackOptions['createSack']>;
 }
 
 /** Something that the application or the operator may want to know. */
@@ -82,6 +90,7 @@ export class Device {
       mtu,
       limits: isSmall ? STACK_LIMITS_SMALL : STACK_LIMITS_LARGE,
       ...(options.reassembly === undefined ? {} : { reassembly: options.reassembly }),
+      ...(options.createSack === undefined ? {} : { createSack: options.createSack }),
     });
     for (const address of options.addresses) this.stack.addAddress(address);
     this.#slot = new Slot(mtu, suite.allocate?.(HEADROOM_BYTES + mtu + TAILROOM_BYTES));

@@ -12,12 +12,14 @@ import type { CryptoSuite } from '../crypto/suite.ts';
 import { Device, type DeviceEvent } from '../device/device.ts';
 import { Driver, TIMESTAMP_STORE_NAME } from '../driver.ts';
 import { REASSEMBLY_LIMITS_LARGE, REASSEMBLY_LIMITS_SMALL, Reassembly } from '../netstack/reassembly.ts';
+import { createSack } from '../netstack/tcp-sack.ts';
 import { READY_ACCEPTED, type TcpConnection, type TcpListener } from '../netstack/tcp.ts';
 import type { UdpSocket as UdpMachine } from '../netstack/udp.ts';
 import type { StackEvent } from '../netstack/stack.ts';
 import type { Host, Timer } from '../ports.ts';
 import { Connection, type ConnectionContext } from './connection.ts';
 import { EndpointKeeper } from './endpoint-keeper.ts';
+import type { MoteEvent } from './events.ts';
 import { closedError, DEFAULT_BACKLOG, Listener } from './listener.ts';
 import {
   checkAllowedIPs,
@@ -44,19 +46,6 @@ export interface AbortSignalLike {
   addEventListener(type: 'abort', listener: () => void): void;
   removeEventListener(type: 'abort', listener: () => void): void;
 }
-
-/** Something that happened to a mote. */
-export type MoteEvent =
-  /** A handshake with a peer completed. */
-  | { readonly type: 'handshake'; readonly publicKey: string; readonly isInitiator: boolean }
-  /** A peer did not answer for 90 seconds; the packets that waited were dropped. Traffic starts it again. */
-  | { readonly type: 'gave-up'; readonly publicKey: string }
-  /** A peer is now reached at another UDP address. */
-  | { readonly type: 'endpoint'; readonly publicKey: string; readonly endpoint: string }
-  /** A session was not renewed in time; the next packet makes a new one. */
-  | { readonly type: 'session-expired'; readonly publicKey: string }
-  /** Something outside failed: a name did not resolve, the store did not save, the socket broke. */
-  | { readonly type: 'error'; readonly code: string; readonly message: string };
 
 /** One peer as {@link Mote.status} shows it. */
 export interface PeerStatus {
@@ -117,6 +106,7 @@ export class Mote {
   private constructor(host: Host, suite: CryptoSuite, settings: MoteSettings, options: MoteOptions) {
     const timestampFloor = options.store?.load(TIMESTAMP_STORE_NAME);
     this.#host = host;
+    if (options.onEvent !== undefined) this.#watchers.add(options.onEvent);
     this.#suite = suite;
     this.#settings = settings;
     this.#device = new Device({
@@ -130,6 +120,7 @@ export class Mote {
       preset: settings.preset,
       ...(timestampFloor?.length === 12 ? { timestampFloor } : {}),
       reassembly: new Reassembly(settings.preset === 'small' ? REASSEMBLY_LIMITS_SMALL : REASSEMBLY_LIMITS_LARGE),
+      createSack,
     });
     this.#driver = new Driver(
       host,
