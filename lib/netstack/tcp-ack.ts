@@ -1,0 +1,122 @@
+/**
+ * What an acknowledgment does to the sender (RFC 9293 §3.10.7.4 "fifth, check the ACK field", RFC 5681, RFC 6298).
+ */
+import type { TcpSegment } from '../packet/tcp.ts';
+import { armTailProbe, hasUnsent } from './tcp-output.ts';
+import { SACK_DUPLICATE, SACK_TAIL_LOST } from './tcp-recovery.ts';
+import { seqAfter, seqBefore } from './tcp-sequence.ts';
+import { echoedMs, markReady, READY_WRITABLE, type Tcb, wantTransmit } from './tcp-tcb.ts';
+
+/** Takes the window field of a segment in, if the segment is newer than the last that told a window (RFC 9293). */
+export function updateSendWindow(t: Tcb, segment: TcpSegment): void {
+  const { seq, ack } = segment;
+  const isNewer = seqBefore(t.sndWl1, seq) || (t.sndWl1 === seq && !seqAfter(t.sndWl2, ack));
+  if (!isNewer) return;
+  const window = segment.window << t.sndShift;
+  t.sndWl1 = seq;
+  t.sndWl2 = ack;
+  if (window === t.sndWnd) return;
+  t.sndWnd = window;
+  if (window > t.maxSndWnd) t.maxSndWnd = window;
+  if (window > 0) t.persistBackoff = 0;
+  if (hasUnsent(t)) {
+    if (window > 0) t.persistAt = Infinity;
+    wantTransmit(t);
+  }
+}
+
+/**
+ * Takes an acknowledgment in that the caller has found acceptable: SND.UNA <= SEG.ACK <= SND.NXT. `isBare` is whether
+ * the segment carries no data, SYN or FIN, and tells no new window: then it may count as a duplicate.
+ */
+export function handleAck(t: Tcb, segment: TcpSegment, nowMs: number, isBare: boolean): void {
+  const { board, recovery, rtt } = t;
+  const previousUna = t.sndUna;
+  const advance = (segment.ack - previousUna) | 0;
+  // Alive, and that is all that a probe of a shut window asks (RFC 9293 §3.8.6.1: then never give up).
+  if (t.sndWnd === 0 || board.count === 0) t.stuckSinceMs = Number.NaN;
+  if (advance === 0 && board.count === 0) return;
+  const flightBefore = recovery.pipeBytes;
+  const echoMs = segment.hasTimestamps && t.hasTimestamps ? echoedMs(t, nowMs, segment.tsEcr) : Infinity;
+  board.beginAck(nowMs, echoMs, rtt.minMs);
+  if (advance > 0) advanceUna(t, segment.ack, advance);
+  const isNewLoss = findLosses(t, segment, nowMs, previousUna, advance, isBare);
+  const rttMs = measure(t, nowMs, advance, echoMs);
+  const mayGrow = recovery.onAck(advance, t.sndNxt, flightBefore, isNewLoss, echoMs, t.mss);
+  if (advance > 0) {
+    const isLimited =
+      !seqAfter(previousUna, t.limitedEnd) || (t.cubic.isSlowStart && flightBefore * 2 > t.cubic.window);
+    if (mayGrow) t.cubic.onAck(nowMs, advance, t.sndUna, t.sndNxt, rttMs, rtt.smoothedMs, isLimited);
+    onProgress(t, nowMs);
+  }
+  if (board.lostBytes > 0 || hasUnsent(t)) wantTransmit(t);
+}
+
+/** Moves SND.UNA: bytes leave the ring, records the scoreboard. */
+function advanceUna(t: Tcb, ack: number, advance: number): void {
+  t.board.ackTo(ack);
+  t.sndUna = ack;
+  const bytes = Math.min(advance, t.sendRing.length);
+  // INVARIANT: only FIN lies beyond the ring, so an acknowledgment of more than the ring is one of FIN.
+  t.sendRing.discard(bytes);
+  if (t.isFinSent && ack === t.sndNxt) t.isFinAcked = true;
+}
+
+/** Has losses marked, with SACK or by counting duplicates. Returns whether there are new ones. */
+function findLosses(
+  t: Tcb,
+  segment: TcpSegment,
+  nowMs: number,
+  previousUna: number,
+  advance: number,
+  isBare: boolean,
+): boolean {
+  const { board, recovery, rtt, sack } = t;
+  if (sack === undefined) {
+    const before = board.lostBytes;
+    if (advance > 0) recovery.onAdvanceWithoutSack(advance, t.mss);
+    else if (isBare) recovery.onDuplicateAck(t.mss);
+    return board.lostBytes > before;
+  }
+  const found = sack.handleBlocks(segment, previousUna, t.sndNxt);
+  if ((found & SACK_DUPLICATE) !== 0) recovery.onDuplicateReport(segment.sackEdges[0], segment.sackEdges[1]);
+  if ((found & SACK_TAIL_LOST) !== 0) recovery.onTailLoss();
+  return sack.detect(nowMs, rtt.smoothedMs, rtt.minMs, recovery.phase !== 0);
+}
+
+/**
+ * Measures the round trip: by the send time of what was sent once, else by the echoed timestamp (Karn). Returns the
+ * freshest measurement in this acknowledgment, 0 when there is none.
+ */
+function measure(t: Tcb, nowMs: number, advance: number, echoMs: number): number {
+  const { board, rtt } = t;
+  const perRoundTrip = Math.max(1, Math.ceil(board.inFlightBytes / (2 * t.mss)));
+  if (board.oldestSentMs > -Infinity) {
+    rtt.sample(nowMs, nowMs - board.oldestSentMs, perRoundTrip);
+    rtt.latestMs = nowMs - board.newestSentMs;
+    return rtt.latestMs;
+  }
+  if (advance > 0 && echoMs <= nowMs) rtt.sample(nowMs, Math.max(nowMs - echoMs, 1), perRoundTrip);
+  return 0;
+}
+
+/** SND.UNA moved: timers start over, and the application may have room again. */
+function onProgress(t: Tcb, nowMs: number): void {
+  t.stuckSinceMs = Number.NaN;
+  t.rtt.backoffs = 0;
+  t.isTailProbeDue = false;
+  t.isWindowProbeOut = false;
+  t.retransmitAt = t.board.count > 0 ? nowMs + t.rtt.rtoMs : Infinity;
+  armTailProbe(t, nowMs);
+  const { limits } = t.owner;
+  const wanted = Math.floor(2 * t.cubic.window + limits.initialSendBytes / 2);
+  if (wanted > t.sendLimit) t.sendLimit = Math.min(wanted, limits.sendBufferBytes);
+  announceRoom(t);
+}
+
+/** Tells the application that it can write again, once a third of the buffer is free. */
+export function announceRoom(t: Tcb): void {
+  if (!t.isWriteWanted || (t.sendLimit - t.sendRing.length) * 3 < t.sendLimit) return;
+  t.isWriteWanted = false;
+  markReady(t, READY_WRITABLE);
+}

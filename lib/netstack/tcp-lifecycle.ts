@@ -1,0 +1,133 @@
+/**
+ * How a connection begins and ends: options of the handshake, ESTABLISHED, TIME-WAIT, CLOSED (RFC 9293 §3.5, §3.6,
+ * §3.10; RFC 7323 §2.2 and §3.2; RFC 6298 §5.7).
+ */
+import type { ErrorCode } from '../base/errors.ts';
+import { TCP_SYN, type TcpSegment } from '../packet/tcp.ts';
+import { announceRoom } from './tcp-ack.ts';
+import { Cubic } from './tcp-congestion.ts';
+import { MSS_DEFAULT_V4, MSS_DEFAULT_V6, QUICK_ACKS, RTO_AFTER_SYN_LOSS_MS } from './tcp-limits.ts';
+import { updateSegmentSize } from './tcp-output.ts';
+import { Recovery } from './tcp-recovery.ts';
+import {
+  echoedMs,
+  markReady,
+  READY_CLOSED,
+  READY_CONNECTED,
+  STATE_CLOSED,
+  STATE_ESTABLISHED,
+  STATE_FIN_WAIT_1,
+  STATE_SYN_RECEIVED,
+  STATE_TIME_WAIT,
+  type Tcb,
+  wantTransmit,
+} from './tcp-tcb.ts';
+import { synWindow, windowShiftFor } from './tcp-window.ts';
+
+/** Starts the sender at `iss`; a SYN is due. */
+export function openSend(t: Tcb, iss: number, tsOffset: number): void {
+  t.iss = iss;
+  t.sndUna = iss;
+  t.sndNxt = (iss + 1) | 0;
+  t.smallEnd = iss;
+  t.limitedEnd = iss;
+  t.tsOffset = tsOffset;
+  t.isSynDue = true;
+  t.peerMss = t.path.family === 4 ? MSS_DEFAULT_V4 : MSS_DEFAULT_V6;
+  updateSegmentSize(t);
+}
+
+/** Takes the peer's SYN in: its sequence number, window and options. */
+export function takeSynOptions(t: Tcb, nowMs: number, segment: TcpSegment): void {
+  t.irs = segment.seq;
+  t.rcvNxt = (segment.seq + 1) | 0;
+  t.rcvAdv = (t.rcvNxt + synWindow(t)) | 0;
+  t.lastAckSent = t.rcvNxt;
+  if (segment.mss > 0) t.peerMss = segment.mss;
+  t.isScaled = segment.windowShift >= 0;
+  t.sndShift = Math.max(segment.windowShift, 0);
+  t.rcvShift = t.isScaled ? windowShiftFor(t.owner.limits.receiveBufferBytes) : 0;
+  t.hasTimestamps = segment.hasTimestamps;
+  t.tsRecent = segment.tsVal;
+  t.tsRecentMs = nowMs;
+  if (segment.isSackPermitted) t.sack = t.owner.createSack?.(t.board);
+  updateSegmentSize(t);
+}
+
+/** Our SYN is acknowledged by `segment`: ESTABLISHED, or FIN-WAIT-1 when the application has finished already. */
+export function establish(t: Tcb, nowMs: number, segment: TcpSegment): void {
+  const wasHalfOpen = t.stateCode === STATE_SYN_RECEIVED;
+  t.stateCode = t.isFinQueued ? STATE_FIN_WAIT_1 : STATE_ESTABLISHED;
+  t.sndUna = segment.ack;
+  t.board.reset(t.sndUna);
+  t.cubic = new Cubic(t.mss);
+  t.recovery = new Recovery(t.board, t.cubic, t.sack, t.sndUna);
+  t.smallEnd = t.limitedEnd = t.sndUna;
+  t.sndWnd = (segment.flags & TCP_SYN) !== 0 || !wasHalfOpen ? segment.window : segment.window << t.sndShift;
+  t.maxSndWnd = t.sndWnd;
+  t.sndWl1 = segment.seq;
+  t.sndWl2 = segment.ack;
+  t.retransmitAt = Infinity;
+  t.isSynDue = false;
+  t.quickAcks = QUICK_ACKS;
+  t.tuneStartMs = nowMs;
+  measureHandshake(t, nowMs, segment);
+  if (wasHalfOpen && t.origin !== undefined) t.owner.onAccepted(t);
+  else markReady(t, READY_CONNECTED);
+  announceRoom(t);
+  if (t.sendRing.length > 0 || t.isFinQueued) wantTransmit(t);
+}
+
+/** The handshake's round trip is the first measurement; one with lost SYNs makes the start careful instead. */
+function measureHandshake(t: Tcb, nowMs: number, segment: TcpSegment): void {
+  t.rtt.backoffs = 0;
+  const rttMs = t.synRetries === 0 ? nowMs - t.synSentMs : nowMs - echoedMs(t, nowMs, segment.tsEcr);
+  if (t.synRetries === 0 || (t.hasTimestamps && rttMs >= 0)) {
+    t.rtt.sample(nowMs, rttMs, 1);
+    t.receiverRttMs = rttMs;
+  } else t.rtt.setInitialRto(RTO_AFTER_SYN_LOSS_MS);
+  if (t.synRetries > 1) t.cubic.onHandshakeLoss();
+}
+
+/** Both sides have finished: wait for stray segments (RFC 9293 §3.6.1). Restarts the wait when it is on already. */
+export function enterTimeWait(t: Tcb, nowMs: number): void {
+  if (t.stateCode !== STATE_TIME_WAIT) {
+    t.stateCode = STATE_TIME_WAIT;
+    release(t);
+    t.owner.onTimeWait(nowMs, t);
+    markReady(t, READY_CLOSED);
+  }
+  t.waitAt = nowMs + t.owner.limits.timeWaitMs;
+}
+
+/** CLOSED, in good order. */
+export function closeConnection(t: Tcb): void {
+  if (t.stateCode === STATE_CLOSED) return;
+  const isNews = t.stateCode !== STATE_TIME_WAIT;
+  t.stateCode = STATE_CLOSED;
+  release(t);
+  t.owner.onClosed(t);
+  if (isNews) markReady(t, READY_CLOSED);
+}
+
+/** CLOSED, for a reason. A half-open connection of a listener goes without a word: nobody knows it yet. */
+export function failConnection(t: Tcb, code: ErrorCode): void {
+  const isSilent = t.stateCode === STATE_SYN_RECEIVED && t.origin !== undefined;
+  t.errorCode = code;
+  t.stateCode = STATE_CLOSED;
+  release(t);
+  t.owner.onClosed(t);
+  if (!isSilent) markReady(t, READY_CLOSED);
+}
+
+/** Nothing is sent any more: timers and buffers go, what was received can still be read. */
+function release(t: Tcb): void {
+  t.sendRing.clear();
+  t.receiveRing.dropRanges();
+  t.receiveRing.detach();
+  t.board.clear();
+  t.sack = undefined;
+  t.isTailProbeDue = t.isWindowProbeDue = t.isKeepAliveDue = false;
+  t.retransmitAt = t.tailProbeAt = t.persistAt = t.overrideAt = Infinity;
+  t.delayedAckAt = t.keepAliveAt = t.waitAt = t.idleAt = Infinity;
+}

@@ -1,0 +1,136 @@
+/**
+ * Connections by their four-tuple: a hash table with chains through the connections themselves.
+ *
+ * The hash is keyed with random words, so that a remote side cannot aim at one bucket; it need not be more than that,
+ * since the number of connections is bounded. The connection found last is tried first.
+ */
+import { readU32BE } from '../base/bytes.ts';
+import type { TcpConnection } from './tcp-connection.ts';
+
+const FIRST_BUCKETS = 16;
+
+/** The table; see the top of the file. */
+export class ConnectionTable {
+  #buckets: (TcpConnection | undefined)[] = new Array(FIRST_BUCKETS).fill(undefined);
+  #count = 0;
+  #last: TcpConnection | undefined = undefined;
+  readonly #keys: Int32Array;
+
+  /** `keys` are four random words. */
+  constructor(keys: Int32Array) {
+    this.#keys = keys;
+  }
+
+  /** Number of connections. */
+  get size(): number {
+    return this.#count;
+  }
+
+  /**
+   * The connection for addresses of `length` bytes (4 or 16) at `remoteAt` and `localAt` in `buf`, and two ports;
+   * undefined when there is none.
+   */
+  find(
+    buf: Uint8Array,
+    remoteAt: number,
+    localAt: number,
+    length: number,
+    remotePort: number,
+    localPort: number,
+  ): TcpConnection | undefined {
+    const last = this.#last;
+    if (last !== undefined && matches(last, buf, remoteAt, localAt, length, remotePort, localPort)) return last;
+    let entry = this.#buckets[this.#hash(buf, remoteAt, buf, localAt, length, remotePort, localPort) & this.#mask];
+    while (entry !== undefined && !matches(entry, buf, remoteAt, localAt, length, remotePort, localPort))
+      entry = entry.nextInBucket as TcpConnection | undefined;
+    if (entry !== undefined) this.#last = entry;
+    return entry;
+  }
+
+  /** Adds a connection whose four-tuple is not in the table. */
+  add(connection: TcpConnection): void {
+    const { local, remote } = connection.path;
+    const { localPort, remotePort } = connection;
+    connection.hash = this.#hash(remote, 0, local, 0, local.length, remotePort, localPort);
+    if (this.#count >= this.#buckets.length) this.#resize(this.#buckets.length * 2);
+    this.#link(connection);
+    this.#count++;
+  }
+
+  /** Removes a connection that is in the table. */
+  remove(connection: TcpConnection): void {
+    const at = connection.hash & this.#mask;
+    let entry = this.#buckets[at];
+    if (entry === connection) this.#buckets[at] = connection.nextInBucket as TcpConnection | undefined;
+    else {
+      while (entry!.nextInBucket !== connection) entry = entry!.nextInBucket as TcpConnection;
+      entry!.nextInBucket = connection.nextInBucket;
+    }
+    connection.nextInBucket = undefined;
+    if (this.#last === connection) this.#last = undefined;
+    this.#count--;
+    if (this.#buckets.length > FIRST_BUCKETS && this.#count * 4 < this.#buckets.length)
+      this.#resize(this.#buckets.length / 2);
+  }
+
+  /** All connections, in no particular order; the table must not be changed meanwhile. */
+  *[Symbol.iterator](): Generator<TcpConnection> {
+    for (const first of this.#buckets)
+      for (let entry = first; entry !== undefined; entry = entry.nextInBucket as TcpConnection | undefined) yield entry;
+  }
+
+  get #mask(): number {
+    return this.#buckets.length - 1;
+  }
+
+  #link(connection: TcpConnection): void {
+    const at = connection.hash & this.#mask;
+    connection.nextInBucket = this.#buckets[at];
+    this.#buckets[at] = connection;
+  }
+
+  #resize(size: number): void {
+    const all = [...this];
+    this.#buckets = new Array(size).fill(undefined);
+    for (const connection of all) this.#link(connection);
+  }
+
+  #hash(
+    remote: Uint8Array,
+    remoteAt: number,
+    local: Uint8Array,
+    localAt: number,
+    length: number,
+    remotePort: number,
+    localPort: number,
+  ): number {
+    const keys = this.#keys;
+    let hash = mix(keys[0], (remotePort << 16) | localPort, keys[1]);
+    for (let i = 0; i < length; i += 4) {
+      hash = mix(hash, readU32BE(remote, remoteAt + i), keys[2]);
+      hash = mix(hash, readU32BE(local, localAt + i), keys[3]);
+    }
+    return hash ^ (hash >>> 15);
+  }
+}
+
+function mix(hash: number, word: number, key: number): number {
+  const x = Math.imul(hash ^ word, 0x2c1b3c6d | 1) + key;
+  return Math.imul(x ^ (x >>> 13), 0x297a2d39) ^ (x >>> 16);
+}
+
+function matches(
+  connection: TcpConnection,
+  buf: Uint8Array,
+  remoteAt: number,
+  localAt: number,
+  length: number,
+  remotePort: number,
+  localPort: number,
+): boolean {
+  if (connection.remotePort !== remotePort || connection.localPort !== localPort) return false;
+  const { local, remote } = connection.path;
+  if (remote.length !== length) return false;
+  for (let i = 0; i < length; i++) if (remote[i] !== buf[remoteAt + i] || local[i] !== buf[localAt + i]) return false;
+  return true;
+}

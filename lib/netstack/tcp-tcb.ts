@@ -1,0 +1,255 @@
+/**
+ * The transmission control block (RFC 9293 §3.3.1): all state of one connection, without behaviour.
+ *
+ * tcp-input, tcp-ack, tcp-output, tcp-window and tcp-timeouts are functions over it; tcp-connection.ts adds what an
+ * application calls; tcp.ts owns it through {@link TcpOwner}. Idle memory matters (thousands of quiet connections),
+ * so rings, range tables and send records exist only while they hold something.
+ */
+import type { DropCounters } from '../base/drop.ts';
+import type { ErrorCode } from '../base/errors.ts';
+import type { IpPath } from './path.ts';
+import { Cubic } from './tcp-congestion.ts';
+import type { TcpDrops } from './tcp-drops.ts';
+import { MSS_DEFAULT_V4, type TcpLimits } from './tcp-limits.ts';
+import { Recovery, type SackPart } from './tcp-recovery.ts';
+import { type MemoryBudget, ReceiveRing, SendRing } from './tcp-rings.ts';
+import { RttEstimator } from './tcp-rtt.ts';
+import { Scoreboard } from './tcp-scoreboard.ts';
+
+/** Connection states; the order lets ranges be compared (`>= STATE_ESTABLISHED` is synchronized). */
+export const STATE_CLOSED = 0;
+export const STATE_SYN_SENT = 1;
+export const STATE_SYN_RECEIVED = 2;
+export const STATE_ESTABLISHED = 3;
+export const STATE_FIN_WAIT_1 = 4;
+export const STATE_FIN_WAIT_2 = 5;
+export const STATE_CLOSE_WAIT = 6;
+export const STATE_CLOSING = 7;
+export const STATE_LAST_ACK = 8;
+export const STATE_TIME_WAIT = 9;
+
+/** Names of the states as RFC 9293 §3.3.2 writes them, by number. */
+export const STATE_NAMES = Object.freeze([
+  'CLOSED',
+  'SYN-SENT',
+  'SYN-RECEIVED',
+  'ESTABLISHED',
+  'FIN-WAIT-1',
+  'FIN-WAIT-2',
+  'CLOSE-WAIT',
+  'CLOSING',
+  'LAST-ACK',
+  'TIME-WAIT',
+] as const);
+
+/** Name of a connection state. */
+export type TcpState = (typeof STATE_NAMES)[number];
+
+/** A listener handed this connection over. */
+export const READY_ACCEPTED = 1;
+/** A connection that this side opened is established. */
+export const READY_CONNECTED = 2;
+/** Bytes arrived that can be read. */
+export const READY_READABLE = 4;
+/** There is room again after a `write` that took less than it was given. */
+export const READY_WRITABLE = 8;
+/** The other side sends no more; all its bytes are read or readable. */
+export const READY_ENDED = 16;
+/** The connection is over; `error` says why, or is undefined after an orderly end. */
+export const READY_CLOSED = 32;
+
+/** What a connection needs from the machine that owns it. */
+export interface TcpOwner {
+  readonly limits: TcpLimits;
+  readonly budget: MemoryBudget;
+  readonly drops: DropCounters;
+  readonly reasons: TcpDrops;
+  /** Makes the SACK part of a connection; undefined in a build without it. */
+  readonly createSack: ((board: Scoreboard) => SackPart) | undefined;
+  /** The connection may have something to send. */
+  wantTransmit(tcb: Tcb): void;
+  /** `readyBits` of the connection are new. */
+  wantEvent(tcb: Tcb): void;
+  /** Wakes the connection at `at`, absolute milliseconds. */
+  wake(tcb: Tcb, at: number): void;
+  /** The handshake of a connection from a listener is complete. */
+  onAccepted(tcb: Tcb): void;
+  /** The connection entered TIME-WAIT. */
+  onTimeWait(nowMs: number, tcb: Tcb): void;
+  /** The connection is CLOSED: out of every table. */
+  onClosed(tcb: Tcb): void;
+  /** Sends a reset (with ACK if `ack` is not undefined) that belongs to no connection any more. */
+  sendReset(path: IpPath, localPort: number, remotePort: number, seq: number, ack: number | undefined): void;
+}
+
+/** Where a connection came from, as far as the connection cares: a listener. */
+export interface TcpOrigin {
+  readonly port: number;
+}
+
+/** All state of one connection. Sequence numbers are int32, times absolute milliseconds, sizes bytes. */
+export class Tcb {
+  readonly id: number;
+  readonly path: IpPath;
+  readonly localPort: number;
+  readonly remotePort: number;
+  readonly owner: TcpOwner;
+
+  /** The listener that it came from; undefined for one that this side opened. */
+  origin: TcpOrigin | undefined = undefined;
+  stateCode = STATE_CLOSED;
+  errorCode: ErrorCode | undefined = undefined;
+  /** What a router said that may pass (RFC 9293 §3.9.2.2); the reason given if it does not. */
+  softError: ErrorCode | undefined = undefined;
+  readyBits = 0;
+  /** In the machine's lists: events, transmissions, timers, hash table. */
+  isEventQueued = false;
+  isTransmitQueued = false;
+  wakeAt = Infinity;
+  heapAt = 0;
+  heapIndex = -1;
+  hash = 0;
+  nextInBucket: Tcb | undefined = undefined;
+
+  // Sending
+  iss = 0;
+  sndUna = 0;
+  sndNxt = 0;
+  sndWnd = 0;
+  sndWl1 = 0;
+  sndWl2 = 0;
+  maxSndWnd = 0;
+  sndShift = 0;
+  /** Largest segment that the peer takes, options included in the count (RFC 6691). */
+  peerMss = 0;
+  /** Largest payload of a segment: path, peer and fixed options considered. */
+  mss = 0;
+  readonly sendRing: SendRing;
+  /** What {@link sendRing} may hold at present; follows the congestion window up to the limit. */
+  sendLimit: number;
+  isFinQueued = false;
+  isFinSent = false;
+  isFinAcked = false;
+  isWriteWanted = false;
+  isNoDelay = false;
+  /** End of the last segment sent that was not full: Nagle as Minshall amended it. */
+  smallEnd = 0;
+  /** Send a short segment in spite of Nagle and the silly window (RFC 9293 §3.8.6.2.1). */
+  isOverridden = false;
+  /** The window was full up to here when the sender last had more to send. */
+  limitedEnd = 0;
+  /** One octet beyond the window is out as a probe, not counted in {@link sndNxt}. */
+  isWindowProbeOut = false;
+  persistBackoff = 0;
+  readonly board = new Scoreboard();
+  readonly rtt = new RttEstimator();
+  cubic: Cubic;
+  recovery: Recovery;
+  /** Present when both sides have SACK. */
+  sack: SackPart | undefined = undefined;
+
+  // Receiving
+  irs = 0;
+  rcvNxt = 0;
+  /** Right edge of the window that was promised. INVARIANT: never moves left. */
+  rcvAdv = 0;
+  rcvShift = 0;
+  /** Both sides sent the window scale option. */
+  isScaled = false;
+  readonly receiveRing: ReceiveRing;
+  /** How much may be unread or in the window at present; grows only. */
+  rcvTarget: number;
+  lastAckSent = 0;
+  hasTimestamps = false;
+  /** Latest in-order timestamp of the peer, and when it came (RFC 7323 §4.3). */
+  tsRecent = 0;
+  tsRecentMs = 0;
+  /** Added to the clock, so that it says nothing about other connections (RFC 7323 §5.4). */
+  tsOffset = 0;
+  /** A FIN was seen; its sequence number. */
+  hasPeerFin = false;
+  peerFinSeq = 0;
+  /** All bytes before the peer's FIN have arrived. */
+  isPeerEnded = false;
+  /** Input is thrown away: the application has closed. */
+  isDiscarding = false;
+  isAckDue = false;
+  quickAcks = 0;
+  unackedBytes = 0;
+  /** Largest payload that came, which is what "full-sized" means to the acknowledgment policy. */
+  rcvMss = 0;
+  /** Receive window tuning: this round's start and bytes read, the last round's bytes, and the round trip. */
+  tuneStartMs = 0;
+  tuneBytes = 0;
+  tuneLastBytes = 0;
+  receiverRttMs = 0;
+
+  // Due at the next poll
+  isSynDue = false;
+  isTailProbeDue = false;
+  isWindowProbeDue = false;
+  isKeepAliveDue = false;
+
+  // Deadlines
+  retransmitAt = Infinity;
+  tailProbeAt = Infinity;
+  persistAt = Infinity;
+  overrideAt = Infinity;
+  delayedAckAt = Infinity;
+  keepAliveAt = Infinity;
+  /** End of TIME-WAIT, or of patience in FIN-WAIT-2. */
+  waitAt = Infinity;
+  idleAt = Infinity;
+
+  openedMs: number;
+  lastReceiveMs: number;
+  lastSendMs: number;
+  /** Since when nothing has been acknowledged although it should have been; NaN while all is well. */
+  stuckSinceMs = Number.NaN;
+  keepAliveMs = 0;
+  keepAliveProbes = 0;
+  challengedMs = -Infinity;
+  synRetries = 0;
+  synSentMs = 0;
+  retransmits = 0;
+  timeouts = 0;
+
+  constructor(nowMs: number, owner: TcpOwner, id: number, path: IpPath, localPort: number, remotePort: number) {
+    const { limits, budget } = owner;
+    this.owner = owner;
+    this.id = id;
+    this.path = path;
+    this.localPort = localPort;
+    this.remotePort = remotePort;
+    this.sendRing = new SendRing(budget, limits.ringBytes);
+    this.receiveRing = new ReceiveRing(budget, limits.ringBytes, limits.outOfOrderRanges);
+    this.sendLimit = Math.min(limits.initialSendBytes, limits.sendBufferBytes);
+    this.rcvTarget = Math.min(limits.initialWindowBytes, limits.receiveBufferBytes);
+    this.cubic = new Cubic(MSS_DEFAULT_V4);
+    this.recovery = new Recovery(this.board, this.cubic, undefined, 0);
+    this.openedMs = nowMs;
+    this.lastReceiveMs = nowMs;
+    this.lastSendMs = nowMs;
+  }
+}
+
+/** Adds ready bits and has the connection reported. */
+export function markReady(tcb: Tcb, bits: number): void {
+  tcb.readyBits |= bits;
+  if (!tcb.isEventQueued) tcb.owner.wantEvent(tcb);
+}
+
+/** Puts the connection on the list of those that may have something to send. */
+export function wantTransmit(tcb: Tcb): void {
+  if (!tcb.isTransmitQueued) tcb.owner.wantTransmit(tcb);
+}
+
+/** The connection's own clock, as the timestamps option carries it: milliseconds, int32. */
+export function timestampOf(tcb: Tcb, nowMs: number): number {
+  return (Math.floor(nowMs) + tcb.tsOffset) | 0;
+}
+
+/** When the segment left whose timestamp came back as `tsEcr`: absolute whole milliseconds. */
+export function echoedMs(tcb: Tcb, nowMs: number, tsEcr: number): number {
+  return Math.floor(nowMs) - ((timestampOf(tcb, nowMs) - tsEcr) | 0);
+}

@@ -1,0 +1,534 @@
+/**
+ * The TCP machine (RFC 9293): connections, listeners, what goes in and out, in userspace and without I/O.
+ *
+ * `handleSegment` takes a segment in, `pollTransmit` gives packets out, `pollEvent` connections with news,
+ * `nextTimeout`/`handleTimeout` run the clock. Connections that have something to send or to say stand in lists; no
+ * call scans all connections. Initial sequence numbers follow RFC 6528, ephemeral ports RFC 6056 §3.3.3.
+ * Left out on purpose: urgent data as such, ECN, TCP fast open, MPTCP, path MTU probing without ICMP (RFC 4821).
+ */
+import type { DropCounters } from '../base/drop.ts';
+import { NetError } from '../base/errors.ts';
+import type { ErrorCode } from '../base/errors.ts';
+import { foldChecksum, pseudoSum, sumBytes } from '../base/checksum.ts';
+import type { Slot } from '../base/slot.ts';
+import {
+  PROTOCOL_TCP,
+  TCP_ACK,
+  TCP_FIN,
+  TCP_HEADER_BYTES,
+  TCP_RST,
+  TCP_SYN,
+  TcpSegment,
+  writeTcpHeader,
+} from '../packet/tcp.ts';
+import { IpPath } from './path.ts';
+import { SIPHASH_KEY_BYTES, SipHash } from './siphash.ts';
+import { TcpConnection } from './tcp-connection.ts';
+import { type TcpDrops, tcpDrops } from './tcp-drops.ts';
+import { handleSegment } from './tcp-input.ts';
+import { closeConnection, failConnection, openSend, takeSynOptions } from './tcp-lifecycle.ts';
+import { TCP_LIMITS_LARGE, type TcpLimits } from './tcp-limits.ts';
+import { ListenerTable, TcpListener } from './tcp-listener.ts';
+import { finish, isInFlight, transmit, updateSegmentSize } from './tcp-output.ts';
+import type { SackPart } from './tcp-recovery.ts';
+import { MemoryBudget } from './tcp-rings.ts';
+import type { Scoreboard } from './tcp-scoreboard.ts';
+import { seqAfter } from './tcp-sequence.ts';
+import { ConnectionTable } from './tcp-table.ts';
+import {
+  markReady,
+  READY_ACCEPTED,
+  STATE_CLOSED,
+  STATE_SYN_RECEIVED,
+  STATE_SYN_SENT,
+  STATE_TIME_WAIT,
+  type Tcb,
+  type TcpOwner,
+  wantTransmit,
+} from './tcp-tcb.ts';
+import { handleTimers, nextDeadline } from './tcp-timeouts.ts';
+import { TimerHeap } from './tcp-timers.ts';
+
+export { TcpConnection, type TcpInfo } from './tcp-connection.ts';
+export { TcpListener } from './tcp-listener.ts';
+export {
+  READY_ACCEPTED,
+  READY_CLOSED,
+  READY_CONNECTED,
+  READY_ENDED,
+  READY_READABLE,
+  READY_WRITABLE,
+  type TcpState,
+} from './tcp-tcb.ts';
+
+/** First ephemeral port: the upper half, as RFC 6056 §3.2 recommends a wide range. */
+const EPHEMERAL_FIRST = 32_768;
+const EPHEMERAL_COUNT = 65_536 - EPHEMERAL_FIRST;
+const PORT_COUNTERS = 16;
+
+/** What {@link Tcp} is made of. */
+export interface TcpOptions {
+  readonly nowMs: number;
+  /** Fills an array with secure random bytes; a throw passes through. */
+  readonly random: (out: Uint8Array) => void;
+  readonly limits?: TcpLimits;
+  readonly drops: DropCounters;
+  /** Selective acknowledgments: `createSack` of tcp-sack.ts. A build that does not pass it does not contain it. */
+  readonly createSack?: (board: Scoreboard) => SackPart;
+  /** MTU towards a peer that connects to us, bytes; used when `createPath` is absent. Default 1280. */
+  readonly mtu?: number;
+  /** Makes the path to a peer that connects to us: addresses in `buf` as lent by `handleSegment`. */
+  readonly createPath?: (nowMs: number, local: Uint8Array, remote: Uint8Array) => IpPath;
+}
+
+/** Headers of a packet of ours, as an ICMP error quotes it: IP header at `ipStart`, TCP header in `[start, end)`. */
+export interface QuotedSegment {
+  readonly buf: Uint8Array;
+  readonly ipStart: number;
+  readonly family: 4 | 6;
+  readonly start: number;
+  readonly end: number;
+}
+
+interface Reply {
+  readonly path: IpPath;
+  readonly localPort: number;
+  readonly remotePort: number;
+  readonly seq: number;
+  readonly ack: number | undefined;
+}
+
+/** The machine; see the top of the file. */
+export class Tcp implements TcpOwner {
+  readonly limits: TcpLimits;
+  readonly budget: MemoryBudget;
+  readonly drops: DropCounters;
+  readonly reasons: TcpDrops;
+  readonly createSack: ((board: Scoreboard) => SackPart) | undefined;
+  readonly #random: (out: Uint8Array) => void;
+  readonly #createPath: (nowMs: number, local: Uint8Array, remote: Uint8Array) => IpPath;
+  readonly #hash: SipHash;
+  readonly #hashInput = new Uint8Array(40);
+  readonly #portCounters: Uint16Array;
+  readonly #segment = new TcpSegment();
+  readonly #table: ConnectionTable;
+  readonly #listeners = new ListenerTable();
+  readonly #timers = new TimerHeap<TcpConnection>();
+  readonly #halfOpen = new Set<TcpConnection>();
+  readonly #timeWait = new Set<TcpConnection>();
+  readonly #replies: Reply[] = [];
+  #transmits: TcpConnection[] = [];
+  #transmitHead = 0;
+  #events: TcpConnection[] = [];
+  #eventHead = 0;
+  #nowMs: number;
+  #nextId = 1;
+
+  constructor(options: TcpOptions) {
+    const { nowMs, random, limits = TCP_LIMITS_LARGE, drops, createSack, mtu = 1280, createPath } = options;
+    this.#nowMs = nowMs;
+    this.#random = random;
+    this.limits = limits;
+    this.budget = new MemoryBudget(limits.totalBufferBytes);
+    this.drops = drops;
+    this.reasons = tcpDrops();
+    this.createSack = createSack;
+    this.#createPath = createPath ?? ((_nowMs, local, remote) => new IpPath(local, remote, mtu));
+    const secret = new Uint8Array(SIPHASH_KEY_BYTES + 16 + 2 * PORT_COUNTERS);
+    random(secret);
+    this.#hash = new SipHash(secret.subarray(0, SIPHASH_KEY_BYTES));
+    this.#table = new ConnectionTable(new Int32Array(secret.slice(16, 32).buffer));
+    this.#portCounters = new Uint16Array(secret.slice(32).buffer);
+  }
+
+  /** Connections of all states. */
+  get connectionCount(): number {
+    return this.#table.size;
+  }
+
+  /** Connections in SYN-RECEIVED that came from listeners. */
+  get halfOpenCount(): number {
+    return this.#halfOpen.size;
+  }
+
+  /** Connections in TIME-WAIT. */
+  get timeWaitCount(): number {
+    return this.#timeWait.size;
+  }
+
+  /** All connections, for `status()`; nothing may be changed meanwhile. */
+  connections(): Iterable<TcpConnection> {
+    return this.#table;
+  }
+
+  /**
+   * Takes one segment in: the TCP header at `buf[start, end)`, the IP header (for the addresses) at `ipStart`. Returns
+   * 0, or a negative reason, which has been counted. A segment for nobody is answered with a reset (RFC 9293 §3.10.7.1).
+   */
+  handleSegment(nowMs: number, buf: Uint8Array, ipStart: number, family: 4 | 6, start: number, end: number): number {
+    const now = this.#advance(nowMs);
+    const segment = this.#segment;
+    if (!segment.parse(buf, start, end)) return this.drops.count(this.reasons.malformed);
+    const length = family === 4 ? 4 : 16;
+    const remoteAt = ipStart + (family === 4 ? 12 : 8);
+    const localAt = remoteAt + length;
+    const addresses = sumBytes(buf, remoteAt, remoteAt + 2 * length);
+    const sum = sumBytes(buf, start, end, pseudoSum(PROTOCOL_TCP, end - start, addresses));
+    if (foldChecksum(sum) !== 0) return this.drops.count(this.reasons.checksum); // CHECK: tcp-checksum
+    const { sourcePort, destinationPort } = segment;
+    let connection = this.#table.find(buf, remoteAt, localAt, length, sourcePort, destinationPort);
+    if (connection !== undefined && this.#mayReplace(connection, segment)) {
+      closeConnection(connection);
+      connection = undefined;
+    }
+    if (connection === undefined) return this.#handleUnknown(now, buf, remoteAt, localAt, length);
+    const result = handleSegment(connection, now, buf, segment);
+    if (connection.stateCode !== STATE_CLOSED) this.#timers.schedule(connection, nextDeadline(connection));
+    return result;
+  }
+
+  /**
+   * An ICMP error quotes a segment of ours (RFC 5927 §4.1: its sequence number must be in flight). It ends a
+   * connection that is being opened with `code`; one that is established only remembers it (RFC 1122 §4.2.3.9,
+   * RFC 5461). `ERR_CONNECTION_REFUSED` for a closed port or protocol, else `ERR_UNREACHABLE`. 0, or a counted reason.
+   */
+  handleUnreachable(nowMs: number, quoted: QuotedSegment, code: ErrorCode = 'ERR_UNREACHABLE'): number {
+    this.#advance(nowMs);
+    const connection = this.#findQuoted(quoted);
+    if (connection === undefined) return this.drops.count(this.reasons.icmpMismatch);
+    connection.softError = code;
+    if (connection.stateCode === STATE_SYN_SENT) failConnection(connection, code);
+    return 0;
+  }
+
+  /**
+   * A router had no room for a segment of ours and names its MTU in bytes (RFC 1191, RFC 8201). The sequence number
+   * must be in flight. The path's MTU is lowered (never raised, never below 576 or 1280), and what was too big is cut
+   * and sent again. 0, or a counted reason when the quote is not believed.
+   */
+  handleTooBig(nowMs: number, quoted: QuotedSegment, mtu: number): number {
+    const now = this.#advance(nowMs);
+    const connection = this.#findQuoted(quoted);
+    if (connection === undefined) return this.drops.count(this.reasons.icmpMismatch);
+    const { path } = connection;
+    const wanted = Math.max(mtu, path.family === 4 ? 576 : 1280); // see path-mtu.ts for why not less
+    if (wanted >= path.mtu) return 0;
+    path.mtu = wanted;
+    updateSegmentSize(connection);
+    if (connection.stateCode === STATE_SYN_SENT || connection.stateCode === STATE_SYN_RECEIVED) return 0;
+    connection.board.split(connection.mss);
+    connection.sack?.onSplit();
+    // No sign of congestion: the window stays (RFC 8899 §3, RFC 1191 §6.5), and one segment may leave at once.
+    connection.recovery.mustRetransmit = connection.board.lostBytes > 0;
+    wantTransmit(connection);
+    this.#timers.schedule(connection, nextDeadline(connection));
+    this.#nowMs = now;
+    return 0;
+  }
+
+  /**
+   * Accepts connections on `port` (1 to 65535; 0: an ephemeral one), on one local address or on all. Throws NetError
+   * `ERR_ADDRESS_IN_USE`. `backlog` is capped by the limits.
+   */
+  listen(port: number, options: { address?: Uint8Array; backlog?: number } = {}): TcpListener {
+    const { address, backlog = this.limits.backlog } = options;
+    if (!(Number.isInteger(port) && port >= 0 && port <= 65_535))
+      throw new RangeError(`"port" expected 0 to 65535, got ${port}`);
+    const chosen = port === 0 ? this.#freePort() : port;
+    if (this.#listeners.has(chosen, address))
+      throw new NetError('ERR_ADDRESS_IN_USE', `TCP port ${chosen} has a listener already; choose another port`);
+    const most = Math.max(1, Math.min(backlog, this.limits.backlog));
+    const listener = new TcpListener(chosen, address?.slice(), most, closed => this.#closeListener(closed));
+    this.#listeners.add(listener);
+    return listener;
+  }
+
+  /**
+   * Opens a connection over `path`; READY_CONNECTED or READY_CLOSED follows. Throws NetError `ERR_ADDRESS_IN_USE` when
+   * the four-tuple is taken (or no port is free) and `ERR_LIMIT` when there are too many connections.
+   */
+  connect(nowMs: number, path: IpPath, remotePort: number, localPort = 0): TcpConnection {
+    const now = this.#advance(nowMs);
+    if (!(Number.isInteger(remotePort) && remotePort >= 1 && remotePort <= 65_535))
+      throw new RangeError(`"remotePort" expected 1 to 65535, got ${remotePort}`);
+    if (!(Number.isInteger(localPort) && localPort >= 0 && localPort <= 65_535))
+      throw new RangeError(`"localPort" expected 0 to 65535, got ${localPort}`);
+    if (!this.#makeRoom())
+      throw new NetError('ERR_LIMIT', `${this.limits.connections} connections are open; close some first`);
+    const port = localPort === 0 ? this.#ephemeralPort(path, remotePort) : localPort;
+    if (port === 0 || !this.#isFree(path, port, remotePort))
+      throw new NetError('ERR_ADDRESS_IN_USE', `no free local port towards ${path.remoteText} port ${remotePort}`);
+    const connection = this.#add(now, path, port, remotePort);
+    connection.stateCode = STATE_SYN_SENT;
+    wantTransmit(connection);
+    return connection;
+  }
+
+  /**
+   * Writes ONE whole IP packet into `slot` from `slot.start` on (the caller has reset it; its capacity is at least the
+   * path MTU). False when nothing is to be sent. Connections take turns, a packet each.
+   */
+  pollTransmit(nowMs: number, slot: Slot): boolean {
+    const now = this.#advance(nowMs);
+    const reply = this.#replies.shift();
+    if (reply !== undefined) {
+      writeReply(reply, slot);
+      return true;
+    }
+    while (this.#transmitHead < this.#transmits.length) {
+      const connection = this.#transmits[this.#transmitHead++];
+      connection.isTransmitQueued = false;
+      const isWritten = transmit(connection, now, slot);
+      if (connection.stateCode !== STATE_CLOSED) {
+        if (isWritten) this.wantTransmit(connection);
+        this.#timers.schedule(connection, nextDeadline(connection));
+      }
+      if (isWritten) {
+        this.#compactTransmits();
+        return true;
+      }
+    }
+    this.#transmits.length = this.#transmitHead = 0;
+    return false;
+  }
+
+  /** When to call {@link handleTimeout} at the latest, absolute milliseconds; Infinity for never. */
+  nextTimeout(): number {
+    return this.#timers.next;
+  }
+
+  /** Does what is due; `pollTransmit` and `pollEvent` have the results. Early and late calls are harmless. */
+  handleTimeout(nowMs: number): void {
+    const now = this.#advance(nowMs);
+    for (let due = this.#timers.take(now); due !== undefined; due = this.#timers.take(now)) {
+      handleTimers(due, now);
+      if (due.stateCode !== STATE_CLOSED) this.#timers.schedule(due, nextDeadline(due));
+    }
+  }
+
+  /** A connection whose `takeReady()` is not 0, each at most once until it is taken; undefined when there is none. */
+  pollEvent(): TcpConnection | undefined {
+    while (this.#eventHead < this.#events.length) {
+      const connection = this.#events[this.#eventHead++];
+      if (this.#eventHead === this.#events.length) this.#events.length = this.#eventHead = 0;
+      connection.isEventQueued = false;
+      connection.listener?.unannounced.delete(connection);
+      if (connection.readyBits !== 0) return connection;
+    }
+    return undefined;
+  }
+
+  // What connections ask of their owner
+
+  wantTransmit(tcb: Tcb): void {
+    if (tcb.isTransmitQueued) return;
+    tcb.isTransmitQueued = true;
+    this.#transmits.push(tcb as TcpConnection);
+  }
+
+  wantEvent(tcb: Tcb): void {
+    tcb.isEventQueued = true;
+    this.#events.push(tcb as TcpConnection);
+  }
+
+  wake(tcb: Tcb, at: number): void {
+    if (tcb.stateCode !== STATE_CLOSED) this.#timers.schedule(tcb as TcpConnection, at);
+  }
+
+  onAccepted(tcb: Tcb): void {
+    const connection = tcb as TcpConnection;
+    this.#halfOpen.delete(connection);
+    connection.listener!.halfOpen.delete(connection);
+    connection.listener!.unannounced.add(connection);
+    markReady(connection, READY_ACCEPTED);
+  }
+
+  onTimeWait(_nowMs: number, tcb: Tcb): void {
+    this.#timeWait.add(tcb as TcpConnection);
+    if (this.#timeWait.size > this.limits.timeWait) this.#dropOldestTimeWait(); // CHECK: tcp-time-wait-limit
+  }
+
+  onClosed(tcb: Tcb): void {
+    const connection = tcb as TcpConnection;
+    this.#halfOpen.delete(connection);
+    this.#timeWait.delete(connection);
+    connection.listener?.halfOpen.delete(connection);
+    this.#timers.remove(connection);
+    this.#table.remove(connection);
+  }
+
+  sendReset(path: IpPath, localPort: number, remotePort: number, seq: number, ack: number | undefined): void {
+    if (this.#replies.length >= this.limits.replies) this.drops.count(this.reasons.limit);
+    else this.#replies.push({ path, localPort, remotePort, seq, ack });
+  }
+
+  /** Time never runs backwards in here, whatever the caller's clock does. */
+  #advance(nowMs: number): number {
+    if (nowMs > this.#nowMs) this.#nowMs = nowMs;
+    return this.#nowMs;
+  }
+
+  #compactTransmits(): void {
+    if (this.#transmitHead < 64 || this.#transmitHead * 2 < this.#transmits.length) return;
+    this.#transmits = this.#transmits.slice(this.#transmitHead);
+    this.#transmitHead = 0;
+  }
+
+  /** Whether a SYN may take the place of a connection in TIME-WAIT (RFC 9293 §3.6.1, RFC 6191). */
+  #mayReplace(connection: TcpConnection, segment: TcpSegment): boolean {
+    if (connection.stateCode !== STATE_TIME_WAIT) return false;
+    if ((segment.flags & (TCP_SYN | TCP_ACK | TCP_RST)) !== TCP_SYN) return false;
+    const isLater = seqAfter(segment.seq, connection.rcvNxt);
+    if (!segment.hasTimestamps || !connection.hasTimestamps) return isLater;
+    const elapsed = (segment.tsVal - connection.tsRecent) | 0;
+    return elapsed > 0 || (elapsed === 0 && isLater);
+  }
+
+  /** A segment without a connection: a SYN for a listener, or something to refuse. */
+  #handleUnknown(nowMs: number, buf: Uint8Array, remoteAt: number, localAt: number, length: number): number {
+    const segment = this.#segment;
+    const { drops, reasons } = this;
+    if ((segment.flags & TCP_RST) !== 0) return drops.count(reasons.noConnection);
+    const listener = this.#listeners.find(segment.destinationPort, buf, localAt, length);
+    const isSyn = (segment.flags & (TCP_SYN | TCP_ACK)) === TCP_SYN;
+    if (listener !== undefined && isSyn) return this.#accept(nowMs, listener, buf, remoteAt, localAt, length);
+    const path = this.#createPath(
+      nowMs,
+      buf.subarray(localAt, localAt + length),
+      buf.subarray(remoteAt, remoteAt + length),
+    );
+    const { sourcePort, destinationPort, seq, ack, flags } = segment;
+    if ((flags & TCP_ACK) !== 0) this.sendReset(path, destinationPort, sourcePort, ack, undefined);
+    else this.sendReset(path, destinationPort, sourcePort, 0, (seq + segment.sequenceLength) | 0);
+    return drops.count(reasons.noConnection);
+  }
+
+  /** A SYN for a listener (RFC 9293 §3.10.7.2). */
+  #accept(
+    nowMs: number,
+    listener: TcpListener,
+    buf: Uint8Array,
+    remoteAt: number,
+    localAt: number,
+    length: number,
+  ): number {
+    const segment = this.#segment;
+    const { drops, reasons } = this;
+    if ((segment.flags & TCP_FIN) !== 0) return drops.count(reasons.malformed);
+    const isFull = listener.isPaused || listener.unannounced.size >= listener.backlog;
+    if (isFull) return drops.count(reasons.backlogFull); // CHECK: tcp-backlog
+    if (listener.halfOpen.size >= listener.backlog) this.#forgetOldest(listener.halfOpen); // CHECK: tcp-half-open-listener
+    if (this.#halfOpen.size >= this.limits.halfOpen) this.#forgetOldest(this.#halfOpen); // CHECK: tcp-half-open-total
+    if (!this.#makeRoom()) return drops.count(reasons.limit); // CHECK: tcp-connection-limit
+    const local = buf.subarray(localAt, localAt + length);
+    const path = this.#createPath(nowMs, local, buf.subarray(remoteAt, remoteAt + length));
+    const connection = this.#add(nowMs, path, segment.destinationPort, segment.sourcePort);
+    connection.origin = listener;
+    connection.stateCode = STATE_SYN_RECEIVED;
+    this.#halfOpen.add(connection);
+    listener.halfOpen.add(connection);
+    takeSynOptions(connection, nowMs, segment);
+    wantTransmit(connection);
+    return 0;
+  }
+
+  #add(nowMs: number, path: IpPath, localPort: number, remotePort: number): TcpConnection {
+    const connection = new TcpConnection(nowMs, this, this.#nextId++, path, localPort, remotePort);
+    this.#hashTuple(path, localPort, remotePort);
+    // RFC 6528 §3: a clock of 4 microseconds plus a keyed hash of the connection.
+    openSend(connection, (Math.floor(nowMs * 250) + this.#hash.low) | 0, this.#hash.high);
+    this.#table.add(connection);
+    return connection;
+  }
+
+  #hashTuple(path: IpPath, localPort: number, remotePort: number): void {
+    const input = this.#hashInput;
+    const { local, remote } = path;
+    input.set(local, 0);
+    input.set(remote, local.length);
+    const at = 2 * local.length;
+    input[at] = localPort >>> 8;
+    input[at + 1] = localPort;
+    input[at + 2] = remotePort >>> 8;
+    input[at + 3] = remotePort;
+    this.#hash.hash(input, at + 4);
+  }
+
+  /** Drops a half-open connection, the oldest of a set, without a word to either side. */
+  #forgetOldest(halfOpen: ReadonlySet<Tcb>): void {
+    for (const oldest of halfOpen) {
+      failConnection(oldest, 'ERR_LIMIT');
+      this.drops.count(this.reasons.backlogFull);
+      return;
+    }
+  }
+
+  #dropOldestTimeWait(): void {
+    for (const oldest of this.#timeWait) return closeConnection(oldest);
+  }
+
+  /** Whether there is room for one more connection; TIME-WAIT gives way. */
+  #makeRoom(): boolean {
+    if (this.#table.size >= this.limits.connections) this.#dropOldestTimeWait();
+    return this.#table.size < this.limits.connections;
+  }
+
+  #closeListener(listener: TcpListener): void {
+    if (!this.#listeners.remove(listener)) return;
+    for (const connection of [...listener.halfOpen]) (connection as TcpConnection).abort(this.#nowMs);
+  }
+
+  #findQuoted(quoted: QuotedSegment): TcpConnection | undefined {
+    const { buf, ipStart, family, start, end } = quoted;
+    if (end - start < 8) return undefined;
+    const length = family === 4 ? 4 : 16;
+    const localAt = ipStart + (family === 4 ? 12 : 8);
+    const localPort = (buf[start] << 8) | buf[start + 1];
+    const remotePort = (buf[start + 2] << 8) | buf[start + 3];
+    const connection = this.#table.find(buf, localAt + length, localAt, length, remotePort, localPort);
+    if (connection === undefined) return undefined;
+    const seq = (buf[start + 4] << 24) | (buf[start + 5] << 16) | (buf[start + 6] << 8) | buf[start + 7];
+    if (!isInFlight(connection, seq)) return undefined; // CHECK: tcp-icmp-sequence
+    return connection;
+  }
+
+  #isFree(path: IpPath, localPort: number, remotePort: number): boolean {
+    const { local, remote } = path;
+    const tuple = this.#hashInput;
+    tuple.set(remote, 0);
+    tuple.set(local, remote.length);
+    const found = this.#table.find(tuple, 0, remote.length, remote.length, remotePort, localPort);
+    return found === undefined;
+  }
+
+  /** RFC 6056 §3.3.4: a counter of several, picked and offset by a keyed hash of the destination. 0 when none is free. */
+  #ephemeralPort(path: IpPath, remotePort: number): number {
+    this.#hashTuple(path, 0, remotePort);
+    const offset = this.#hash.low >>> 0;
+    const counter = this.#hash.high & (PORT_COUNTERS - 1);
+    for (let tries = 0; tries < EPHEMERAL_COUNT; tries++) {
+      const port = EPHEMERAL_FIRST + ((offset + this.#portCounters[counter]++) % EPHEMERAL_COUNT);
+      if (!this.#listeners.hasPort(port) && this.#isFree(path, port, remotePort)) return port;
+    }
+    return 0;
+  }
+
+  #freePort(): number {
+    const random = new Uint8Array(2);
+    for (let tries = 0; tries < 2 * EPHEMERAL_COUNT; tries++) {
+      this.#random(random);
+      const port = EPHEMERAL_FIRST + (((random[0] << 8) | random[1]) % EPHEMERAL_COUNT);
+      if (!this.#listeners.hasPort(port)) return port;
+    }
+    throw new NetError('ERR_ADDRESS_IN_USE', 'no free TCP port to listen on');
+  }
+}
+
+/** Writes a reset as a whole IP packet (RFC 9293 §3.5.2). */
+function writeReply(reply: Reply, slot: Slot): void {
+  const { path, localPort, remotePort, seq, ack } = reply;
+  const tcpStart = slot.start + path.headerBytes;
+  const flags = ack === undefined ? TCP_RST : TCP_RST | TCP_ACK;
+  writeTcpHeader(slot.buf, tcpStart, localPort, remotePort, seq, ack ?? 0, TCP_HEADER_BYTES, flags, 0);
+  finish(path, slot, tcpStart, tcpStart + TCP_HEADER_BYTES);
+}
