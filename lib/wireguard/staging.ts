@@ -55,7 +55,8 @@ export class StagingPool {
       this.drop(queue);
       dropped++;
     }
-    while (this.#freeBlocks < blocks && !this.#grow()) {
+    while (this.#freeBlocks < blocks) {
+      if (this.#grow()) continue;
       this.drop(queue.stagedCount > 0 ? queue : this.#firstWaiting!);
       dropped++;
     }
