@@ -177,8 +177,7 @@ export function utf8Encode(text: string): Uint8Array {
     if (code < 0x80) out.push(code);
     else if (code < 0x800) out.push(0xc0 | (code >> 6), 0x80 | (code & 63));
     else if (code < 0x10000) out.push(0xe0 | (code >> 12), 0x80 | ((code >> 6) & 63), 0x80 | (code & 63));
-    else
-      out.push(0xf0 | (code >> 18), 0x80 | ((code >> 12) & 63), 0x80 | ((code >> 6) & 63), 0x80 | (code & 63));
+    else out.push(0xf0 | (code >> 18), 0x80 | ((code >> 12) & 63), 0x80 | ((code >> 6) & 63), 0x80 | (code & 63));
   }
   return Uint8Array.from(out);
 }
@@ -193,7 +192,8 @@ export function utf8Decode(bytes: Uint8Array, start = 0, end = bytes.length): st
       text += String.fromCharCode(lead);
       continue;
     }
-    const extra = lead >= 0xf0 && lead < 0xf5 ? 3 : lead >= 0xe0 && lead < 0xf0 ? 2 : lead >= 0xc2 && lead < 0xe0 ? 1 : 0;
+    const extra =
+      lead >= 0xf0 && lead < 0xf5 ? 3 : lead >= 0xe0 && lead < 0xf0 ? 2 : lead >= 0xc2 && lead < 0xe0 ? 1 : 0;
     let code = extra === 3 ? lead & 7 : extra === 2 ? lead & 15 : lead & 31;
     let taken = 0;
     while (taken < extra && at + taken < end && (bytes[at + taken]! & 0xc0) === 0x80) {
@@ -201,7 +201,8 @@ export function utf8Decode(bytes: Uint8Array, start = 0, end = bytes.length): st
       taken++;
     }
     const least = extra === 3 ? 0x10000 : extra === 2 ? 0x800 : 0x80;
-    const isValid = extra > 0 && taken === extra && code >= least && code <= 0x10ffff && !(code >= 0xd800 && code < 0xe000);
+    const isValid =
+      extra > 0 && taken === extra && code >= least && code <= 0x10ffff && !(code >= 0xd800 && code < 0xe000);
     text += isValid ? String.fromCodePoint(code) : '\ufffd';
     if (isValid) at += taken;
   }
