@@ -9,8 +9,9 @@ export type { Cipher, CryptoSuite } from './crypto/suite.ts';
 export { createWasmSuite } from './crypto/wasm.ts';
 export type { Preset } from './device/device.ts';
 export { Connection } from './mote/connection.ts';
+export type { MoteEvent } from './mote/events.ts';
 export { Listener } from './mote/listener.ts';
-export { type AbortSignalLike, Mote, type MoteEvent, type MoteStatus, type PeerStatus } from './mote/mote.ts';
+export { type AbortSignalLike, Mote, type MoteStatus, type PeerStatus } from './mote/mote.ts';
 export type { MoteOptions, PeerOptions } from './mote/options.ts';
 export { type Datagram, UdpSocket } from './mote/udp-socket.ts';
 export type {

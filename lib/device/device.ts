@@ -36,6 +36,14 @@ export interface InterfaceAddress {
   readonly bits: number;
 }
 
+/** Parts that a small build leaves out: see parts.ts, which names them all. */
+export interface DeviceParts {
+  /** Without it fragments are dropped. */
+  readonly createReassembly?: (preset: Preset) => FragmentStore;
+  /** Without it TCP has no selective acknowledgments. */
+  readonly createSack?: NonNullable<StackOptions['createSack']>;
+}
+
 /** What {@link Device} is made of. */
 export interface DeviceOptions {
   /** Monotonic milliseconds. */
@@ -51,10 +59,8 @@ export interface DeviceOptions {
   readonly preset: Preset;
   /** The TAI64N floor that an earlier run saved (12 bytes). */
   readonly timestampFloor?: Uint8Array;
-  /** `new Reassembly(…)`; without it fragments are dropped, and a build has no code for them. */
-  readonly reassembly?: FragmentStore;
-  /** `createSack` of tcp-sack.ts; without it TCP has no selective acknowledgments, and no code for them. */
-  readonly createSack?: NonNullable<StackOptions['createSack']>;
+  /** Parts that a small build leaves out; none unless given. */
+  readonly parts?: DeviceParts;
 }
 
 /** Something that the application or the operator may want to know. */
@@ -73,6 +79,7 @@ export class Device {
 
   constructor(options: DeviceOptions) {
     const { nowMs, unixMs, random, suite, privateKey, mtu, preset, timestampFloor } = options;
+    const { createReassembly, createSack } = options.parts ?? {};
     const isSmall = preset === 'small';
     this.tunnel = new Tunnel({
       nowMs,
@@ -89,8 +96,8 @@ export class Device {
       random,
       mtu,
       limits: isSmall ? STACK_LIMITS_SMALL : STACK_LIMITS_LARGE,
-      ...(options.reassembly === undefined ? {} : { reassembly: options.reassembly }),
-      ...(options.createSack === undefined ? {} : { createSack: options.createSack }),
+      ...(createReassembly === undefined ? {} : { reassembly: createReassembly(preset) }),
+      ...(createSack === undefined ? {} : { createSack }),
     });
     for (const address of options.addresses) this.stack.addAddress(address);
     this.#slot = new Slot(mtu, suite.allocate?.(HEADROOM_BYTES + mtu + TAILROOM_BYTES));

@@ -9,10 +9,8 @@ import { fromBase64, toBase64 } from '../base/bytes.ts';
 import type { DropName } from '../base/drop.ts';
 import { NetError } from '../base/errors.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
-import { Device, type DeviceEvent } from '../device/device.ts';
+import { Device, type DeviceEvent, type DeviceParts } from '../device/device.ts';
 import { Driver, TIMESTAMP_STORE_NAME } from '../driver.ts';
-import { REASSEMBLY_LIMITS_LARGE, REASSEMBLY_LIMITS_SMALL, Reassembly } from '../netstack/reassembly.ts';
-import { createSack } from '../netstack/tcp-sack.ts';
 import { READY_ACCEPTED, type TcpConnection, type TcpListener } from '../netstack/tcp.ts';
 import type { UdpSocket as UdpMachine } from '../netstack/udp.ts';
 import type { StackEvent } from '../netstack/stack.ts';
@@ -103,7 +101,13 @@ export class Mote {
   #pingSequence = 1;
   #isClosed = false;
 
-  private constructor(host: Host, suite: CryptoSuite, settings: MoteSettings, options: MoteOptions) {
+  private constructor(
+    host: Host,
+    suite: CryptoSuite,
+    settings: MoteSettings,
+    options: MoteOptions,
+    parts: DeviceParts,
+  ) {
     const timestampFloor = options.store?.load(TIMESTAMP_STORE_NAME);
     this.#host = host;
     if (options.onEvent !== undefined) this.#watchers.add(options.onEvent);
@@ -119,8 +123,7 @@ export class Mote {
       mtu: settings.mtu,
       preset: settings.preset,
       ...(timestampFloor?.length === 12 ? { timestampFloor } : {}),
-      reassembly: new Reassembly(settings.preset === 'small' ? REASSEMBLY_LIMITS_SMALL : REASSEMBLY_LIMITS_LARGE),
-      createSack,
+      parts,
     });
     this.#driver = new Driver(
       host,
@@ -143,13 +146,14 @@ export class Mote {
   }
 
   /**
-   * Brings a mote up: checks the options, opens the UDP socket, adds the peers.
+   * Brings a mote up: checks the options, opens the UDP socket, adds the peers. Each runtime's `up` calls this with its
+   * host, its fastest suite and all optional parts.
    * Throws TypeError or RangeError for a mistake in the options; rejects with NetError `ERR_ADDRESS_IN_USE` or
    * `ERR_ADDRESS_UNAVAILABLE` when the port cannot be had, `ERR_STORE` when the store cannot be read.
    */
-  static async up(host: Host, suite: CryptoSuite, options: MoteOptions): Promise<Mote> {
+  static async up(host: Host, suite: CryptoSuite, options: MoteOptions, parts: DeviceParts = {}): Promise<Mote> {
     const settings = checkMoteOptions(options);
-    const mote = new Mote(host, suite, settings, options);
+    const mote = new Mote(host, suite, settings, options, parts);
     await mote.#driver.open({
       port: settings.listenPort,
       ...(settings.listenAddress === undefined ? {} : { address: settings.listenAddress }),
@@ -180,7 +184,7 @@ export class Mote {
     const tcp = this.#device.stack.tcpListen(port, { backlog, ...(address === undefined ? {} : { address }) });
     const listener = new Listener(tcp, options.address, backlog, () => {
       this.#listeners.delete(tcp);
-      tcp.close(this.#driver.nowMs());
+      tcp.close();
       this.#driver.kick();
     });
     this.#listeners.set(tcp, listener);

@@ -6,6 +6,7 @@ import { canonicalAddress, parseAddress, parsePrefix, type Prefix, splitHostPort
 import { parseKey, SecretKey } from '../crypto/keys.ts';
 import { type InterfaceAddress, type Preset, parseInterfaceAddress } from '../device/device.ts';
 import type { Store } from '../ports.ts';
+import type { MoteEvent } from './events.ts';
 
 /** One peer. */
 export interface PeerOptions {
@@ -40,6 +41,8 @@ export interface MoteOptions {
   readonly hosts?: Readonly<Record<string, string>>;
   /** Keeps the handshake clock over restarts; needed where the wall clock may be wrong at start. */
   readonly store?: Store;
+  /** Hears of every event from the very beginning, as a watcher of `on` does later. */
+  readonly onEvent?: (event: MoteEvent) => void;
 }
 
 /** A peer after checking. */

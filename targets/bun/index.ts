@@ -1,6 +1,7 @@
 /** motenet on Bun. */
 import { selectSuite } from '../../lib/crypto/select.ts';
 import { createWasmSuite } from '../../lib/crypto/wasm.ts';
+import { ALL_PARTS } from '../../lib/device/parts.ts';
 import { Mote } from '../../lib/mote/mote.ts';
 import type { MoteOptions } from '../../lib/mote/options.ts';
 import { host } from './host.ts';
@@ -14,5 +15,5 @@ export { host };
  * (`ERR_ADDRESS_IN_USE`, …), and with TypeError or RangeError for options that cannot work.
  */
 export function up(options: MoteOptions): Promise<Mote> {
-  return Mote.up(host, selectSuite([createWasmSuite]), options);
+  return Mote.up(host, selectSuite([createWasmSuite]), options, ALL_PARTS);
 }
