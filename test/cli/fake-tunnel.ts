@@ -40,7 +40,6 @@ class Lane {
   bytes = 0;
   readonly chunks: Uint8Array[] = [];
   isEnded = false;
-  error: NetError | undefined;
   #wakes: (() => void)[] = [];
 
   wake(): void {
@@ -59,6 +58,7 @@ export class FakeStream implements ByteStream {
   readonly closed: Promise<void>;
   keepAliveMs = 0;
   isAborted = false;
+  error: NetError | undefined;
   other!: FakeStream;
   readonly #in: Lane;
   readonly #out: Lane;
@@ -83,10 +83,6 @@ export class FakeStream implements ByteStream {
     return [a, b];
   }
 
-  get error(): NetError | undefined {
-    return this.#in.error;
-  }
-
   /** Bytes that were written and not yet read. */
   get inFlight(): number {
     return this.#out.bytes;
@@ -94,8 +90,8 @@ export class FakeStream implements ByteStream {
 
   async read(): Promise<Uint8Array | undefined> {
     const lane = this.#in;
-    await lane.until(() => lane.chunks.length > 0 || lane.isEnded || lane.error !== undefined);
-    if (lane.error !== undefined) throw lane.error;
+    await lane.until(() => lane.chunks.length > 0 || lane.isEnded || this.error !== undefined);
+    if (this.error !== undefined) throw this.error;
     const chunk = lane.chunks.shift();
     lane.bytes -= chunk?.length ?? 0;
     lane.wake();
@@ -105,8 +101,8 @@ export class FakeStream implements ByteStream {
   async write(data: Uint8Array): Promise<void> {
     const lane = this.#out;
     if (lane.isEnded) throw new NetError('ERR_CLOSED', 'write after end');
-    await lane.until(() => lane.bytes < PIPE_BYTES || lane.error !== undefined);
-    if (lane.error !== undefined) throw lane.error;
+    await lane.until(() => lane.bytes < PIPE_BYTES || this.error !== undefined);
+    if (this.error !== undefined) throw this.error;
     lane.chunks.push(data.slice());
     lane.bytes += data.length;
     lane.wake();
@@ -134,7 +130,7 @@ export class FakeStream implements ByteStream {
   }
 
   #break(error: NetError): void {
-    this.#in.error ??= error;
+    this.error ??= error;
     this.#in.wake();
     this.#out.wake();
     this.#resolveClosed();

@@ -64,6 +64,14 @@ export async function open(port: number, host = '127.0.0.1'): Promise<Socket> {
   return socket;
 }
 
+/** Resolves when the socket is gone, whether by an error or not. */
+export function closed(socket: Socket): Promise<void> {
+  return new Promise(resolve => {
+    if (socket.closed) resolve();
+    else socket.once('close', () => resolve());
+  });
+}
+
 /** Everything until the end of the stream; rejects when it is reset. */
 export async function readAll(socket: Socket): Promise<Buffer> {
   const chunks: Buffer[] = [];
