@@ -13,7 +13,7 @@ import { BODY_CHUNKED, BODY_UNTIL_CLOSE, isPersistent, type RequestHead } from '
 import { after, HttpInput, HttpOutput } from './http-io.ts';
 import { createRequestParser } from './http-parser.ts';
 import { createRequest } from './http-request.ts';
-import type { ConnectionInfo, ServerSettings } from './http-server.ts';
+import type { ConnectionInfo, ServerSettings } from './http-server-options.ts';
 import { HttpFault, latin1Encode } from './http-syntax.ts';
 import { type BodyStart, formatHead, formatHttpDate, sendBody, startBody } from './http-write.ts';
 

@@ -133,6 +133,6 @@ export function redirectRequest(
   if (body !== undefined && !body.isReplayable)
     throw new TypeError(`"body" is a stream, which cannot be sent again after a redirect with ${status}`);
   const isElsewhere = url.origin !== request.url.origin;
-  if (isElsewhere) SECRETS.forEach(name => headers.delete(name)); // CHECK: http-redirect-credentials
+  if (isElsewhere) for (const name of SECRETS) headers.delete(name); // CHECK: http-redirect-credentials
   return { method, url, headers, body };
 }

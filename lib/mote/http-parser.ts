@@ -231,7 +231,8 @@ export class HttpParser<Head extends MessageHead> {
     if (chunk === undefined) return isCounted || !this.#isEnded ? this.#waiting() : this.#complete();
     const room = isCounted ? this.#left : this.#limits.bodyBytes - this.#contentBytes;
     if (room <= 0) return this.#fail(tooLarge()); // CHECK: http-unframed-limit
-    const end = Math.min(chunk.length, this.#at + room);
+    // INVARIANT: every step consumes a byte, so that no input can keep the machine busy for ever.
+    const end = Math.min(chunk.length, this.#at + Math.max(room, 1));
     const bytes = chunk.subarray(this.#at, end);
     if (isCounted) this.#left -= bytes.length;
     else this.#contentBytes += bytes.length;

@@ -1,12 +1,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { fetchClasses } from '../../lib/mote/fetch-types.ts';
-import {
-  createServer,
-  type HttpHandler,
-  type HttpServerOptions,
-  handleConnection,
-} from '../../lib/mote/http-server.ts';
+import { createServer, handleConnection } from '../../lib/mote/http-server.ts';
+import type { HttpHandler, HttpServerOptions } from '../../lib/mote/http-server-options.ts';
 import { HTTP_LIMITS_SMALL, latin1Encode } from '../../lib/mote/http-syntax.ts';
 import {
   createPair,
@@ -468,7 +464,7 @@ if (!HAS_FETCH) {
     client.abort();
     await done;
     assert.is(signal?.aborted, true);
-    assert.is((signal?.reason as { code: string }).code, 'ERR_CONNECTION_RESET');
+    assert.is((signal!.reason as { code: string }).code, 'ERR_CONNECTION_RESET');
   });
 
   test('an idle connection is closed at its deadline and not before', async () => {
