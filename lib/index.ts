@@ -9,10 +9,12 @@ export type { Cipher, CryptoSuite } from './crypto/suite.ts';
 export { createWasmSuite } from './crypto/wasm.ts';
 export type { Preset } from './device/device.ts';
 export { Connection } from './mote/connection.ts';
+export type { ConnectionInfo, HttpHandler, HttpServerOptions } from './mote/http-server-options.ts';
 export type { MoteEvent } from './mote/events.ts';
 export { Listener } from './mote/listener.ts';
-export { type AbortSignalLike, Mote, type MoteStatus, type PeerStatus } from './mote/mote.ts';
+export { type AbortSignalLike, Mote, type MoteServer } from './mote/mote.ts';
 export type { MoteOptions, PeerOptions } from './mote/options.ts';
+export type { MoteStatus, PeerStatus } from './mote/status.ts';
 export { type Datagram, UdpSocket } from './mote/udp-socket.ts';
 export type {
   Clock,

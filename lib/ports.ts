@@ -77,4 +77,6 @@ export interface Host {
   openDatagrams(options: DatagramOptions, sink: DatagramSink): Promise<Datagrams>;
   /** Addresses of a public name, best first; rejects with NetError `ERR_NAME_NOT_FOUND`. */
   resolve(name: string): Promise<readonly string[]>;
+  /** What to use for `https:` on this runtime, as the end of a sentence. */
+  readonly secureFetchAdvice?: string;
 }

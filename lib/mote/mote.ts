@@ -6,7 +6,6 @@
  */
 import { formatAddress, formatEndpoint, formatPrefix, parseAddress } from '../base/address.ts';
 import { fromBase64, toBase64 } from '../base/bytes.ts';
-import type { DropName } from '../base/drop.ts';
 import { NetError } from '../base/errors.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
 import { Device, type DeviceEvent, type DeviceParts } from '../device/device.ts';
@@ -15,8 +14,13 @@ import { READY_ACCEPTED, type TcpConnection, type TcpListener } from '../netstac
 import type { UdpSocket as UdpMachine } from '../netstack/udp.ts';
 import type { StackEvent } from '../netstack/stack.ts';
 import type { Host, Timer } from '../ports.ts';
+import type { Timers } from './byte-stream.ts';
 import { Connection, type ConnectionContext } from './connection.ts';
 import { EndpointKeeper } from './endpoint-keeper.ts';
+import type { RuntimeRequestInit, RuntimeRequestInput, RuntimeResponse } from './fetch-types.ts';
+import { HttpClient } from './http-client.ts';
+import { HttpServer } from './http-server.ts';
+import type { HttpHandler, HttpServerOptions } from './http-server-options.ts';
 import type { MoteEvent } from './events.ts';
 import { closedError, DEFAULT_BACKLOG, Listener } from './listener.ts';
 import {
@@ -31,6 +35,8 @@ import {
   type PeerOptions,
   type PeerSettings,
 } from './options.ts';
+import { Pings } from './pings.ts';
+import { type MoteStatus, peerStatuses } from './status.ts';
 import { UdpSocket } from './udp-socket.ts';
 
 /** How long `dial` waits unless told. */
@@ -45,34 +51,12 @@ export interface AbortSignalLike {
   removeEventListener(type: 'abort', listener: () => void): void;
 }
 
-/** One peer as {@link Mote.status} shows it. */
-export interface PeerStatus {
-  readonly publicKey: string;
-  readonly endpoint: string | undefined;
-  readonly allowedIPs: readonly string[];
-  /** Milliseconds since 1970 of the last completed handshake. */
-  readonly lastHandshakeUnixMs: number | undefined;
-  readonly rxBytes: number;
-  readonly txBytes: number;
-  readonly persistentKeepaliveMs: number;
-}
-
-/** A plain snapshot for programs and people. */
-export interface MoteStatus {
-  readonly publicKey: string;
-  readonly addresses: readonly string[];
-  readonly listenPort: number;
-  /** Bound UDP addresses. */
-  readonly local: readonly string[];
-  readonly mtu: number;
-  readonly suite: string;
-  /** Open TCP connections of the application. */
-  readonly connections: number;
-  readonly listeners: number;
-  readonly udpSockets: number;
-  /** Dropped packets by reason. */
-  readonly drops: { readonly [name in DropName]?: number };
-  readonly peers: readonly PeerStatus[];
+/** An HTTP server inside the tunnel. Made by `serve`. */
+export interface MoteServer {
+  /** The port inside the tunnel. */
+  readonly port: number;
+  /** Stops accepting and lets requests under way finish for `graceMs` (5,000); then resets what is left. */
+  close(graceMs?: number): Promise<void>;
 }
 
 /** One member of a private network. */
@@ -91,14 +75,11 @@ export class Mote {
   readonly #connections = new Map<TcpConnection, Connection>();
   readonly #listeners = new Map<TcpListener, Listener>();
   readonly #udpSockets = new Map<UdpMachine, UdpSocket>();
-  readonly #pings = new Map<
-    number,
-    { readonly resolve: (ms: number) => void; readonly reject: (error: NetError) => void }
-  >();
+  readonly #pings = new Pings((ms, run) => this.#delay(ms, run));
   readonly #watchers = new Set<(event: MoteEvent) => void>();
   readonly #timers = new Set<Timer>();
   /** Never 0: the reply to an empty request with id and sequence 0 is all zeros, and Linux sends it with a wrong checksum. */
-  #pingSequence = 1;
+  #http: HttpClient | undefined;
   #isClosed = false;
 
   private constructor(
@@ -245,34 +226,46 @@ export class Mote {
     return socket;
   }
 
+  /**
+   * Serves HTTP/1.1 inside the tunnel on `port` (80): the handler takes a Request and returns a Response. Rejects with
+   * NetError `ERR_ADDRESS_IN_USE`, and with TypeError where the runtime has no Fetch API.
+   */
+  async serve(handler: HttpHandler, options: HttpServerOptions & { port?: number } = {}): Promise<MoteServer> {
+    const { port = 80, ...rest } = options;
+    const { timers } = this;
+    const server = new HttpServer(handler, { timers, unixMs: () => this.#host.clock.unixMs(), ...rest });
+    const listener = await this.listen(port);
+    void server.listen(listener);
+    return { port, close: graceMs => server.close(graceMs) };
+  }
+
+  /**
+   * The Fetch API's `fetch` inside the tunnel, for `http:` URLs with an address or a name of the `hosts` option.
+   * Rejects as `fetch` does, and with NetError as {@link dial} does.
+   */
+  async fetch(input: RuntimeRequestInput, init?: RuntimeRequestInit): Promise<RuntimeResponse> {
+    this.#mustBeOpen();
+    this.#http ??= new HttpClient({
+      connect: ({ host, port }, signal) => this.dial(host, port, signal === undefined ? {} : { signal }),
+      timers: this.timers,
+      secureAdvice: this.#host.secureFetchAdvice ?? 'speak TLS over a connection of dial()',
+    });
+    return this.#http.fetch(input, init);
+  }
+
+  /** Timers of the host for protocols on top; they end with the mote. */
+  get timers(): Timers {
+    return { after: (ms, run) => this.#delay(ms, run) };
+  }
+
   /** Sends an ICMP echo request inside the tunnel; resolves with the round-trip time in milliseconds. */
   async ping(host: string, options: { timeoutMs?: number; payloadBytes?: number } = {}): Promise<number> {
     this.#mustBeOpen();
     const remote = this.#lookUp(host);
     const timeoutMs = options.timeoutMs ?? PING_TIMEOUT_MS;
     const payloadBytes = integer(options.payloadBytes ?? 56, 'payloadBytes', 0, 65_000);
-    const token = this.#pingSequence;
-    this.#pingSequence = (token + 1) >>> 0 || 1;
-    return new Promise((resolve, reject) => {
-      const forget = () => {
-        cancel();
-        this.#pings.delete(token);
-      };
-      const cancel = this.#delay(timeoutMs, () => {
-        this.#pings.delete(token);
-        reject(new NetError('ERR_TIMED_OUT', `${host} did not answer an echo request within ${timeoutMs} ms`));
-      });
-      this.#pings.set(token, {
-        resolve: ms => {
-          forget();
-          resolve(ms);
-        },
-        reject: error => {
-          forget();
-          reject(error);
-        },
-      });
-      this.#device.stack.ping(this.#driver.nowMs(), remote, token >>> 16, token & 0xffff, payloadBytes);
+    return this.#pings.start(host, timeoutMs, (id, sequence) => {
+      this.#device.stack.ping(this.#driver.nowMs(), remote, id, sequence, payloadBytes);
       this.#driver.kick();
     });
   }
@@ -330,24 +323,14 @@ export class Mote {
       listeners: this.#listeners.size,
       udpSockets: this.#udpSockets.size,
       drops: this.#device.drops(),
-      peers: Array.from(tunnel.peerIds(), id => {
-        const peer = tunnel.peerStatus(id);
-        return {
-          publicKey: toBase64(peer.publicKey),
-          endpoint: peer.endpoint === undefined ? undefined : formatEndpoint(peer.endpoint),
-          allowedIPs: peer.allowedIPs.map(formatPrefix),
-          lastHandshakeUnixMs: peer.lastHandshakeUnixMs,
-          rxBytes: peer.rxBytes,
-          txBytes: peer.txBytes,
-          persistentKeepaliveMs: peer.persistentKeepaliveMs,
-        };
-      }),
+      peers: peerStatuses(tunnel),
     };
   }
 
   /** Resets what is open, closes the socket, erases the session keys. Safe to call twice. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
+    this.#http?.close();
     for (const listener of [...this.#listeners.values()]) listener.close();
     for (const socket of [...this.#udpSockets.values()]) socket.close();
     for (const connection of [...this.#connections.values()]) connection.abort();
@@ -435,13 +418,8 @@ export class Mote {
           ?.handleError(new NetError(event.code, `${to} does not take datagrams`));
       }
       case 'echo-reply':
-        return this.#pings.get(pingToken(event))?.resolve(event.rttMs);
       case 'echo-error':
-        return this.#pings
-          .get(pingToken(event))
-          ?.reject(
-            new NetError(event.code, `${event.to} cannot be reached: no peer carries this address, or it said so`),
-          );
+        return this.#pings.handleEcho(event);
       default:
         return this.#handlePeerEvent(event);
     }
@@ -474,9 +452,4 @@ export class Mote {
         return this.#emit({ type: 'session-expired', publicKey });
     }
   }
-}
-
-/** Identifier and sequence number of an echo as one number. */
-function pingToken(event: { readonly id: number; readonly sequence: number }): number {
-  return ((event.id << 16) | event.sequence) >>> 0;
 }

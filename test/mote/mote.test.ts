@@ -463,4 +463,22 @@ test('web streams carry the bytes, the end and back-pressure', async () => {
   assert.is(text, 'through two streams');
 });
 
+test('a handler is served and fetched through the tunnel', async () => {
+  if ((globalThis as { Response?: unknown }).Response === undefined) return;
+  const network = new MemoryNetwork();
+  const { alice, bob } = await pair(network, { alice: { hosts: { bob: '10.0.0.2' } } });
+  const server = await bob.serve(
+    async (request, info) => new Response(`${request.method} ${await request.text()} from ${info.remote.address}`),
+    { port: 8080 },
+  );
+  const response = await network.until(alice.fetch('http://bob:8080/x', { method: 'POST', body: 'hello' }));
+  assert.is(response.status, 200);
+  assert.is(await network.until(response.text()), 'POST hello from 10.0.0.1');
+  const again = await network.until(alice.fetch('http://[fd00::2]:8080/'));
+  assert.is(await network.until(again.text()), 'GET  from fd00::1');
+  await network.until(server.close());
+  const error = await rejection(network.until(alice.fetch('http://bob:8080/')));
+  assert.is(error.code, 'ERR_CONNECTION_REFUSED');
+});
+
 test.run();
