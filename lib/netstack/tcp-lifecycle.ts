@@ -8,6 +8,7 @@ import { announceRoom } from './tcp-ack.ts';
 import { Cubic } from './tcp-congestion.ts';
 import { MSS_DEFAULT_V4, MSS_DEFAULT_V6, QUICK_ACKS, RTO_AFTER_SYN_LOSS_MS } from './tcp-limits.ts';
 import { updateSegmentSize } from './tcp-output.ts';
+import { MIN_MTU_IPV4_BYTES, MIN_MTU_IPV6_BYTES } from './path-mtu.ts';
 import { Recovery } from './tcp-recovery.ts';
 import {
   echoedMs,
@@ -18,6 +19,7 @@ import {
   STATE_ESTABLISHED,
   STATE_FIN_WAIT_1,
   STATE_SYN_RECEIVED,
+  STATE_SYN_SENT,
   STATE_TIME_WAIT,
   type Tcb,
   wantTransmit,
@@ -89,6 +91,22 @@ function measureHandshake(t: Tcb, nowMs: number, segment: TcpSegment): void {
   if (t.synRetries > 1) t.cubic.onHandshakeLoss();
 }
 
+/**
+ * A router has no room for segments of the present size. The path's MTU is lowered (never raised, never below what
+ * every path must take), and what was too big is cut and sent again. That is no sign of congestion (RFC 1191 §6.5).
+ */
+export function lowerMtu(t: Tcb, mtu: number): void {
+  const wanted = Math.max(mtu, t.path.family === 4 ? MIN_MTU_IPV4_BYTES : MIN_MTU_IPV6_BYTES);
+  if (wanted >= t.path.mtu) return;
+  t.path.mtu = wanted;
+  updateSegmentSize(t);
+  if (t.stateCode === STATE_SYN_SENT || t.stateCode === STATE_SYN_RECEIVED) return;
+  t.board.split(t.mss);
+  t.sack?.onSplit();
+  if (t.board.lostBytes > 0) t.recovery.repair(t.sndNxt);
+  wantTransmit(t);
+}
+
 /** Both sides have finished: wait for stray segments (RFC 9293 §3.6.1). Restarts the wait when it is on already. */
 export function enterTimeWait(t: Tcb, nowMs: number): void {
   if (t.stateCode !== STATE_TIME_WAIT) {
@@ -124,6 +142,7 @@ export function failConnection(t: Tcb, code: ErrorCode): void {
 function release(t: Tcb): void {
   t.sendRing.clear();
   t.receiveRing.dropRanges();
+  t.receiveRing.trim();
   t.receiveRing.detach();
   t.board.clear();
   t.sack = undefined;

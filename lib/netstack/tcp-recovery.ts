@@ -155,10 +155,10 @@ export class Recovery {
 
   /** `bytes` are about to leave, `isRetransmission` or new. */
   onSend(bytes: number, end: number, isRetransmission: boolean, nowMs: number): void {
+    if (isRetransmission) this.mustRetransmit = false;
     if (this.phase === PHASE_OPEN) return;
     this.#prrOut += bytes;
     if (!isRetransmission) return;
-    this.mustRetransmit = false;
     this.#unanswered++;
     if (Number.isNaN(this.#retransmittedMs)) {
       this.#retransmittedMs = nowMs;
@@ -177,6 +177,18 @@ export class Recovery {
     this.phase = PHASE_LOSS;
     this.#point = next;
     this.mustRetransmit = true;
+  }
+
+  /** What is marked lost was too big for the path: it is sent again without a reduction. `next` is SND.NXT. */
+  repair(next: number): void {
+    this.mustRetransmit = true;
+    if (this.phase !== PHASE_OPEN) return;
+    this.#startEpisode();
+    this.phase = PHASE_RECOVERY;
+    this.#point = next;
+    this.#threshold = this.#cubic.window;
+    this.#flightAtStart = Math.max(this.#cubic.window, 1);
+    this.#prrDelivered = this.#prrOut = 0;
   }
 
   /** A tail loss probe repaired a loss: one reduction, nothing to send again (RFC 8985 §7.4.2). */
@@ -203,7 +215,7 @@ export class Recovery {
   }
 
   #leave(): void {
-    if (this.phase === PHASE_RECOVERY) this.#cubic.window = this.#cubic.threshold;
+    if (this.phase === PHASE_RECOVERY) this.#cubic.window = this.#threshold;
     this.#sack?.onRecoveryEnd();
     this.phase = PHASE_OPEN;
     this.duplicateBytes = 0;

@@ -4,7 +4,8 @@
  * The hash is keyed with random words, so that a remote side cannot aim at one bucket; it need not be more than that,
  * since the number of connections is bounded. The connection found last is tried first.
  */
-import { readU32BE } from '../base/bytes.ts';
+import { equalBytes, readU32BE } from '../base/bytes.ts';
+import type { IpPath } from './path.ts';
 import type { TcpConnection } from './tcp-connection.ts';
 
 const FIRST_BUCKETS = 16;
@@ -44,6 +45,16 @@ export class ConnectionTable {
     while (entry !== undefined && !matches(entry, buf, remoteAt, localAt, length, remotePort, localPort))
       entry = entry.nextInBucket as TcpConnection | undefined;
     if (entry !== undefined) this.#last = entry;
+    return entry;
+  }
+
+  /** The connection over the addresses of `path` between two ports; undefined when there is none. */
+  findByPath(path: IpPath, remotePort: number, localPort: number): TcpConnection | undefined {
+    const { local, remote } = path;
+    const hash = this.#hash(remote, 0, local, 0, local.length, remotePort, localPort);
+    let entry = this.#buckets[hash & this.#mask];
+    while (entry !== undefined && !isOver(entry, path, remotePort, localPort))
+      entry = entry.nextInBucket as TcpConnection | undefined;
     return entry;
   }
 
@@ -133,4 +144,9 @@ function matches(
   if (remote.length !== length) return false;
   for (let i = 0; i < length; i++) if (remote[i] !== buf[remoteAt + i] || local[i] !== buf[localAt + i]) return false;
   return true;
+}
+
+function isOver(connection: TcpConnection, path: IpPath, remotePort: number, localPort: number): boolean {
+  if (connection.remotePort !== remotePort || connection.localPort !== localPort) return false;
+  return equalBytes(connection.path.remote, path.remote) && equalBytes(connection.path.local, path.local);
 }

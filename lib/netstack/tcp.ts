@@ -11,28 +11,20 @@ import { NetError } from '../base/errors.ts';
 import type { ErrorCode } from '../base/errors.ts';
 import { foldChecksum, pseudoSum, sumBytes } from '../base/checksum.ts';
 import type { Slot } from '../base/slot.ts';
-import {
-  PROTOCOL_TCP,
-  TCP_ACK,
-  TCP_FIN,
-  TCP_HEADER_BYTES,
-  TCP_RST,
-  TCP_SYN,
-  TcpSegment,
-  writeTcpHeader,
-} from '../packet/tcp.ts';
+import { PROTOCOL_TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TcpSegment } from '../packet/tcp.ts';
 import { IpPath } from './path.ts';
-import { SIPHASH_KEY_BYTES, SipHash } from './siphash.ts';
 import { TcpConnection } from './tcp-connection.ts';
 import { type TcpDrops, tcpDrops } from './tcp-drops.ts';
 import { handleSegment } from './tcp-input.ts';
-import { closeConnection, failConnection, openSend, takeSynOptions } from './tcp-lifecycle.ts';
+import { closeConnection, failConnection, lowerMtu, openSend, takeSynOptions } from './tcp-lifecycle.ts';
 import { TCP_LIMITS_LARGE, type TcpLimits } from './tcp-limits.ts';
 import { ListenerTable, TcpListener } from './tcp-listener.ts';
-import { finish, isInFlight, transmit, updateSegmentSize } from './tcp-output.ts';
+import { isInFlight, transmit } from './tcp-output.ts';
 import type { SackPart } from './tcp-recovery.ts';
 import { MemoryBudget } from './tcp-rings.ts';
+import { ReplyQueue } from './tcp-replies.ts';
 import type { Scoreboard } from './tcp-scoreboard.ts';
+import { TcpSecrets } from './tcp-secrets.ts';
 import { seqAfter } from './tcp-sequence.ts';
 import { ConnectionTable } from './tcp-table.ts';
 import {
@@ -61,10 +53,8 @@ export {
   type TcpState,
 } from './tcp-tcb.ts';
 
-/** First ephemeral port: the upper half, as RFC 6056 §3.2 recommends a wide range. */
-const EPHEMERAL_FIRST = 32_768;
-const EPHEMERAL_COUNT = 65_536 - EPHEMERAL_FIRST;
-const PORT_COUNTERS = 16;
+/** How far a connection starts beyond the one whose place in TIME-WAIT it takes: more than any unscaled window. */
+const REUSE_DISTANCE = 65_537;
 
 /** What {@link Tcp} is made of. */
 export interface TcpOptions {
@@ -90,14 +80,6 @@ export interface QuotedSegment {
   readonly end: number;
 }
 
-interface Reply {
-  readonly path: IpPath;
-  readonly localPort: number;
-  readonly remotePort: number;
-  readonly seq: number;
-  readonly ack: number | undefined;
-}
-
 /** The machine; see the top of the file. */
 export class Tcp implements TcpOwner {
   readonly limits: TcpLimits;
@@ -105,18 +87,15 @@ export class Tcp implements TcpOwner {
   readonly drops: DropCounters;
   readonly reasons: TcpDrops;
   readonly createSack: ((board: Scoreboard) => SackPart) | undefined;
-  readonly #random: (out: Uint8Array) => void;
   readonly #createPath: (nowMs: number, local: Uint8Array, remote: Uint8Array) => IpPath;
-  readonly #hash: SipHash;
-  readonly #hashInput = new Uint8Array(40);
-  readonly #portCounters: Uint16Array;
+  readonly #secrets: TcpSecrets;
   readonly #segment = new TcpSegment();
   readonly #table: ConnectionTable;
   readonly #listeners = new ListenerTable();
   readonly #timers = new TimerHeap<TcpConnection>();
   readonly #halfOpen = new Set<TcpConnection>();
   readonly #timeWait = new Set<TcpConnection>();
-  readonly #replies: Reply[] = [];
+  readonly #replies: ReplyQueue;
   #transmits: TcpConnection[] = [];
   #transmitHead = 0;
   #events: TcpConnection[] = [];
@@ -127,18 +106,15 @@ export class Tcp implements TcpOwner {
   constructor(options: TcpOptions) {
     const { nowMs, random, limits = TCP_LIMITS_LARGE, drops, createSack, mtu = 1280, createPath } = options;
     this.#nowMs = nowMs;
-    this.#random = random;
     this.limits = limits;
     this.budget = new MemoryBudget(limits.totalBufferBytes);
     this.drops = drops;
     this.reasons = tcpDrops();
     this.createSack = createSack;
     this.#createPath = createPath ?? ((_nowMs, local, remote) => new IpPath(local, remote, mtu));
-    const secret = new Uint8Array(SIPHASH_KEY_BYTES + 16 + 2 * PORT_COUNTERS);
-    random(secret);
-    this.#hash = new SipHash(secret.subarray(0, SIPHASH_KEY_BYTES));
-    this.#table = new ConnectionTable(new Int32Array(secret.slice(16, 32).buffer));
-    this.#portCounters = new Uint16Array(secret.slice(32).buffer);
+    this.#secrets = new TcpSecrets(random);
+    this.#table = new ConnectionTable(this.#secrets.tableKeys);
+    this.#replies = new ReplyQueue(limits.replies);
   }
 
   /** Connections of all states. */
@@ -176,12 +152,12 @@ export class Tcp implements TcpOwner {
     const sum = sumBytes(buf, start, end, pseudoSum(PROTOCOL_TCP, end - start, addresses));
     if (foldChecksum(sum) !== 0) return this.drops.count(this.reasons.checksum); // CHECK: tcp-checksum
     const { sourcePort, destinationPort } = segment;
-    let connection = this.#table.find(buf, remoteAt, localAt, length, sourcePort, destinationPort);
-    if (connection !== undefined && this.#mayReplace(connection, segment)) {
-      closeConnection(connection);
-      connection = undefined;
-    }
+    const connection = this.#table.find(buf, remoteAt, localAt, length, sourcePort, destinationPort);
     if (connection === undefined) return this.#handleUnknown(now, buf, remoteAt, localAt, length);
+    if (connection.stateCode === STATE_TIME_WAIT && isLaterSyn(connection, segment)) {
+      const listener = this.#listeners.find(destinationPort, buf, localAt, length);
+      if (listener !== undefined) return this.#replace(now, connection, listener, buf, remoteAt, localAt, length);
+    }
     const result = handleSegment(connection, now, buf, segment);
     if (connection.stateCode !== STATE_CLOSED) this.#timers.schedule(connection, nextDeadline(connection));
     return result;
@@ -207,22 +183,11 @@ export class Tcp implements TcpOwner {
    * and sent again. 0, or a counted reason when the quote is not believed.
    */
   handleTooBig(nowMs: number, quoted: QuotedSegment, mtu: number): number {
-    const now = this.#advance(nowMs);
+    this.#advance(nowMs);
     const connection = this.#findQuoted(quoted);
     if (connection === undefined) return this.drops.count(this.reasons.icmpMismatch);
-    const { path } = connection;
-    const wanted = Math.max(mtu, path.family === 4 ? 576 : 1280); // see path-mtu.ts for why not less
-    if (wanted >= path.mtu) return 0;
-    path.mtu = wanted;
-    updateSegmentSize(connection);
-    if (connection.stateCode === STATE_SYN_SENT || connection.stateCode === STATE_SYN_RECEIVED) return 0;
-    connection.board.split(connection.mss);
-    connection.sack?.onSplit();
-    // No sign of congestion: the window stays (RFC 8899 §3, RFC 1191 §6.5), and one segment may leave at once.
-    connection.recovery.mustRetransmit = connection.board.lostBytes > 0;
-    wantTransmit(connection);
+    lowerMtu(connection, mtu);
     this.#timers.schedule(connection, nextDeadline(connection));
-    this.#nowMs = now;
     return 0;
   }
 
@@ -234,8 +199,8 @@ export class Tcp implements TcpOwner {
     const { address, backlog = this.limits.backlog } = options;
     if (!(Number.isInteger(port) && port >= 0 && port <= 65_535))
       throw new RangeError(`"port" expected 0 to 65535, got ${port}`);
-    const chosen = port === 0 ? this.#freePort() : port;
-    if (this.#listeners.has(chosen, address))
+    const chosen = port === 0 ? this.#secrets.randomPort(free => !this.#listeners.hasPort(free)) : port;
+    if (chosen === 0 || this.#listeners.has(chosen, address))
       throw new NetError('ERR_ADDRESS_IN_USE', `TCP port ${chosen} has a listener already; choose another port`);
     const most = Math.max(1, Math.min(backlog, this.limits.backlog));
     const listener = new TcpListener(chosen, address?.slice(), most, closed => this.#closeListener(closed));
@@ -255,7 +220,8 @@ export class Tcp implements TcpOwner {
       throw new RangeError(`"localPort" expected 0 to 65535, got ${localPort}`);
     if (!this.#makeRoom())
       throw new NetError('ERR_LIMIT', `${this.limits.connections} connections are open; close some first`);
-    const port = localPort === 0 ? this.#ephemeralPort(path, remotePort) : localPort;
+    const isFree = (port: number) => !this.#listeners.hasPort(port) && this.#isFree(path, port, remotePort);
+    const port = localPort === 0 ? this.#secrets.ephemeralPort(path, remotePort, isFree) : localPort;
     if (port === 0 || !this.#isFree(path, port, remotePort))
       throw new NetError('ERR_ADDRESS_IN_USE', `no free local port towards ${path.remoteText} port ${remotePort}`);
     const connection = this.#add(now, path, port, remotePort);
@@ -270,11 +236,7 @@ export class Tcp implements TcpOwner {
    */
   pollTransmit(nowMs: number, slot: Slot): boolean {
     const now = this.#advance(nowMs);
-    const reply = this.#replies.shift();
-    if (reply !== undefined) {
-      writeReply(reply, slot);
-      return true;
-    }
+    if (this.#replies.write(slot)) return true;
     while (this.#transmitHead < this.#transmits.length) {
       const connection = this.#transmits[this.#transmitHead++];
       connection.isTransmitQueued = false;
@@ -358,8 +320,7 @@ export class Tcp implements TcpOwner {
   }
 
   sendReset(path: IpPath, localPort: number, remotePort: number, seq: number, ack: number | undefined): void {
-    if (this.#replies.length >= this.limits.replies) this.drops.count(this.reasons.limit);
-    else this.#replies.push({ path, localPort, remotePort, seq, ack });
+    if (!this.#replies.push(path, localPort, remotePort, seq, ack)) this.drops.count(this.reasons.limit);
   }
 
   /** Time never runs backwards in here, whatever the caller's clock does. */
@@ -374,14 +335,23 @@ export class Tcp implements TcpOwner {
     this.#transmitHead = 0;
   }
 
-  /** Whether a SYN may take the place of a connection in TIME-WAIT (RFC 9293 §3.6.1, RFC 6191). */
-  #mayReplace(connection: TcpConnection, segment: TcpSegment): boolean {
-    if (connection.stateCode !== STATE_TIME_WAIT) return false;
-    if ((segment.flags & (TCP_SYN | TCP_ACK | TCP_RST)) !== TCP_SYN) return false;
-    const isLater = seqAfter(segment.seq, connection.rcvNxt);
-    if (!segment.hasTimestamps || !connection.hasTimestamps) return isLater;
-    const elapsed = (segment.tsVal - connection.tsRecent) | 0;
-    return elapsed > 0 || (elapsed === 0 && isLater);
+  /** A new connection takes the place of one in TIME-WAIT, well ahead of it in sequence numbers (RFC 9293 §3.6.1). */
+  #replace(
+    nowMs: number,
+    old: TcpConnection,
+    listener: TcpListener,
+    buf: Uint8Array,
+    remoteAt: number,
+    localAt: number,
+    length: number,
+  ): number {
+    const { path, localPort, remotePort } = old;
+    closeConnection(old);
+    const result = this.#accept(nowMs, listener, buf, remoteAt, localAt, length);
+    const young = this.#table.findByPath(path, remotePort, localPort);
+    if (young !== undefined && !seqAfter(young.iss, old.sndNxt))
+      openSend(young, (old.sndNxt + REUSE_DISTANCE) | 0, young.tsOffset);
+    return result;
   }
 
   /** A segment without a connection: a SYN for a listener, or something to refuse. */
@@ -434,24 +404,10 @@ export class Tcp implements TcpOwner {
 
   #add(nowMs: number, path: IpPath, localPort: number, remotePort: number): TcpConnection {
     const connection = new TcpConnection(nowMs, this, this.#nextId++, path, localPort, remotePort);
-    this.#hashTuple(path, localPort, remotePort);
-    // RFC 6528 §3: a clock of 4 microseconds plus a keyed hash of the connection.
-    openSend(connection, (Math.floor(nowMs * 250) + this.#hash.low) | 0, this.#hash.high);
+    const iss = this.#secrets.initialSequence(nowMs, path, localPort, remotePort);
+    openSend(connection, iss, this.#secrets.timestampOffset(path, localPort, remotePort));
     this.#table.add(connection);
     return connection;
-  }
-
-  #hashTuple(path: IpPath, localPort: number, remotePort: number): void {
-    const input = this.#hashInput;
-    const { local, remote } = path;
-    input.set(local, 0);
-    input.set(remote, local.length);
-    const at = 2 * local.length;
-    input[at] = localPort >>> 8;
-    input[at + 1] = localPort;
-    input[at + 2] = remotePort >>> 8;
-    input[at + 3] = remotePort;
-    this.#hash.hash(input, at + 4);
   }
 
   /** Drops a half-open connection, the oldest of a set, without a word to either side. */
@@ -493,42 +449,15 @@ export class Tcp implements TcpOwner {
   }
 
   #isFree(path: IpPath, localPort: number, remotePort: number): boolean {
-    const { local, remote } = path;
-    const tuple = this.#hashInput;
-    tuple.set(remote, 0);
-    tuple.set(local, remote.length);
-    const found = this.#table.find(tuple, 0, remote.length, remote.length, remotePort, localPort);
-    return found === undefined;
-  }
-
-  /** RFC 6056 §3.3.4: a counter of several, picked and offset by a keyed hash of the destination. 0 when none is free. */
-  #ephemeralPort(path: IpPath, remotePort: number): number {
-    this.#hashTuple(path, 0, remotePort);
-    const offset = this.#hash.low >>> 0;
-    const counter = this.#hash.high & (PORT_COUNTERS - 1);
-    for (let tries = 0; tries < EPHEMERAL_COUNT; tries++) {
-      const port = EPHEMERAL_FIRST + ((offset + this.#portCounters[counter]++) % EPHEMERAL_COUNT);
-      if (!this.#listeners.hasPort(port) && this.#isFree(path, port, remotePort)) return port;
-    }
-    return 0;
-  }
-
-  #freePort(): number {
-    const random = new Uint8Array(2);
-    for (let tries = 0; tries < 2 * EPHEMERAL_COUNT; tries++) {
-      this.#random(random);
-      const port = EPHEMERAL_FIRST + (((random[0] << 8) | random[1]) % EPHEMERAL_COUNT);
-      if (!this.#listeners.hasPort(port)) return port;
-    }
-    throw new NetError('ERR_ADDRESS_IN_USE', 'no free TCP port to listen on');
+    return this.#table.findByPath(path, remotePort, localPort) === undefined;
   }
 }
 
-/** Writes a reset as a whole IP packet (RFC 9293 §3.5.2). */
-function writeReply(reply: Reply, slot: Slot): void {
-  const { path, localPort, remotePort, seq, ack } = reply;
-  const tcpStart = slot.start + path.headerBytes;
-  const flags = ack === undefined ? TCP_RST : TCP_RST | TCP_ACK;
-  writeTcpHeader(slot.buf, tcpStart, localPort, remotePort, seq, ack ?? 0, TCP_HEADER_BYTES, flags, 0);
-  finish(path, slot, tcpStart, tcpStart + TCP_HEADER_BYTES);
+/** Whether the segment is a SYN that cannot be an old duplicate of a connection in TIME-WAIT (RFC 6191 §2). */
+function isLaterSyn(connection: TcpConnection, segment: TcpSegment): boolean {
+  if ((segment.flags & (TCP_SYN | TCP_ACK | TCP_RST)) !== TCP_SYN) return false;
+  const isLater = seqAfter(segment.seq, connection.rcvNxt);
+  if (!segment.hasTimestamps || !connection.hasTimestamps) return isLater;
+  const elapsed = (segment.tsVal - connection.tsRecent) | 0;
+  return elapsed > 0 || (elapsed === 0 && isLater);
 }
