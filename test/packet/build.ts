@@ -12,7 +12,18 @@ export function ip(text: string): Uint8Array {
 
 /** Joins byte arrays and numbers (one byte each). */
 export function join(...parts: (Uint8Array | number | number[])[]): Uint8Array {
-  return Uint8Array.from(parts.flatMap(part => (typeof part === 'number' ? [part] : [...part])));
+  let length = 0;
+  for (const part of parts) length += typeof part === 'number' ? 1 : part.length;
+  const out = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    if (typeof part === 'number') out[at++] = part;
+    else {
+      out.set(part, at);
+      at += part.length;
+    }
+  }
+  return out;
 }
 
 /** Two big-endian bytes. */
