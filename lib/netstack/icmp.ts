@@ -300,7 +300,7 @@ export function errorCodeOf(family: 4 | 6, type: number, code: number): ErrorCod
 }
 
 function isAboutError(buf: Uint8Array, packet: Packet): boolean {
-  if (packet.protocol !== PROTOCOL_ICMP && packet.protocol !== PROTOCOL_ICMPV6) return false;
+  if (packet.protocol !== (packet.family === 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6)) return false;
   return packet.payload >= packet.end || icmp.isIcmpError(packet.family, buf[packet.payload]!);
 }
 
