@@ -151,21 +151,23 @@ export class TunnelState implements PeerContext {
     this.#queue.push(peer);
   }
 
-  /** The next peer with something to send. */
-  dequeue(): Peer | undefined {
-    while (this.#queueHead < this.#queue.length) {
-      const peer = this.#queue[this.#queueHead];
-      this.#queue[this.#queueHead++] = undefined;
-      if (this.#queueHead * 2 > this.#queue.length) {
-        this.#queue.copyWithin(0, this.#queueHead);
-        this.#queue.length -= this.#queueHead;
-        this.#queueHead = 0;
-      }
-      if (peer === undefined) continue;
-      peer.isQueued = false;
-      return peer;
-    }
-    return undefined;
+  /** The peer that has been waiting longest to send; it stays in the queue until {@link dequeue}. */
+  peekQueue(): Peer | undefined {
+    const queue = this.#queue;
+    while (this.#queueHead < queue.length && queue[this.#queueHead] === undefined) this.#queueHead++;
+    return queue[this.#queueHead];
+  }
+
+  /** Takes away what {@link peekQueue} gave. */
+  dequeue(): void {
+    const queue = this.#queue;
+    const peer = queue[this.#queueHead];
+    if (peer !== undefined) peer.isQueued = false;
+    queue[this.#queueHead++] = undefined;
+    if (this.#queueHead * 2 < queue.length) return;
+    queue.copyWithin(0, this.#queueHead);
+    queue.length = Math.max(0, queue.length - this.#queueHead);
+    this.#queueHead = 0;
   }
 
   emit(event: TunnelEvent): void {

@@ -241,8 +241,11 @@ export class Tunnel {
     slot.reset();
     this.transmitPeer = -1;
     if (this.#exchange.writeCookieReply(slot)) return true;
-    for (let peer = state.dequeue(); peer !== undefined; peer = state.dequeue()) {
-      if (this.#transmit(now, peer, slot)) {
+    for (let peer = state.peekQueue(); peer !== undefined; peer = state.peekQueue()) {
+      // Should the generator throw here, the peer is still in the queue.
+      const isWritten = this.#transmit(now, peer, slot);
+      state.dequeue();
+      if (isWritten) {
         // Behind all others: peers take turns.
         state.enqueue(peer);
         return true;

@@ -7,6 +7,8 @@ import { type DropName, dropName } from '../../lib/base/drop.ts';
 import { SecretKey } from '../../lib/crypto/keys.ts';
 import { createNobleSuite } from '../../lib/crypto/noble.ts';
 import type { CryptoSuite } from '../../lib/crypto/suite.ts';
+import { Handshaker } from '../../lib/wireguard/handshake.ts';
+import { writeMacs } from '../../lib/wireguard/mac.ts';
 import { Tunnel, type TunnelEvent, type TunnelOptions } from '../../lib/wireguard/tunnel.ts';
 import type { PeerConfig } from '../../lib/wireguard/types.ts';
 import { type InFlight, Pair, Side } from '../sim/pair.ts';
@@ -222,4 +224,34 @@ export function sendBA(pair: TunnelPair, bytes = 60): number {
 /** Types of the events of a side, oldest first, without `timestamp`. */
 export function eventTypes(side: TunnelSide): string[] {
   return side.events.map(({ type }) => type).filter(type => type !== 'timestamp');
+}
+
+/** An initiation by the machine with the secret 32 times `byte`, made by hand with any tick. */
+export function craftInitiation(o: {
+  byte: number;
+  to: Uint8Array;
+  tick: number;
+  index?: number;
+  cookie?: Uint8Array;
+  suite?: CryptoSuite;
+  seed?: number;
+}): Uint8Array {
+  const suite = o.suite ?? createToySuite();
+  const handshaker = new Handshaker(suite, seededRandom(o.seed ?? o.tick), SecretKey.fromBytes(repeated(o.byte)));
+  const out = new Uint8Array(148);
+  handshaker.writeInitiation(out, 0, {
+    localIndex: o.index ?? 77,
+    remoteStatic: o.to,
+    staticStatic: handshaker.staticStatic(o.to) ?? repeated(1),
+    tick: o.tick,
+    cookie: o.cookie,
+  });
+  return out;
+}
+
+/** The same message with its macs made anew, as somebody who knows the recipient's public key can. */
+export function withMacs(message: Uint8Array, recipient: Uint8Array, cookie?: Uint8Array): Uint8Array {
+  const out = message.slice();
+  writeMacs(createToySuite(), out, 0, out.length - 32, recipient, cookie);
+  return out;
 }
