@@ -277,7 +277,7 @@ async function idle(): Promise<object> {
   };
   // The first few bring the code with them, and are not counted on either side.
   add(0, 200);
-  for (let i = 0; i < 200; i++) tunnel.removePeer([...tunnel.peerIds()][0]!);
+  for (let i = 0; i < 200; i++) tunnel.removePeer(0, [...tunnel.peerIds()][0]!);
   const before = await look();
   add(0, count);
   const after = await look();

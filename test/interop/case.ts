@@ -61,7 +61,7 @@ export function expectPattern(what: string, got: Json, seed: number, bytes: numb
   expect(got.sha256 === patternHash(seed, bytes), `${what}: the hash differs`);
 }
 
-/** Opens a connection from one program to a listener that the other makes for it (port 0: any); returns both ends' numbers. */
+/** Opens a connection from one program to a listener that the other makes for it; returns both ends' numbers. */
 export async function connectFlows(
   from: Remote,
   to: Remote,

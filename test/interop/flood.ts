@@ -35,8 +35,7 @@ async function flood(a: Json, junk: readonly Buffer[]): Promise<void> {
     sockets.push(socket);
   }
   while (isRunning) {
-    for (const [index, message] of junk.entries()) sockets[index % sockets.length]!.send(message);
-    sent += junk.length;
+    for (const message of junk) sockets[sent++ % sockets.length]!.send(message);
     await new Promise(resolve => setTimeout(resolve, a.everyMs));
   }
   for (const socket of sockets) socket.close();

@@ -12,7 +12,9 @@ import { type Json, serveJsonLines } from './json-lines.ts';
 import { seededRandom } from './pattern.ts';
 
 const WHEEL_SLOTS = 4096;
+/** Datagrams of data, and of handshakes, that are kept for attacks: the last ones. */
 const RECORDED = 256;
+const RECORDED_HANDSHAKES = 32;
 
 /** One direction's behaviour; probabilities are 0 to 1. */
 export interface LinkOptions {
@@ -42,11 +44,24 @@ class Port {
   link: LinkOptions = {};
   freeAtMs = 0;
   readonly counts: Record<string, number> = {};
-  readonly recorded: Buffer[] = [];
-  recordedTotal = 0;
+  readonly #data: Buffer[] = [];
+  readonly #handshakes: Buffer[] = [];
 
   constructor(side: Side) {
     this.side = side;
+  }
+
+  record(data: Buffer): void {
+    const [list, most] = data[0] === 4 ? [this.#data, RECORDED] : [this.#handshakes, RECORDED_HANDSHAKES];
+    list.push(data);
+    if (list.length > most) list.shift();
+  }
+
+  /** A recorded datagram; one in eight is of a handshake. */
+  pick(below: (limit: number) => number): Buffer {
+    const list =
+      (below(8) === 0 && this.#handshakes.length > 0) || this.#data.length === 0 ? this.#handshakes : this.#data;
+    return list.length === 0 ? Buffer.alloc(32) : list[below(list.length)]!;
   }
 
   add(name: string, amount = 1): void {
@@ -105,7 +120,7 @@ class Hop {
     else if (data[0] === 2 && data.length === 92) port.add(isLast16Zero(76) ? 'responses' : 'responsesWithMac2');
     else if (data[0] === 3 && data.length === 64) port.add('cookies');
     else if (data[0] === 4) port.add(data.length === 32 ? 'keepalives' : 'data');
-    port.recorded[port.recordedTotal++ % RECORDED] = data;
+    port.record(data);
   }
 
   #schedule(port: Port, data: Buffer): void {
@@ -175,9 +190,8 @@ class Hop {
 
   #hostile(port: Port): [string, Buffer] {
     const below = (limit: number) => Math.floor((this.random() / 2 ** 32) * limit);
-    const known = Math.min(port.recordedTotal, RECORDED);
-    const kind = known === 0 ? 0 : below(5);
-    const original = known === 0 ? Buffer.alloc(0) : port.recorded[below(known)]!;
+    const kind = below(6);
+    const original = port.pick(below);
     if (kind === 0) {
       const data = Buffer.allocUnsafe(below(64) === 0 ? below(9000) : below(1500));
       for (let i = 0; i < data.length; i++) data[i] = this.random();
@@ -192,8 +206,12 @@ class Hop {
       copy[at] = copy[at]! ^ (1 << below(8));
       return ['mutated', copy];
     }
-    const data = Buffer.concat([copy, Buffer.alloc(1 + below(64))]);
-    return ['extended', data];
+    if (kind === 4) return ['extended', Buffer.concat([copy, Buffer.alloc(1 + below(64))])];
+    // A counter that was never used, so that nothing but the tag tells it from a real one.
+    if (copy[0] === 4) copy.writeUInt32LE(below(2 ** 31), 8);
+    else copy.writeUInt32LE(this.random(), 4);
+    copy[20] = copy[20]! ^ 1;
+    return ['forged', copy];
   }
 }
 

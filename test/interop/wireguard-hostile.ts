@@ -17,9 +17,10 @@ async function hostile(bench: Bench): Promise<string> {
   const pair = await bench.pair({ hop: {} });
   const { near, kernel } = pair;
   const bytes = bench.isQuick ? 2e6 : 20e6;
+  let port = 7000;
   const legitimate = () => [
-    transfer(near, kernel, { host: FAR.v4, port: 0, bytes, seed: 41 }),
-    transfer(kernel, near, { host: NEAR.v4, port: 0, bytes, seed: 42 }),
+    transfer(near, kernel, { host: FAR.v4, port: port++, bytes, seed: 41 }),
+    transfer(kernel, near, { host: NEAR.v4, port: port++, bytes, seed: 42 }),
   ];
   await Promise.all(legitimate());
   // A first wave warms the code up, so that its compilation is not taken for a leak.

@@ -11,7 +11,7 @@ import {
   megabytes,
   transfer,
 } from './case.ts';
-import type { Remote } from './json-lines.ts';
+import type { Json, Remote } from './json-lines.ts';
 import { sleep, until } from './lab.ts';
 import { type Ends, FAR, makePair, NEAR, type Pair } from './pair.ts';
 import { findProgram } from './programs.ts';
@@ -29,8 +29,9 @@ async function halfClose(bench: Bench, dialler: Direction): Promise<string> {
   const pair = await bench.pair();
   const { from, to, host } = roles(pair, dialler);
   const { client, server } = await connectFlows(from, to, host, 7000);
+  const first = to.call('receive', { conn: server });
   await from.call('send', { conn: client, bytes: 300_000, seed: 1, end: true });
-  expectPattern('before the half close', await to.call('receive', { conn: server }), 1, 300_000);
+  expectPattern('before the half close', await first, 1, 300_000);
   // The other direction must stay open: the server answers only now, well after it saw the end.
   await sleep(500);
   const receiving = from.call('receive', { conn: client });
@@ -111,6 +112,10 @@ async function slowReader(bench: Bench, reader: Direction): Promise<string> {
   );
 }
 
+function kilobytes(bytes: number): string {
+  return `${bytes < 0 ? '-' : '+'}${Math.abs(Math.round(bytes / 1000))} kB`;
+}
+
 async function churn(bench: Bench, dialler: Direction): Promise<string> {
   const pair = await bench.pair();
   const { from, to, host } = roles(pair, dialler);
@@ -128,13 +133,22 @@ async function churn(bench: Bench, dialler: Direction): Promise<string> {
     },
     500,
   );
-  const after = await pair.near.call('memory');
-  const growth = after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers;
-  expect(growth < 4e6, `the near end's heap grew by ${growth} bytes over 1,000 connections`);
+  // Connections in TIME-WAIT are forgotten by then, on whichever side they were.
+  const grown = (now: Json) => now.heapUsed + now.arrayBuffers - before.heapUsed - before.arrayBuffers;
+  const atOnce = grown(await pair.near.call('memory'));
+  const growth = await until(
+    "the near end's memory is what it was before",
+    150_000,
+    async () => {
+      const bytes = grown(await pair.near.call('memory'));
+      return bytes < 1e6 ? bytes : undefined;
+    },
+    2000,
+  );
   const [near, kernel] = left;
   return (
     `1,000 in ${(ms / 1000).toFixed(1)} s, then ${near!.connections} left here and ${kernel!.connections} there, ` +
-    `heap ${growth < 0 ? '-' : '+'}${Math.abs(Math.round(growth / 1000))} kB, ${await pair.far.evidence()}`
+    `heap ${kilobytes(atOnce)} at once and ${kilobytes(growth)} in the end, ${await pair.far.evidence()}`
   );
 }
 
@@ -272,13 +286,15 @@ export const tcpCases: readonly Case[] = [
   {
     name: 'tcp-churn-by-kernel',
     title: 'the kernel opens and closes 1,000 connections to the mote, and none is left on either side',
-    timeoutMs: 180_000,
+    isLong: true,
+    timeoutMs: 280_000,
     run: bench => churn(bench, 'far'),
   },
   {
     name: 'tcp-churn-by-mote',
     title: 'the mote opens and closes 1,000 connections to the kernel, and none is left on either side',
-    timeoutMs: 180_000,
+    isLong: true,
+    timeoutMs: 280_000,
     run: bench => churn(bench, 'near'),
   },
 ];
