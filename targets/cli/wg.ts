@@ -5,9 +5,8 @@
 import { readFileSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { canonicalAddress, formatEndpoint, parseAddress, parsePrefix, prefixContains } from '../../lib/base/address.ts';
-import type { MoteEvent, MoteStatus } from '../../lib/mote/mote.ts';
-import type { MoteOptions } from '../../lib/mote/options.ts';
 import { parseWgConfig, WG_CONFIG_LIMIT, type WgConfig, WgConfigError } from '../../lib/mote/wg-config.ts';
+import type { MoteEvent, MoteOptions, MoteStatus } from '../node/index.ts';
 import { type MappingOption, quote, type WgOptions } from './args.ts';
 import { codeOf, describeListenError, messageOf, RunError, UsageError } from './errors.ts';
 import type { Report } from './report.ts';

@@ -178,13 +178,13 @@ export class FakeTunnel implements Tunnel {
   readonly address: string;
   readonly sockets = new Map<number, FakeUdp>();
   readonly #listeners = new Map<number, Queue<FakeStream>>();
-  readonly #network: Map<string, FakeTunnel>;
+  readonly network: Map<string, FakeTunnel>;
   #nextPort = 40_000;
   /** Set to hold every dial until it resolves. */
   gate: Promise<void> | undefined;
 
   constructor(network: Map<string, FakeTunnel>, address: string) {
-    this.#network = network;
+    this.network = network;
     this.address = address;
     network.set(address, this);
   }
@@ -196,7 +196,7 @@ export class FakeTunnel implements Tunnel {
   }
 
   peerAt(address: string): FakeTunnel | undefined {
-    return this.#network.get(address);
+    return this.network.get(address);
   }
 
   async listen(port: number): Promise<ByteListener> {

@@ -56,11 +56,14 @@ export async function socketPair(): Promise<{ near: Socket; far: Socket; done():
   };
 }
 
-/** A client connection to a loopback port. */
+/** A client connection to a loopback port; it may be gone already where the server resets it at once. */
 export async function open(port: number, host = '127.0.0.1'): Promise<Socket> {
   const socket = connect({ port, host, allowHalfOpen: true });
   socket.on('error', () => undefined);
-  await once(socket, 'connect');
+  await new Promise<void>(resolve => {
+    socket.once('connect', resolve);
+    socket.once('close', () => resolve());
+  });
   return socket;
 }
 
