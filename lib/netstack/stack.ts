@@ -43,7 +43,7 @@ import { UdpTable } from './udp-table.ts';
 /** Largest echo payload: IPv4 and IPv6. */
 const PING_MAX_PAYLOAD_IPV4_BYTES = 65_507;
 const PING_MAX_PAYLOAD_IPV6_BYTES = 65_527;
-/** ICMP packets in a row after which another protocol gets a turn. */
+/** ICMP packets in a row after which the other protocols get every second turn. */
 const ICMP_BURST = 8;
 
 export type { StackEvent } from './events.ts';
@@ -94,7 +94,8 @@ export class Stack implements IcmpFlows {
   #nowMs: number;
   /** Bytes that UDP sent more than TCP lately, clamped: who is behind comes first. */
   #udpAhead = 0;
-  #icmpInARow = 0;
+  /** ICMP packets that may leave before the others get a turn; each of theirs gives one back. */
+  #icmpCredit = ICMP_BURST;
   #hasLoopbackLeft = false;
 
   constructor(options: StackOptions) {
@@ -250,15 +251,16 @@ export class Stack implements IcmpFlows {
   }
 
   #pollProtocols(nowMs: number, slot: Slot): boolean {
-    if (this.#icmpInARow < ICMP_BURST && this.#icmp.pollTransmit(nowMs, slot)) {
-      this.#icmpInARow++;
+    if (this.#icmpCredit > 0 && this.#icmp.pollTransmit(nowMs, slot)) {
+      this.#icmpCredit--;
       return true;
     }
-    this.#icmpInARow = 0;
-    if (this.#udpAhead <= 0) {
-      if (this.#pollUdp(nowMs, slot) || this.#pollTcp(nowMs, slot)) return true;
-    } else if (this.#pollTcp(nowMs, slot) || this.#pollUdp(nowMs, slot)) return true;
-    return this.#icmp.pollTransmit(nowMs, slot);
+    const isUdpFirst = this.#udpAhead <= 0;
+    const isSent = isUdpFirst
+      ? this.#pollUdp(nowMs, slot) || this.#pollTcp(nowMs, slot)
+      : this.#pollTcp(nowMs, slot) || this.#pollUdp(nowMs, slot);
+    this.#icmpCredit = isSent ? Math.min(this.#icmpCredit + 1, ICMP_BURST) : ICMP_BURST;
+    return isSent || this.#icmp.pollTransmit(nowMs, slot);
   }
 
   #pollUdp(nowMs: number, slot: Slot): boolean {
