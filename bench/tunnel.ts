@@ -146,14 +146,12 @@ class Stock implements Contender {
   readonly name: string;
   readonly #lab: Lab;
   readonly #near: Namespace;
-  readonly #far: Namespace;
   readonly #host: string;
 
-  private constructor(lab: Lab, name: string, near: Namespace, far: Namespace, host: string) {
+  private constructor(lab: Lab, name: string, near: Namespace, host: string) {
     this.#lab = lab;
     this.name = name;
     this.#near = near;
-    this.#far = far;
     this.#host = host;
   }
 
@@ -179,9 +177,9 @@ class Stock implements Contender {
     };
     await make(near, 0, `${net}.2`, `${net}.1`, OUTER.there);
     await make(far, 1, `${net}.1`, `${net}.2`, OUTER.back);
-    const server = lab.start(far, ['iperf3', '-s', '-B', `${net}.1`], { name: 'iperf3' });
+    const server = lab.start(far, ['iperf3', '-s', '--forceflush', '-B', `${net}.1`], { name: 'iperf3' });
     await until('iperf3 listens', 5000, () => /Server listening/.test(server.stdout));
-    return new Stock(lab, o.name, near, far, `${net}.1`);
+    return new Stock(lab, o.name, near, `${net}.1`);
   }
 
   async measure(direction: Direction, ms: number): Promise<number> {
@@ -226,7 +224,7 @@ interface InnerFigures {
 /** Runs one in-process measurement in a child of its own, where the collector can be called and kept away. */
 function measureInner(what: string, isShort: boolean): InnerFigures {
   const file = fileURLToPath(new URL('tunnel-inner.ts', import.meta.url));
-  const flags = ['--expose-gc', '--max-semi-space-size=512', '--import', TSX];
+  const flags = ['--expose-gc', '--min-semi-space-size=512', '--max-semi-space-size=512', '--import', TSX];
   const args = [...flags, file, what, ...(isShort ? ['--short'] : [])];
   const child = spawnSync(process.execPath, args, { encoding: 'utf8', timeout: 300_000 });
   if (child.status !== 0) throw new Error(`${what}: ${child.stderr.trim()}`);

@@ -10,6 +10,7 @@ import type { Lab, Namespace, Program } from './lab.ts';
 export const TSX = import.meta.resolve('tsx');
 
 /** Arguments and results as they come out of JSON; each op knows its own. */
+// biome-ignore lint/suspicious/noExplicitAny: the other program wrote it
 export type Json = Record<string, any>;
 
 /** Answers lines on stdin until it closes, then exits. Ops run side by side. */
