@@ -32,7 +32,18 @@ function createWith(other: unknown): string {
   }
 }
 
-const absence = suite('wasm: runtimes without it');
+/** A function that gives a v128: valid exactly where there is SIMD. */
+const SIMD_PROBE = Object.freeze([
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11,
+]);
+
+const absence = suite('wasm: where it runs');
+
+absence('the suite exists exactly where the runtime has WebAssembly with SIMD', () => {
+  // Without this, a suite that fails its own proof would only be skipped.
+  const isExpected = api?.validate(new Uint8Array(SIMD_PROBE)) === true;
+  assert.is(createWasmSuite() !== undefined, isExpected);
+});
 
 absence('a runtime without WebAssembly has no such suite, and no error', () =>
   assert.is(createWith(undefined), 'none'),
