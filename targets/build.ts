@@ -1,0 +1,147 @@
+/**
+ * `npm run build`: what is published, into dist.
+ *
+ * - one bundle per runtime (node, deno, bun, and the core alone for browsers), the two machines that are useful alone
+ *   (wireguard, netstack), and the command line;
+ * - declarations of all of it, by tsc;
+ * - for Moddable the core as one module per file, because a bundle turns `const` into `var`, and modules with constants
+ *   only can lie in flash.
+ *
+ * Dependencies stay imports. `npm run size` (`--size`) measures instead, and fails above the budgets below.
+ */
+import { execFileSync } from 'node:child_process';
+import { chmodSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { type BuildOptions, build } from 'esbuild';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const DIST = join(ROOT, 'dist');
+
+/** One published module. */
+export interface Entry {
+  /** Name of the file in dist, without ending. */
+  readonly name: string;
+  /** Sources whose exports it has. */
+  readonly sources: readonly string[];
+  readonly platform: 'node' | 'browser' | 'neutral';
+  /** Largest size in bytes, minified and then compressed with gzip, dependencies not counted. */
+  readonly budgetBytes: number;
+}
+
+/** What the machines need from the outside, for those who use them alone. */
+const PARTS = ['lib/base/address.ts', 'lib/base/drop.ts', 'lib/base/errors.ts', 'lib/base/slot.ts'];
+const CRYPTO = ['suite', 'noble', 'wasm', 'select', 'keys'].map(name => `lib/crypto/${name}.ts`);
+
+/** Everything that package.json exports. */
+export const ENTRIES: readonly Entry[] = [
+  { name: 'node', sources: ['targets/node/index.ts'], platform: 'node', budgetBytes: 75_000 },
+  { name: 'deno', sources: ['targets/deno/index.ts'], platform: 'node', budgetBytes: 75_000 },
+  { name: 'bun', sources: ['targets/bun/index.ts'], platform: 'node', budgetBytes: 75_000 },
+  { name: 'browser', sources: ['lib/index.ts'], platform: 'browser', budgetBytes: 70_000 },
+  {
+    name: 'wireguard',
+    sources: ['lib/wireguard/tunnel.ts', ...PARTS, ...CRYPTO],
+    platform: 'neutral',
+    budgetBytes: 40_000,
+  },
+  {
+    name: 'netstack',
+    sources: ['lib/netstack/stack.ts', 'lib/netstack/tcp.ts', ...PARTS],
+    platform: 'neutral',
+    budgetBytes: 35_000,
+  },
+  { name: 'cli', sources: ['targets/cli/main.ts'], platform: 'node', budgetBytes: 85_000 },
+];
+
+/** Budget of all modules for Moddable together, minified one by one and not compressed: it is what lies in flash. */
+export const MODDABLE_BUDGET_BYTES = 300_000;
+
+function options(entry: Entry, minify: boolean): BuildOptions {
+  const isProgram = entry.name === 'cli';
+  const lines = entry.sources.map(source => `export * from ${JSON.stringify(`./${source}`)};`);
+  const whole = { contents: lines.join('\n'), resolveDir: ROOT, loader: 'ts' as const };
+  return {
+    ...(isProgram ? { entryPoints: [join(ROOT, entry.sources[0]!)] } : { stdin: whole }),
+    outfile: join(DIST, `${entry.name}.js`),
+    bundle: true,
+    format: 'esm',
+    platform: entry.platform,
+    target: 'es2022',
+    packages: 'external',
+    legalComments: 'none',
+    logLevel: 'warning',
+    minify,
+    write: !minify,
+  };
+}
+
+async function buildAll(): Promise<void> {
+  rmSync(DIST, { recursive: true, force: true });
+  for (const entry of ENTRIES) await build(options(entry, false));
+  chmodSync(join(DIST, 'cli.js'), 0o755);
+  tsc('tsconfig.build.json');
+  for (const entry of ENTRIES) {
+    const sources = entry.name === 'cli' ? [] : entry.sources;
+    const lines = sources.map(source => `export * from './types/${source.replace(/\.ts$/, '.js')}';\n`);
+    if (lines.length > 0) writeFileSync(join(DIST, `${entry.name}.d.ts`), lines.join(''));
+  }
+  tsc(
+    'lib/tsconfig.json',
+    ...'--noEmit false --rewriteRelativeImportExtensions --declaration false'.split(' '),
+    ...'--rootDir lib --outDir dist/moddable --removeComments'.split(' '),
+  );
+  rmSync(join(DIST, 'moddable/test'), { recursive: true, force: true });
+}
+
+function tsc(project: string, ...more: string[]): void {
+  const program = join(ROOT, 'node_modules/.bin/tsc');
+  execFileSync(program, ['-p', project, ...more], { cwd: ROOT, stdio: 'inherit' });
+}
+
+/** Sizes of what `buildAll` makes; true when all are within their budgets. */
+async function measure(): Promise<boolean> {
+  let fits = true;
+  console.log('entry        min bytes   gzip bytes       budget');
+  const print = (name: string, min: number, gzip: number | undefined, budget: number) => {
+    const isOver = (gzip ?? min) > budget;
+    if (isOver) fits = false;
+    const cells = [min, gzip ?? '', budget].map(cell => String(cell).padStart(12));
+    console.log(`${name.padEnd(10)}${cells.join(' ')}${isOver ? '   OVER' : ''}`);
+  };
+  for (const entry of ENTRIES) {
+    const result = await build(options(entry, true));
+    const bytes = result.outputFiles![0]!.contents;
+    print(entry.name, bytes.length, gzipSync(bytes, { level: 9 }).length, entry.budgetBytes);
+  }
+  const sources = listFiles(join(ROOT, 'lib')).filter(path => path.endsWith('.ts'));
+  const modules = await build({
+    entryPoints: sources,
+    outdir: DIST,
+    minify: true,
+    write: false,
+    format: 'esm',
+    target: 'es2022',
+  });
+  const total = modules.outputFiles.reduce((sum, file) => sum + file.contents.length, 0);
+  print('moddable', total, undefined, MODDABLE_BUDGET_BYTES);
+  return fits;
+}
+
+function listFiles(folder: string): string[] {
+  const entries = readdirSync(folder, { recursive: true, encoding: 'utf8' });
+  return entries.map(name => join(folder, name)).filter(path => statSync(path).isFile());
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  if (process.argv.includes('--size')) {
+    if (!(await measure())) process.exitCode = 1;
+  } else {
+    await buildAll();
+    for (const name of readdirSync(DIST)
+      .filter(file => file.endsWith('.js'))
+      .sort())
+      console.log(`dist/${name}  ${readFileSync(join(DIST, name)).length} bytes`);
+  }
+}
