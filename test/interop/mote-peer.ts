@@ -1,12 +1,19 @@
 /**
  * The peer program (see peer-program.ts) with a mote behind it, built on the public API alone. `open` takes the options of
- * `up()`.
+ * `up()`; instead of a `store` object a `storeFolder`, and a `startUnixMs` that sets this process's wall clock wrong.
  */
-import { type MoteEvent, type MoteOptions, up } from '../../targets/node/index.ts';
+import { fileStore, type MoteEvent, type MoteOptions, up } from '../../targets/node/index.ts';
 import { type Face, runPeerProgram } from './peer-program.ts';
 
 runPeerProgram(async args => {
-  const mote = await up(args as unknown as MoteOptions);
+  const { storeFolder, startUnixMs, ...options } = args;
+  if (startUnixMs !== undefined) {
+    const offsetMs = startUnixMs - Date.now();
+    const right = Date.now;
+    Date.now = () => right() + offsetMs;
+  }
+  if (storeFolder !== undefined) options.store = fileStore(storeFolder);
+  const mote = await up(options as MoteOptions);
   const events: MoteEvent[] = [];
   mote.on(event => {
     events.push(event);

@@ -35,6 +35,8 @@ export interface PairOptions {
   readonly mtu?: number;
   /** Path of another wireguard-go. */
   readonly binary?: string;
+  /** More options for `up()` at the near end. */
+  readonly moteExtras?: Json;
   /** Has both stock ends say what they do. */
   readonly isVerbose?: boolean;
 }
@@ -134,21 +136,22 @@ export class Pair {
     await this.#openNear();
   }
 
-  async #openNear(): Promise<void> {
+  async #openNear(extras: Json = {}): Promise<void> {
     const { nearKeepaliveMs = 0 } = this.options;
     if (this.ends === 'mote') {
-      await this.near.call('open', this.moteOptions());
+      await this.near.call('open', { ...this.moteOptions(), ...this.options.moteExtras, ...extras });
       return;
     }
     await this.near.call('open');
     await this.#nearStock?.setPeer({
-      ...this.#nearPeer(),
+      ...this.nearPeer(),
       allowedIPs: [`${FAR.v4}/32`, `${FAR.v6}/128`],
       persistentKeepalive: Math.ceil(nearKeepaliveMs / 1000),
     });
   }
 
-  #nearPeer(): { publicKey: string; presharedKey: string | undefined; endpoint: string | undefined } {
+  /** What the near end is told of the far one, allowed IPs left out. */
+  nearPeer(): { publicKey: string; presharedKey: string | undefined; endpoint: string | undefined } {
     const endpoint = this.options.initiator === 'far' ? undefined : this.underlay.farEndpoint;
     return { publicKey: this.farKeys.publicKey, presharedKey: this.psk, endpoint };
   }
@@ -162,7 +165,7 @@ export class Pair {
       mtu: this.options.mtu ?? 1420,
       peers: [
         {
-          ...this.#nearPeer(),
+          ...this.nearPeer(),
           allowedIPs: [`${FAR.v4}/32`, `${FAR.v6}/128`],
           persistentKeepaliveMs: this.options.nearKeepaliveMs ?? 0,
         },
@@ -172,7 +175,7 @@ export class Pair {
 
   /** The same as a wg-quick file. */
   configFile(): string {
-    const { publicKey, presharedKey, endpoint } = this.#nearPeer();
+    const { publicKey, presharedKey, endpoint } = this.nearPeer();
     const lines = [
       '[Interface]',
       `PrivateKey = ${this.nearKeys.privateKey}`,
@@ -187,13 +190,13 @@ export class Pair {
     return `${lines.join('\n')}\n`;
   }
 
-  /** Kills the near end without a farewell and starts it again with the same keys. */
-  async restartNear(): Promise<void> {
+  /** Kills the near end without a farewell and starts it again with the same keys; `extras` are options for `up()`. */
+  async restartNear(extras: Json = {}): Promise<void> {
     this.near.program.signal('SIGKILL');
     await this.near.program.ended;
     if (this.#nearStock !== undefined) await this.#nearStock.restart();
     this.near = this.#startNearProgram();
-    await this.#openNear();
+    await this.#openNear(extras);
   }
 
   /** Ends both ends' programs before the lab does. */
@@ -210,7 +213,7 @@ export class Pair {
       return;
     }
     const allowedIPs = [`${FAR.v4}/32`, `${FAR.v6}/128`];
-    await this.#nearStock?.setPeer({ ...this.#nearPeer(), presharedKey, allowedIPs });
+    await this.#nearStock?.setPeer({ ...this.nearPeer(), presharedKey, allowedIPs });
   }
 
   /** What the near end knows of the far one. */

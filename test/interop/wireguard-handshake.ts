@@ -1,7 +1,7 @@
 /**
  * Interop cases: handshakes in both roles, pre-shared keys, IP versions, rekeying, restarts, roaming, cookies, keepalives.
  */
-import { type Bench, type Case, expect, transfer } from './case.ts';
+import { type Bench, type Case, expect, expectError, transfer } from './case.ts';
 import { Remote } from './json-lines.ts';
 import { sleep, until } from './lab.ts';
 import { FAR, NEAR, type Pair, WG_PORT } from './pair.ts';
@@ -195,6 +195,55 @@ const restarts: Case[] = [
     },
   },
 ];
+
+const clock: Case = {
+  name: 'restart-of-mote-in-1970',
+  title: 'a mote that restarts with its clock in 1970 is believed thanks to its store, and without the store it is not',
+  isMoteOnly: true,
+  run: async bench => {
+    const startUnixMs = 5000;
+    const storeFolder = bench.lab.directory();
+    const pair = await bench.pair({ initiator: 'near', moteExtras: { storeFolder } });
+    await pair.near.call('ping', { host: FAR.v4 });
+    const first = (await pair.far.counters()).latestHandshake;
+    await sleep(1100);
+    await pair.restartNear({ startUnixMs });
+    const seconds = await recovery(pair.near, FAR.v4);
+    const second = (await pair.far.counters()).latestHandshake;
+    expect(second > first, 'the peer counts no second handshake');
+    const evidence = await pair.far.evidence();
+    await pair.restartNear({ startUnixMs, storeFolder: undefined });
+    const ping = pair.near.call('ping', { host: FAR.v4, timeoutMs: 4000 });
+    await expectError('a ping with the clock in 1970 and no store', ping, ['ERR_TIMED_OUT']);
+    return `with the store back after ${seconds.toFixed(1)} s, without it no answer, ${evidence}`;
+  },
+};
+
+/** Changes the mote's one peer while it runs. */
+async function peerChange(bench: Bench): Promise<string> {
+  const pair = await bench.pair();
+  const { near, kernel } = pair;
+  const publicKey = pair.farKeys.publicKey;
+  const both = [`${FAR.v4}/32`, `${FAR.v6}/128`];
+  const isDeaf = (host: string) =>
+    kernel.call('ping', { host, timeoutMs: 1000 }).then(
+      () => false,
+      () => true,
+    );
+  await talkBothWays(pair);
+  await near.call('change', { action: 'updatePeer', args: { publicKey, changes: { allowedIPs: both.slice(0, 1) } } });
+  await kernel.call('ping', { host: NEAR.v4 });
+  expect(await isDeaf(NEAR.v6), 'a source outside the allowed IPs is answered');
+  const refused = (await pair.nearStatus()).drops['wg-inner-source'] ?? 0;
+  expect(refused > 0, 'the wrong source is not counted');
+  await near.call('change', { action: 'removePeer', args: { publicKey } });
+  expect(await isDeaf(NEAR.v4), 'a removed peer is answered');
+  await expectError('a ping without a peer', near.call('ping', { host: FAR.v4 }), ['ERR_UNREACHABLE']);
+  await near.call('change', { action: 'addPeer', args: { ...pair.nearPeer(), allowedIPs: both } });
+  const seconds = await recovery(near, FAR.v4);
+  await talkBothWays(pair);
+  return `wrong source counted ${refused} times; added again, back after ${seconds.toFixed(1)} s, ${await pair.far.evidence()}`;
+}
 
 const roamings: Case[] = [
   {
@@ -437,6 +486,13 @@ export const handshakeAndSessionCases: readonly Case[] = [
   rekey('near'),
   rekey('far'),
   ...restarts,
+  clock,
+  {
+    name: 'peer-change',
+    title: 'allowed IPs are narrowed, the peer is removed and added again while the mote runs, each at once',
+    isMoteOnly: true,
+    run: peerChange,
+  },
   ...roamings,
   ...cookies,
   ...keepalives,
