@@ -96,7 +96,7 @@ if (crypto === undefined || api === undefined) {
     });
     createWasmSuite();
     allocate(4096);
-    buffers.forEach((buffer, i) => assert.ok(buffer.every(byte => byte === i + 1)));
+    for (const [i, buffer] of buffers.entries()) assert.ok(buffer.every(byte => byte === i + 1));
   });
 
   test('when the memory is used up, allocate gives ordinary memory, and nothing else changes', () => {
