@@ -36,23 +36,23 @@ const CRYPTO = ['suite', 'noble', 'wasm', 'select', 'keys'].map(name => `lib/cry
 
 /** Everything that package.json exports. */
 export const ENTRIES: readonly Entry[] = [
-  { name: 'node', sources: ['targets/node/index.ts'], platform: 'node', budgetBytes: 75_000 },
-  { name: 'deno', sources: ['targets/deno/index.ts'], platform: 'node', budgetBytes: 75_000 },
-  { name: 'bun', sources: ['targets/bun/index.ts'], platform: 'node', budgetBytes: 75_000 },
-  { name: 'browser', sources: ['lib/index.ts'], platform: 'browser', budgetBytes: 70_000 },
+  { name: 'node', sources: ['targets/node/index.ts'], platform: 'node', budgetBytes: 82_000 },
+  { name: 'deno', sources: ['targets/deno/index.ts'], platform: 'node', budgetBytes: 82_000 },
+  { name: 'bun', sources: ['targets/bun/index.ts'], platform: 'node', budgetBytes: 82_000 },
+  { name: 'browser', sources: ['lib/index.ts'], platform: 'browser', budgetBytes: 77_000 },
   {
     name: 'wireguard',
     sources: ['lib/wireguard/tunnel.ts', ...PARTS, ...CRYPTO],
     platform: 'neutral',
-    budgetBytes: 40_000,
+    budgetBytes: 30_000,
   },
   {
     name: 'netstack',
     sources: ['lib/netstack/stack.ts', 'lib/netstack/tcp.ts', ...PARTS],
     platform: 'neutral',
-    budgetBytes: 35_000,
+    budgetBytes: 32_000,
   },
-  { name: 'cli', sources: ['targets/cli/main.ts'], platform: 'node', budgetBytes: 85_000 },
+  { name: 'cli', sources: ['targets/cli/main.ts'], platform: 'node', budgetBytes: 95_000 },
 ];
 
 /** Budget of all modules for Moddable together, minified one by one and not compressed: it is what lies in flash. */
@@ -82,6 +82,10 @@ async function buildAll(): Promise<void> {
   for (const entry of ENTRIES) await build(options(entry, false));
   chmodSync(join(DIST, 'cli.js'), 0o755);
   tsc('tsconfig.build.json');
+  for (const path of listFiles(join(DIST, 'types'))) {
+    const text = readFileSync(path, 'utf8'); // tsc leaves `.ts` in the imports of declarations
+    writeFileSync(path, text.replaceAll(/((?:from|import\() ?['"]\.[^'"]*)\.ts(?=['"])/g, '$1.js'));
+  }
   for (const entry of ENTRIES) {
     const sources = entry.name === 'cli' ? [] : entry.sources;
     const lines = sources.map(source => `export * from './types/${source.replace(/\.ts$/, '.js')}';\n`);
