@@ -18,7 +18,10 @@ test('the tables of lib/README.md name what there is, and nothing else', () => {
   const present = [...new Set(sources.map(({ path }) => path.split('/')[1]!))].sort();
   assert.equal([...parseLayerTable(readme).keys()].sort(), present);
   const described = [...readme.matchAll(/^\| `([a-z]+)` \| [^`|]/gm)].map(row => row[1]!);
-  assert.equal(described.sort(), present.filter(name => !name.endsWith('.ts')));
+  assert.equal(
+    described.sort(),
+    present.filter(name => !name.endsWith('.ts')),
+  );
 });
 
 test('lib has no import cycle', () => assert.equal(describe(cycleFindings(sources)), []));
