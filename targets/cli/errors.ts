@@ -7,8 +7,6 @@ export const EXIT_DONE = 0;
 export const EXIT_FAILED = 1;
 /** Exit code of wrong usage: a flag, a file, a key, an address, a port. */
 export const EXIT_USAGE = 2;
-/** Exit code when a second SIGINT ends a shutdown early (128 + SIGINT). */
-export const EXIT_FORCED = 130;
 
 /** A mistake in the arguments or the configuration; ends the command with {@link EXIT_USAGE}. */
 export class UsageError extends Error {

@@ -28,7 +28,7 @@ export function pubkey(input: string, suite: CryptoSuite): string {
   const rest = input.slice(KEY_CHARACTERS);
   if (key.length < KEY_CHARACTERS)
     throw new RunError(
-      `pubkey expected a private key of 44 characters on standard input, got ${key.length}: motenet genkey makes one`,
+      `pubkey expected a private key of 44 characters on standard input, got ${input.trimEnd().length}: \`motenet genkey\` makes one`,
     );
   const bytes = parseKey(key);
   if (bytes === undefined)

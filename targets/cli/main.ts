@@ -9,10 +9,11 @@ import { nearestWord } from '../../lib/mote/wg-config.ts';
 import { host, up } from '../node/index.ts';
 import pkg from '../../package.json' with { type: 'json' };
 import { parseFlags, parseWgArgs, quote, type WgOptions } from './args.ts';
-import { EXIT_DONE, EXIT_FAILED, EXIT_FORCED, EXIT_USAGE, messageOf, UsageError } from './errors.ts';
+import { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, messageOf, UsageError } from './errors.ts';
 import { COMMANDS, commandHelp, generalHelp } from './help.ts';
 import { genkey, genpsk, outputWarning, pubkey } from './keys.ts';
 import { createReport } from './report.ts';
+import { catchSignals } from './signals.ts';
 import { runWg } from './wg.ts';
 
 /** What standard input may hold: the largest configuration, in UTF-8. */
@@ -63,7 +64,8 @@ async function keyCommand(command: string, args: readonly string[]): Promise<voi
 
 async function wg(options: WgOptions): Promise<void> {
   const report = createReport({ isJson: options.isJson, level: options.level, out, err, now: Date.now });
-  const signals = catchSignals();
+  const signals = catchSignals(process, () => performance.now());
+  process.stdout.on('error', () => signals.stop('standard output was closed'));
   try {
     await runWg(options, { version: pkg.version, report, up, readInput, stopped: signals.stopped });
   } catch (error) {
@@ -72,29 +74,6 @@ async function wg(options: WgOptions): Promise<void> {
   } finally {
     signals.release();
   }
-}
-
-/** The first signal asks for an orderly end, a second SIGINT for an end at once. So does a reader who went away. */
-function catchSignals(): { stopped: Promise<string>; release(): void } {
-  let stop: (reason: string) => void = () => undefined;
-  let isStopping = false;
-  const stopped = new Promise<string>(resolve => {
-    stop = resolve;
-  });
-  const onSignal = (signal: string) => {
-    if (isStopping && signal === 'SIGINT') process.exit(EXIT_FORCED);
-    isStopping = true;
-    stop(signal);
-  };
-  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-  for (const signal of signals) process.on(signal, onSignal);
-  process.stdout.on('error', () => stop('standard output was closed'));
-  return {
-    stopped,
-    release: () => {
-      for (const signal of signals) process.off(signal, onSignal);
-    },
-  };
 }
 
 async function readInput(): Promise<string> {

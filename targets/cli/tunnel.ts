@@ -72,6 +72,8 @@ export interface ServiceInfo {
 /** A running service. */
 export interface Service {
   readonly info: ServiceInfo;
+  /** Datagrams dropped for lack of room or of a far side; absent for TCP. */
+  dropped?(): number;
   /** Stops listening and resets what is open. Safe to call twice. */
   close(): Promise<void>;
 }

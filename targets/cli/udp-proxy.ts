@@ -208,6 +208,7 @@ export async function exposeUdp(context: ServiceContext, mapping: Mapping, ids: 
   const running = run();
   return {
     info,
+    dropped: () => flows.dropped,
     close: async () => {
       isClosed = true;
       inside.close();
@@ -229,6 +230,7 @@ export async function forwardUdp(context: ServiceContext, mapping: Mapping, ids:
   socket.on('message', (data, from) => flows.handleDatagram({ address: from.address, port: from.port }, data));
   return {
     info,
+    dropped: () => flows.dropped,
     close: async () => {
       flows.close();
       await closeSocket(socket);

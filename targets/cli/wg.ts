@@ -26,7 +26,6 @@ export interface WgMote extends Tunnel {
   readonly addresses: readonly string[];
   readonly listenPort: number;
   status(): MoteStatus;
-  on(listener: (event: MoteEvent) => void): () => void;
   close(): Promise<void>;
 }
 
@@ -48,11 +47,16 @@ export interface WgEnvironment {
 export async function runWg(options: WgOptions, environment: WgEnvironment): Promise<void> {
   const { report, stopped } = environment;
   const flow = new Stopper(stopped);
-  const mote = await flow.until(loadConfig(options, environment).then(config => bringUp(config, options, environment)));
+  const watch = watchMote(report);
+  const starting = load(options, environment).then(async ({ config, tell }) => {
+    const mote = await bringUp(config, options, environment, watch.onEvent);
+    tell();
+    return mote;
+  });
+  const mote = await flow.until(starting);
   if (mote === undefined) return;
   const services: Service[] = [];
   try {
-    const failed = watch(mote, report);
     const { suite, mtu, peers } = mote.status();
     const { publicKey, addresses, listenPort } = mote;
     report('up', { publicKey, addresses, listenPort, mtu, suite, peers: peers.length });
@@ -65,7 +69,7 @@ export async function runWg(options: WgOptions, environment: WgEnvironment): Pro
     }
     if (!flow.isStopped)
       report('ready', { publicKey, addresses, listenPort, services: services.map(({ info }) => info) });
-    const reason = await Promise.race([stopped, failed]);
+    const reason = await Promise.race([stopped, watch.failed]);
     report('stopping', { reason });
   } finally {
     await shutDown(mote, services, report);
@@ -95,13 +99,12 @@ class Stopper {
   }
 }
 
-/** Reads and checks the file, and tells what is odd about it. */
-async function loadConfig(options: WgOptions, environment: WgEnvironment): Promise<WgConfig> {
+/** Reads and checks the file. `tell` says what is odd about it, for when it is known to work: a mistake is told alone. */
+async function load(options: WgOptions, environment: WgEnvironment): Promise<{ config: WgConfig; tell(): void }> {
   const { file } = options;
   const { report } = environment;
   const name = file === '-' ? 'standard input' : file;
-  report('start', { version: environment.version, file: name });
-  const text = file === '-' ? await environment.readInput() : readConfigFile(file, report);
+  const { text, mode } = file === '-' ? { text: await environment.readInput(), mode: 0 } : readConfigFile(file);
   let config: WgConfig;
   try {
     config = parseWgConfig(text);
@@ -109,12 +112,21 @@ async function loadConfig(options: WgOptions, environment: WgEnvironment): Promi
     if (!(error instanceof WgConfigError)) throw error;
     throw new UsageError(`${name}${error.line > 0 ? ' ' : ': '}${error.message}`, { cause: error });
   }
-  for (const { line, key, why } of config.ignored) report('ignored', { line, key, why });
-  for (const message of warnings(config, options)) report('warning', { message });
-  return config;
+  const messages = warnings(config, options);
+  if ((mode & 0o077) !== 0)
+    messages.unshift(
+      `${name} holds a private key and others may read it (mode ${mode.toString(8)}): chmod 600 ${name}`,
+    );
+  const tell = () => {
+    report('start', { version: environment.version, file: name });
+    for (const { line, key, why } of config.ignored) report('ignored', { line, key, why });
+    for (const message of messages) report('warning', { message });
+  };
+  return { config, tell };
 }
 
-function readConfigFile(file: string, report: Report): string {
+/** The text of a file, and its permissions (0 where there are none to speak of). */
+function readConfigFile(file: string): { text: string; mode: number } {
   try {
     const stat = statSync(file);
     if (stat.isDirectory()) throw new UsageError(`${quote(file)} is a folder: give the path of a wg-quick file`);
@@ -122,13 +134,8 @@ function readConfigFile(file: string, report: Report): string {
       throw new UsageError(
         `${quote(file)} has ${stat.size} bytes: expected a wg-quick file of at most ${WG_CONFIG_LIMIT}`,
       );
-    if (process.platform !== 'win32' && stat.isFile() && (stat.mode & 0o077) !== 0) {
-      const mode = (stat.mode & 0o777).toString(8);
-      report('warning', {
-        message: `${file} holds a private key and others may read it (mode ${mode}): chmod 600 ${file}`,
-      });
-    }
-    return readFileSync(file, 'utf8');
+    const hasMode = process.platform !== 'win32' && stat.isFile();
+    return { text: readFileSync(file, 'utf8'), mode: hasMode ? stat.mode & 0o777 : 0 };
   } catch (error) {
     if (error instanceof UsageError) throw error;
     throw new UsageError(describeReadError(error, file), { cause: error });
@@ -176,10 +183,15 @@ function warnings(config: WgConfig, options: WgOptions): string[] {
   return out;
 }
 
-async function bringUp(config: WgConfig, options: WgOptions, environment: WgEnvironment): Promise<WgMote> {
+async function bringUp(
+  config: WgConfig,
+  options: WgOptions,
+  environment: WgEnvironment,
+  onEvent: (event: MoteEvent) => void,
+): Promise<WgMote> {
   const { ignored: _ignored, dns: _dns, dnsSearch: _search, ...moteOptions } = config;
   try {
-    return await environment.up({ ...moteOptions, hosts: Object.fromEntries(options.hosts) });
+    return await environment.up({ ...moteOptions, hosts: Object.fromEntries(options.hosts), onEvent });
   } catch (error) {
     if (error instanceof TypeError || error instanceof RangeError)
       throw new UsageError(`${options.file === '-' ? 'standard input' : options.file}: ${messageOf(error)}`, {
@@ -194,18 +206,20 @@ async function bringUp(config: WgConfig, options: WgOptions, environment: WgEnvi
   }
 }
 
-/** Tells the mote's events; the promise rejects when one of them is the end. */
-function watch(mote: WgMote, report: Report): Promise<never> {
+/** Tells the events of a mote; `failed` rejects when one of them is the end. */
+function watchMote(report: Report): { onEvent(event: MoteEvent): void; failed: Promise<never> } {
+  let fail: (error: Error) => void = () => undefined;
   const failed = new Promise<never>((_resolve, reject) => {
-    mote.on(event => {
-      const { type, ...fields } = event;
-      if (type !== 'error') report(type, fields as never);
-      else if (PASSING_ERRORS.includes(event.code)) report('trouble', { code: event.code, message: event.message });
-      else reject(new RunError(`${event.message} (${event.code}): start the command again`));
-    });
+    fail = reject;
   });
   failed.catch(() => undefined); // it may come before anybody waits for it
-  return failed;
+  const onEvent = (event: MoteEvent) => {
+    const { type, ...fields } = event;
+    if (type !== 'error') report(type, fields as never);
+    else if (PASSING_ERRORS.includes(event.code)) report('trouble', { code: event.code, message: event.message });
+    else fail(new RunError(`${event.message} (${event.code}): start the command again`));
+  };
+  return { onEvent, failed };
 }
 
 /** One function per service that the flags ask for; each opens it. */
@@ -237,7 +251,9 @@ async function shutDown(mote: WgMote, services: readonly Service[], report: Repo
   });
   const closing = Promise.all(services.map(service => service.close())).then(() => mote.close());
   await Promise.race([closing, tooLong]).finally(() => clearTimeout(timer));
-  report('stopped', { rxBytes, txBytes, drops: drops as Readonly<Record<string, number>> });
+  const dropped = services.reduce((sum, service) => sum + (service.dropped?.() ?? 0), 0);
+  const all: Record<string, number> = { ...drops, ...(dropped === 0 ? {} : { 'service-datagram': dropped }) };
+  report('stopped', { rxBytes, txBytes, drops: all });
 }
 
 function isLoopback(host: string): boolean {

@@ -100,8 +100,8 @@ export async function datagrams(
   return { socket, port: socket.address().port, got };
 }
 
-/** Waits until `isDone`; fails with `what` after five seconds. */
-export async function until(isDone: () => boolean, what = 'the condition', timeoutMs = 5000): Promise<void> {
+/** Waits until `isDone`; fails with `what` after 15 seconds. */
+export async function until(isDone: () => boolean, what = 'the condition', timeoutMs = 15_000): Promise<void> {
   const endMs = performance.now() + timeoutMs;
   while (!isDone()) {
     if (performance.now() > endMs) throw new Error(`${what} did not come about in ${timeoutMs} ms`);
