@@ -40,8 +40,10 @@ export function handleAck(t: Tcb, segment: TcpSegment, nowMs: number, isBare: bo
   const echoMs = segment.hasTimestamps && t.hasTimestamps ? echoedMs(t, nowMs, segment.tsEcr) : Infinity;
   board.beginAck(nowMs, echoMs, rtt.minMs);
   if (advance > 0) advanceUna(t, segment.ack, advance);
-  const isNewLoss = findLosses(t, segment, nowMs, previousUna, advance, isBare);
-  const rttMs = measure(t, nowMs, advance, echoMs);
+  const found = t.sack === undefined ? 0 : t.sack.handleBlocks(segment, previousUna, t.sndNxt);
+  const isNewLoss = findLosses(t, segment, nowMs, advance, isBare, found);
+  // Where a duplicate is reported, the echo is not of what was sent last: an earlier answer was lost.
+  const rttMs = measure(t, nowMs, advance, (found & SACK_DUPLICATE) === 0 ? echoMs : Infinity);
   const mayGrow = recovery.onAck(advance, t.sndNxt, flightBefore, isNewLoss, echoMs, t.mss);
   if (advance > 0) {
     const isLimited =
@@ -62,14 +64,14 @@ function advanceUna(t: Tcb, ack: number, advance: number): void {
   if (t.isFinSent && ack === t.sndNxt) t.isFinAcked = true;
 }
 
-/** Has losses marked, with SACK or by counting duplicates. Returns whether there are new ones. */
+/** Has losses marked, with SACK (which `found` something) or by counting duplicates. Returns whether any is new. */
 function findLosses(
   t: Tcb,
   segment: TcpSegment,
   nowMs: number,
-  previousUna: number,
   advance: number,
   isBare: boolean,
+  found: number,
 ): boolean {
   const { board, recovery, rtt, sack } = t;
   if (sack === undefined) {
@@ -78,21 +80,21 @@ function findLosses(
     else if (isBare) recovery.onDuplicateAck(t.mss);
     return board.lostBytes > before;
   }
-  const found = sack.handleBlocks(segment, previousUna, t.sndNxt);
   if ((found & SACK_DUPLICATE) !== 0) recovery.onDuplicateReport(segment.sackEdges[0], segment.sackEdges[1]);
   if ((found & SACK_TAIL_LOST) !== 0) recovery.onTailLoss();
   return sack.detect(nowMs, rtt.smoothedMs, rtt.minMs, recovery.phase !== 0);
 }
 
 /**
- * Measures the round trip: by the send time of what was sent once, else by the echoed timestamp (Karn). Returns the
- * freshest measurement in this acknowledgment, 0 when there is none.
+ * Measures the round trip: by the send time of what was sent once, else by the echoed timestamp (Karn). An
+ * acknowledgment in order is measured from the oldest segment, which counts the peer's delay in; one beyond a gap from
+ * the newest, for the reports before it may have been lost. Returns the freshest measurement, 0 when there is none.
  */
 function measure(t: Tcb, nowMs: number, advance: number, echoMs: number): number {
   const { board, rtt } = t;
   const perRoundTrip = Math.max(1, Math.ceil(board.inFlightBytes / (2 * t.mss)));
-  if (board.oldestSentMs > -Infinity) {
-    rtt.sample(nowMs, nowMs - board.oldestSentMs, perRoundTrip);
+  if (board.newestSentMs > -Infinity && !board.isAmbiguous) {
+    rtt.sample(nowMs, nowMs - (advance > 0 ? board.oldestSentMs : board.newestSentMs), perRoundTrip);
     rtt.latestMs = nowMs - board.newestSentMs;
     return rtt.latestMs;
   }

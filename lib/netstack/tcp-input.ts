@@ -86,6 +86,8 @@ function answerUnacceptable(t: Tcb, nowMs: number, segment: TcpSegment, isOld: b
   if ((segment.flags & TCP_RST) !== 0) return drops.count(reasons.badReset);
   const hasData = segment.dataEnd > segment.dataStart;
   if (t.stateCode === STATE_TIME_WAIT && (segment.flags & TCP_FIN) !== 0) enterTimeWait(t, nowMs);
+  // A copy of the segment acknowledged last tells its new send time, or its answer would echo an old one.
+  if (hasData && end === t.lastAckSent) noteTimestamp(t, nowMs, segment);
   if (!isOld || !hasData) return challenge(t, nowMs, isOld ? reasons.duplicate : reasons.outOfWindow);
   t.sack?.noteDuplicate(segment.seq, seqMin(end, t.rcvNxt));
   t.isAckDue = true;

@@ -167,9 +167,10 @@ function onWaitTimeout(t: Tcb, nowMs: number): void {
 
 /** Gives the memory of empty rings back after a quiet time. */
 function onIdleTimeout(t: Tcb, nowMs: number): void {
-  const quietSince = Math.max(t.lastReceiveMs, t.lastSendMs);
-  if (t.stateCode !== STATE_CLOSED && nowMs - quietSince < IDLE_RELEASE_MS) {
-    t.idleAt = quietSince + IDLE_RELEASE_MS;
+  // INVARIANT: deadlines are compared as sums, as they are set, or rounding could make one due for ever.
+  const end = Math.max(t.lastReceiveMs, t.lastSendMs) + IDLE_RELEASE_MS;
+  if (t.stateCode !== STATE_CLOSED && end > nowMs) {
+    t.idleAt = end;
     return;
   }
   t.idleAt = Infinity;

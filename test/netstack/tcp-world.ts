@@ -177,7 +177,7 @@ export class World {
 
 /** Byte `i` of a test stream: no period that hides a shift. */
 export function pattern(seed: number, i: number): number {
-  return (Math.imul(i ^ (seed << 20), 0x9e3779b1) >>> 24) ^ (i >>> 16);
+  return ((Math.imul(i ^ (seed << 20), 0x9e3779b1) >>> 24) ^ (i >>> 16)) & 0xff;
 }
 
 /** One direction of a transfer: writes a pattern, checks it at the other end, finishes with FIN. */
