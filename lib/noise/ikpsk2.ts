@@ -62,7 +62,8 @@ export class IkPsk2 {
   ): NoiseResult {
     const e = out.subarray(0, KEY_BYTES);
     this.#writeEphemeral(e, ephemeral); // e
-    if (!this.#mixDh(this.#e, this.#rs)) return 'low-order'; // es // CHECK: noise-initiator-es
+    const isContributory = this.#mixDh(this.#e, this.#rs); // es
+    if (!isContributory) return 'low-order'; // CHECK: noise-initiator-es
     this.#state.encryptAndHash(out.subarray(KEY_BYTES, FIRST_MESSAGE_OVERHEAD), staticPublic); // s
     this.#state.mixKey(staticStatic); // ss
     this.#state.encryptAndHash(out.subarray(FIRST_MESSAGE_OVERHEAD), payload);
@@ -72,9 +73,11 @@ export class IkPsk2 {
   /** Responder: reads `-> e, es, s` of the first message (its first 80 bytes) and gives the sender's static key. */
   readFirstStatic(senderStatic: Uint8Array, message: Uint8Array, staticSecret: Uint8Array): NoiseResult {
     this.#readEphemeral(message.subarray(0, KEY_BYTES)); // e
-    if (!this.#mixDh(staticSecret, this.#re)) return 'low-order'; // es // CHECK: noise-responder-es
+    const isContributory = this.#mixDh(staticSecret, this.#re); // es
+    if (!isContributory) return 'low-order'; // CHECK: noise-responder-es
     const sealed = message.subarray(KEY_BYTES, FIRST_MESSAGE_OVERHEAD);
-    if (!this.#state.decryptAndHash(senderStatic, sealed)) return 'decrypt'; // s // CHECK: noise-static-tag
+    const isAuthentic = this.#state.decryptAndHash(senderStatic, sealed); // s
+    if (!isAuthentic) return 'decrypt'; // CHECK: noise-static-tag
     this.#rs.set(senderStatic);
     return 'ok';
   }
@@ -82,15 +85,17 @@ export class IkPsk2 {
   /** Responder: reads `ss` and the payload, the rest of the first message. */
   readFirstPayload(payload: Uint8Array, ciphertext: Uint8Array, staticStatic: Uint8Array): NoiseResult {
     this.#state.mixKey(staticStatic); // ss
-    if (!this.#state.decryptAndHash(payload, ciphertext)) return 'decrypt'; // CHECK: noise-payload-tag
+    const isAuthentic = this.#state.decryptAndHash(payload, ciphertext);
+    if (!isAuthentic) return 'decrypt'; // CHECK: noise-payload-tag
     return 'ok';
   }
 
   /** Responder: writes `<- e, ee, se, psk` without payload into `out` (48 bytes). */
   writeSecond(out: Uint8Array, ephemeral: Uint8Array, psk: Uint8Array): NoiseResult {
     this.#writeEphemeral(out.subarray(0, KEY_BYTES), ephemeral); // e
-    if (!this.#mixDh(this.#e, this.#re)) return 'low-order'; // ee // CHECK: noise-responder-ee
-    if (!this.#mixDh(this.#e, this.#rs)) return 'low-order'; // se // CHECK: noise-responder-se
+    const isEphemeralGood = this.#mixDh(this.#e, this.#re); // ee
+    const isStaticGood = this.#mixDh(this.#e, this.#rs); // se
+    if (!isEphemeralGood || !isStaticGood) return 'low-order'; // CHECK: noise-responder-ee-se
     this.#state.mixPsk(psk); // psk
     this.#state.encryptAndHash(out.subarray(KEY_BYTES, SECOND_MESSAGE_BYTES), new Uint8Array(0));
     return 'ok';
@@ -108,8 +113,9 @@ export class IkPsk2 {
 
   #tryReadSecond(message: Uint8Array, staticSecret: Uint8Array, psk: Uint8Array): NoiseResult {
     this.#readEphemeral(message.subarray(0, KEY_BYTES)); // e
-    if (!this.#mixDh(this.#e, this.#re)) return 'low-order'; // ee // CHECK: noise-initiator-ee
-    if (!this.#mixDh(staticSecret, this.#re)) return 'low-order'; // se // CHECK: noise-initiator-se
+    const isFirstGood = this.#mixDh(this.#e, this.#re); // ee
+    const isSecondGood = this.#mixDh(staticSecret, this.#re); // se
+    if (!isFirstGood || !isSecondGood) return 'low-order'; // CHECK: noise-initiator-ee-se
     this.#state.mixPsk(psk); // psk
     const isAuthentic = this.#state.decryptAndHash(
       new Uint8Array(0),

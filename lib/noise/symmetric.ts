@@ -70,7 +70,8 @@ export class SymmetricState {
     if (this.#nonce < 0) {
       out.set(ciphertext);
     } else {
-      if (!this.#suite.aeadOpen(out, this.#key, this.#nonceBytes(), this.#hash, ciphertext)) return false; // CHECK: noise-tag
+      const isAuthentic = this.#suite.aeadOpen(out, this.#key, this.#nonceBytes(), this.#hash, ciphertext);
+      if (!isAuthentic) return false; // CHECK: noise-tag
       this.#nonce++;
     }
     this.mixHash(ciphertext);

@@ -45,7 +45,8 @@ export class Admission {
   judge(nowMs: number, address: Uint8Array, hasCookie: boolean): Verdict {
     if (!this.isCalm(nowMs)) {
       if (this.#level <= 0 && !hasCookie) return 'cookie'; // CHECK: wg-under-load
-      if (!this.#limiter.allow(nowMs, address, hasCookie ? 1 : 0)) return hasCookie ? 'refuse' : 'cookie'; // CHECK: wg-busy-rate
+      const isWithinRate = this.#limiter.allow(nowMs, address, hasCookie ? 1 : 0);
+      if (!isWithinRate) return hasCookie ? 'refuse' : 'cookie'; // CHECK: wg-busy-rate
       if (this.#level <= -this.#burst / 2) return 'refuse'; // CHECK: wg-handshake-budget
     }
     this.#level -= 1;

@@ -32,9 +32,9 @@ export class ReplayWindow {
 
   /** Whether the counter is neither seen, nor too old, nor at the limit. Changes nothing. */
   isFresh(counter: number): boolean {
-    if (counter >= this.#limit) return false;
+    if (counter >= this.#limit) return false; // CHECK: replay-limit
     if (counter > this.#greatest) return true;
-    if (this.#greatest - counter > this.windowBits) return false;
+    if (this.#greatest - counter > this.windowBits) return false; // CHECK: replay-too-old
     return (this.#words[this.#position(counter)]! & (1 << (counter % 32))) === 0;
   }
 

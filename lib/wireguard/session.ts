@@ -94,7 +94,8 @@ export class Session {
     if (counter >= this.#limit) return COUNTER_LIMIT; // CHECK: wg-counter-limit
     // Asking the window first saves the work for replays; only an authentic packet changes it.
     if (!this.#replay.isFresh(counter)) return REPLAY; // CHECK: wg-replay
-    if (!this.#receive.open(counter, buf, start + DATA_HEADER_BYTES, end)) return DATA_DECRYPT; // CHECK: wg-data-tag
+    const isAuthentic = this.#receive.open(counter, buf, start + DATA_HEADER_BYTES, end);
+    if (!isAuthentic) return DATA_DECRYPT; // CHECK: wg-data-tag
     this.#replay.mark(counter);
     return end - start - DATA_HEADER_BYTES - TAG_BYTES;
   }
