@@ -45,6 +45,8 @@ export interface ConnectTarget {
 
 /** Small writes that were corked together are sent as one up to this many bytes. */
 const GATHER_BYTES = 65_536;
+/** How long a destroyed socket waits for the other side to end, as Linux does. */
+const ORPHAN_MS = 60_000;
 /** What Linux takes where nothing is said. */
 const KEEPALIVE_DELAY_MS = 7_200_000;
 
@@ -62,6 +64,9 @@ export class MoteSocket extends Duplex {
   /** Bytes of finished writes. */
   #takenBytes = 0;
   #isReset = false;
+  /** The read that has not been delivered yet. */
+  #reading: Promise<Uint8Array | undefined> | undefined;
+  #isReadEnded = false;
   #noDelay: boolean | undefined;
   #keepAliveMs: number | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -248,7 +253,8 @@ export class MoteSocket extends Duplex {
       if (!this.destroyed) this.once('connect', () => this._read());
       return;
     }
-    stream.read().then(
+    this.#reading = stream.read();
+    this.#reading.then(
       bytes => process.nextTick(() => this.#received(bytes)),
       error => process.nextTick(() => this.destroy(toSocketError(error, 'read'))),
     );
@@ -256,6 +262,8 @@ export class MoteSocket extends Duplex {
 
   #received(bytes: Uint8Array | undefined): void {
     if (this.destroyed) return;
+    this.#reading = undefined;
+    this.#isReadEnded = bytes === undefined;
     this.#touch();
     if (bytes === undefined) {
       this.push(null);
@@ -329,12 +337,25 @@ export class MoteSocket extends Duplex {
     this.connecting = false;
     this.#abort.abort();
     const stream = this.#stream;
-    const isThrough = this.readableEnded && this.writableFinished;
-    if (error !== null || this.#isReset) stream?.abort();
-    else if (stream?.close !== undefined) stream.close().catch(() => undefined);
-    else if (!isThrough) stream?.abort();
+    if (stream !== undefined) void this.#release(stream);
     callback(error);
     process.nextTick(() => this.emit('close', error !== null));
+  }
+
+  /**
+   * What the system does with a closed socket: what was written still goes out and is followed by a FIN, and bytes that
+   * come in then are answered with a reset, as nobody is there to read them.
+   */
+  async #release(stream: ByteStream): Promise<void> {
+    if (this.#isReset) return stream.abort();
+    const timer = setTimeout(() => stream.abort(), ORPHAN_MS).unref();
+    try {
+      await stream.end();
+      if (!this.#isReadEnded && (await (this.#reading ?? stream.read())) !== undefined) stream.abort();
+    } catch {
+      // The connection is gone already.
+    }
+    clearTimeout(timer);
   }
 
   /** Starts the timeout anew. */
