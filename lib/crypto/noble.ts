@@ -1,6 +1,7 @@
 /**
  * The portable crypto suite: audited JavaScript by Paul Miller, and the reference that every other suite is tested
- * against. BLAKE2s (RFC 7693), HMAC (RFC 2104), X25519 (RFC 7748), ChaCha20-Poly1305 (RFC 8439), XChaCha20-Poly1305.
+ * against. BLAKE2s (RFC 7693), HMAC (RFC 2104), X25519 (RFC 7748), ChaCha20-Poly1305 (RFC 8439), XChaCha20-Poly1305,
+ * and NaCl's box.
  *
  * X25519 is assembled here from the Montgomery ladder alone: the ready-made curve module drags in Ed25519, its tables
  * and several hash-to-curve suites, which no microcontroller can hold. Public keys therefore cost a whole ladder.
@@ -13,6 +14,7 @@ import { blake2s } from '@noble/hashes/blake2.js';
 import { hmac } from '@noble/hashes/hmac.js';
 import { isAllZero, writeU64LE } from '../base/bytes.ts';
 import { expectCounter, expectRange, expectSize, expectSizeBetween, KEY_BYTES, TAG_BYTES } from './arguments.ts';
+import { deriveBoxKey, openBox, sealBox } from './box.ts';
 import type { Cipher, CryptoSuite } from './suite.ts';
 
 /** Makes the portable suite; it works in every ES2022 runtime with BigInt. Its `publicKey` costs as much as a `dh`. */
@@ -83,6 +85,20 @@ class NobleSuite implements CryptoSuite {
 
   xaeadOpen(out: Uint8Array, key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, ciphertext: Uint8Array): boolean {
     return open(xchacha20poly1305, 24, out, key, nonce, aad, ciphertext);
+  }
+
+  boxKey(out: Uint8Array, secret: Uint8Array, publicKey: Uint8Array): boolean {
+    if (!this.dh(out, secret, publicKey)) return false; // CHECK: noble-box-low-order
+    deriveBoxKey(out);
+    return true;
+  }
+
+  boxSeal(out: Uint8Array, key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array): void {
+    sealBox(out, key, nonce, plaintext);
+  }
+
+  boxOpen(out: Uint8Array, key: Uint8Array, nonce: Uint8Array, ciphertext: Uint8Array): boolean {
+    return openBox(out, key, nonce, ciphertext);
   }
 
   createCipher(key: Uint8Array): Cipher {

@@ -21,7 +21,7 @@ export function selectSuite(candidates: ReadonlyArray<() => CryptoSuite | undefi
   throw new Error('no crypto suite computes its known vectors correctly on this runtime');
 }
 
-/** Whether the suite gives the known results. A suite that throws or traps does not prove itself. Two `dh` of work. */
+/** Whether the suite gives the known results. A suite that throws or traps does not prove itself. Four `dh` of work. */
 export function provesItself(suite: CryptoSuite): boolean {
   return attempt(() => PROOFS.every(proof => proof(suite))) === true;
 }
@@ -42,6 +42,7 @@ const PROOFS = Object.freeze([
   provesDh,
   provesAead,
   provesXaead,
+  provesBox,
   provesCipher,
 ]);
 
@@ -125,6 +126,27 @@ function provesXaead(suite: CryptoSuite): boolean {
   if (!suite.xaeadOpen(opened, key, nonce, aad, sealed) || !equalBytes(opened, utf8Encode(SUNSCREEN))) return false;
   sealed[0]! ^= 1;
   return !suite.xaeadOpen(opened, key, nonce, aad, sealed) && isAllZero(opened);
+}
+
+/** "Cryptography in NaCl" §8 (the key of a box between Alice and Bob), and a sealed ramp of 70 bytes. */
+const BOX_KEY = '1b27556473e985d462cd51197a9a46c76009549eac6474f206c4ee0844f68389';
+const BOXED =
+  'c98334e005a029c6deee8da8abe7c17f97192644ea6f1f228db40b4231aa93b6' +
+  '13f7a3d2883830998d9a501039d5a47469df462ffdac69f37fc026665769273f' +
+  '53a0ed0410912998e8ce91d943bad07c036a5246e56e';
+
+function provesBox(suite: CryptoSuite): boolean {
+  const key = new Uint8Array(32);
+  if (!suite.boxKey(key, bytes(ALICE_SECRET), bytes(BOB_PUBLIC)) || !is(key, BOX_KEY)) return false;
+  const nonce = ramp(0x40, 24);
+  const sealed = new Uint8Array(86);
+  suite.boxSeal(sealed, key, nonce, ramp(0, 70));
+  if (!is(sealed, BOXED)) return false;
+  const opened = new Uint8Array(70);
+  if (!suite.boxOpen(opened, key, nonce, sealed) || !equalBytes(opened, ramp(0, 70))) return false;
+  sealed[0]! ^= 1;
+  if (suite.boxOpen(opened, key, nonce, sealed) || !isAllZero(opened)) return false;
+  return !suite.boxKey(key, bytes(ALICE_SECRET), new Uint8Array(32)) && isAllZero(key);
 }
 
 /** 300 bytes at an odd offset, with a counter of more than 32 bits; checked by the hash of ciphertext and tag. */

@@ -43,6 +43,15 @@ export interface CryptoSuite {
   xaeadSeal(out: Uint8Array, key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): void;
   /** The reverse, as {@link aeadOpen}. */
   xaeadOpen(out: Uint8Array, key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, ciphertext: Uint8Array): boolean;
+  /**
+   * The key of NaCl's box between a secret and a public key (HSalsa20 of their X25519 result): all 32. False, with
+   * `out` zeroed, for a low-order point.
+   */
+  boxKey(out: Uint8Array, secret: Uint8Array, publicKey: Uint8Array): boolean;
+  /** NaCl's box (XSalsa20-Poly1305): nonce 24, `out` is plaintext + 16, the tag first. `out` may overlap `plaintext`. */
+  boxSeal(out: Uint8Array, key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array): void;
+  /** The reverse: `out` is ciphertext - 16. False, with `out` zeroed, when the tag does not fit. */
+  boxOpen(out: Uint8Array, key: Uint8Array, nonce: Uint8Array, ciphertext: Uint8Array): boolean;
   /** A {@link Cipher} over a copy of the 32-byte key. */
   createCipher(key: Uint8Array): Cipher;
   /**

@@ -4,10 +4,12 @@
  *
  * The module works on its own memory. Buffers from `allocate` lie in it and are sealed and opened in place; any other
  * buffer is copied in and out once. Keys are copied in for each call and erased by it, so that a suite can have any
- * number of ciphers. Left out, and done by the portable suite: messages longer than {@link SCRATCH_BYTES}.
+ * number of ciphers. Left out, and done by the portable suite: messages longer than {@link SCRATCH_BYTES}. XSalsa20 of
+ * NaCl's box is portable too: it serves handshakes and path discovery, never traffic.
  */
 import { fromBase64, isAllZero } from '../base/bytes.ts';
 import { expectRange, expectSize, expectSizeBetween, KEY_BYTES, TAG_BYTES } from './arguments.ts';
+import { deriveBoxKey, openBox, sealBox } from './box.ts';
 import { provesItself } from './select.ts';
 import type { Cipher, CryptoSuite } from './suite.ts';
 import { WASM_BASE64 } from './wasm-bytes.ts';
@@ -124,6 +126,20 @@ class WasmSuite implements CryptoSuite {
 
   xaeadOpen(out: Uint8Array, key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, ciphertext: Uint8Array): boolean {
     return this.#open(24, out, key, nonce, aad, ciphertext);
+  }
+
+  boxKey(out: Uint8Array, secret: Uint8Array, publicKey: Uint8Array): boolean {
+    if (!this.dh(out, secret, publicKey)) return false; // CHECK: wasm-box-low-order
+    deriveBoxKey(out);
+    return true;
+  }
+
+  boxSeal(out: Uint8Array, key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array): void {
+    sealBox(out, key, nonce, plaintext);
+  }
+
+  boxOpen(out: Uint8Array, key: Uint8Array, nonce: Uint8Array, ciphertext: Uint8Array): boolean {
+    return openBox(out, key, nonce, ciphertext);
   }
 
   createCipher(key: Uint8Array): Cipher {

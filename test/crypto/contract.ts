@@ -5,6 +5,7 @@
 import { suite } from 'uvu';
 import type { CryptoSuite } from '../../lib/crypto/suite.ts';
 import { aeadContract } from './contract-aead.ts';
+import { boxContract } from './contract-box.ts';
 import { cipherContract } from './contract-cipher.ts';
 import { hashContract } from './contract-hash.ts';
 import { x25519Contract } from './contract-x25519.ts';
@@ -24,5 +25,6 @@ export function suiteContract(name: string, create: () => CryptoSuite | undefine
   hashContract(name, crypto);
   x25519Contract(name, crypto);
   aeadContract(name, crypto);
+  boxContract(name, crypto);
   cipherContract(name, crypto);
 }

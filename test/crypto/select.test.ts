@@ -12,7 +12,8 @@ const noble = createNobleSuite();
 function altered(changes: Partial<CryptoSuite>): CryptoSuite {
   const bound: { [name: string]: unknown } = { name: 'altered' };
   const methods = ['hash', 'hmac', 'mac', 'dh', 'publicKey', 'aeadSeal', 'aeadOpen', 'xaeadSeal', 'xaeadOpen'] as const;
-  for (const method of [...methods, 'createCipher'] as const) bound[method] = noble[method].bind(noble);
+  const boxes = ['boxKey', 'boxSeal', 'boxOpen'] as const;
+  for (const method of [...methods, ...boxes, 'createCipher'] as const) bound[method] = noble[method].bind(noble);
   return { ...bound, ...changes } as unknown as CryptoSuite;
 }
 
@@ -89,6 +90,35 @@ const BROKEN: { readonly [what: string]: CryptoSuite } = {
     },
   }),
   'extended open that refuses everything': altered({ xaeadOpen: () => false }),
+  'box key that is the bare DH': altered({ boxKey: (out, secret, publicKey) => noble.dh(out, secret, publicKey) }),
+  'box key that accepts a point of small order': altered({
+    boxKey(out, secret, publicKey) {
+      noble.boxKey(out, secret, publicKey);
+      return true;
+    },
+  }),
+  'box with the tag behind': altered({
+    boxSeal(out, ...rest) {
+      noble.boxSeal(out, ...rest);
+      const tag = out.slice(0, 16);
+      out.copyWithin(0, 16);
+      out.set(tag, out.length - 16);
+    },
+  }),
+  'box that believes everything': altered({
+    boxOpen(out, ...rest) {
+      noble.boxOpen(out, ...rest);
+      return true;
+    },
+  }),
+  'box that refuses everything': altered({ boxOpen: () => false }),
+  'box that leaves bytes when it refuses': altered({
+    boxOpen(out, ...rest) {
+      const isGood = noble.boxOpen(out, ...rest);
+      if (!isGood) out[0] = 1;
+      return isGood;
+    },
+  }),
   'cipher that drops the counter’s high half': withCipher(cipher => ({
     seal: (counter, buf, start, end) => cipher.seal(counter >>> 0, buf, start, end),
     open: (counter, buf, start, end) => cipher.open(counter >>> 0, buf, start, end),
@@ -118,7 +148,7 @@ for (const what in BROKEN) {
   test(`a ${what} does not pass`, () => assert.is(provesItself(BROKEN[what]!), false));
 }
 
-test('every kind of break above was tried', () => assert.is(Object.keys(BROKEN).length, 20));
+test('every kind of break above was tried', () => assert.is(Object.keys(BROKEN).length, 26));
 
 test('the first candidate that proves itself is chosen', () => {
   const good = altered({});

@@ -137,6 +137,7 @@ if (crypto === undefined || api === undefined) {
       ['xaeadSeal', () => own.xaeadSeal(sealed, secret, nonce, other, message)],
       ['xaeadOpen', () => own.xaeadOpen(message, secret, nonce, other, sealed)],
       ['forged aeadOpen', () => own.aeadOpen(message.slice(), secret, nonce.subarray(12), secret, sealed)],
+      ['boxKey', () => own.boxKey(out, secret, other)],
       ['open', () => cipher.open(1, packet, 0, 1016)],
     ];
     for (const [name, step] of steps) {

@@ -150,6 +150,9 @@ export function createToySuite(): CryptoSuite {
     aeadOpen: (out, key, nonce, aad, ciphertext) => suite.aeadOpen(out, key, nonce, aad, ciphertext),
     xaeadSeal: (out, key, nonce, aad, plaintext) => suite.xaeadSeal(out, key, nonce, aad, plaintext),
     xaeadOpen: (out, key, nonce, aad, ciphertext) => suite.xaeadOpen(out, key, nonce, aad, ciphertext),
+    boxKey: (out, secret, publicKey) => suite.boxKey(out, secret, publicKey),
+    boxSeal: (out, key, nonce, plaintext) => suite.boxSeal(out, key, nonce, plaintext),
+    boxOpen: (out, key, nonce, ciphertext) => suite.boxOpen(out, key, nonce, ciphertext),
     createCipher: key => suite.createCipher(key),
   };
 }
