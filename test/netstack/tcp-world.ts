@@ -18,6 +18,7 @@ export interface HostOptions {
   readonly hasSack?: boolean;
   readonly mtu?: number;
   readonly seed?: number;
+  readonly random?: (out: Uint8Array) => void;
 }
 
 /** One machine with its counters, its output slot and the connections that told of themselves. */
@@ -39,7 +40,7 @@ export class Host {
     this.slot = new Slot(mtu);
     this.tcp = new Tcp({
       nowMs,
-      random: new SeededRandom(seed).fill,
+      random: options.random ?? new SeededRandom(seed).fill,
       limits: { ...TCP_LIMITS_LARGE, ...limits },
       drops: this.drops,
       mtu,
@@ -212,7 +213,7 @@ export class Transfer {
     while (this.written < this.total) {
       const count = Math.min(this.total - this.written, this.#buf.length, this.from.writableBytes);
       if (count === 0) {
-        this.from.write(nowMs, this.#buf, 0, 1 + this.from.writableBytes * 0);
+        this.from.write(nowMs, this.#buf, 0, 1); // so that READY_WRITABLE follows
         return;
       }
       for (let i = 0; i < count; i++) this.#buf[i] = pattern(this.seed, this.written + i);
