@@ -43,6 +43,7 @@ parentPort!.on('message', async ({ path, off, only }: MutantJob) => {
   };
   const code = loaded.get(path) ?? readFileSync(path, 'utf8');
   loaded.set(path, code);
+  parentPort!.postMessage('started');
   const started = performance.now();
   const module = { exports: {} as { run?: (only?: ReadonlySet<string>) => Promise<string | undefined> } };
   let failed: string | undefined;

@@ -122,9 +122,14 @@ class Lane {
   run(job: MutantJob, timeoutMs: number): Promise<MutantAnswer> {
     const worker = (this.#worker ??= startWorker());
     return new Promise(resolve => {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const onMessage = (message: MutantAnswer | 'started') => {
+        if (message !== 'started') return finish(message);
+        timer = setTimeout(() => abandon(`(no end within ${timeoutMs} ms)`), timeoutMs);
+      };
       const finish = (answer: MutantAnswer) => {
         clearTimeout(timer);
-        worker.off('message', finish).off('error', onError).off('exit', onExit);
+        worker.off('message', onMessage).off('error', onError).off('exit', onExit);
         resolve(answer);
       };
       const abandon = (failed: string) => {
@@ -134,8 +139,7 @@ class Lane {
       };
       const onError = (error: Error) => abandon(`(${error.message})`);
       const onExit = () => abandon('(the thread ended)');
-      const timer = setTimeout(() => abandon(`(no end within ${timeoutMs} ms)`), timeoutMs);
-      worker.on('message', finish).on('error', onError).on('exit', onExit);
+      worker.on('message', onMessage).on('error', onError).on('exit', onExit);
       worker.postMessage(job);
     });
   }

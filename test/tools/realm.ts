@@ -85,7 +85,7 @@ function extraFiles(extra: { readonly [path: string]: string }): Plugin {
   };
 }
 
-/** uvu without its console, or one that only counts. */
+/** uvu without its console and clocks, or one that only counts. */
 function quietUvu(onlyCounts: boolean): Plugin {
   return {
     name: 'uvu',
@@ -94,9 +94,13 @@ function quietUvu(onlyCounts: boolean): Plugin {
         const text = readFileSync(path, 'utf8').replace('let write = console.log', 'let write = () => {}');
         return { contents: onlyCounts ? COUNTING_UVU : text, loader: 'js' };
       });
+      builder.onLoad({ filter: /uvu\/diff\/index\.mjs$/ }, () => ({ contents: NO_DIFF, loader: 'js' }));
     },
   };
 }
+
+/** uvu's differences need a clock and are of use on a screen only. */
+const NO_DIFF = 'export const compare = (a, b) => "expected " + b + ", got " + a, lines = compare, chars = compare;';
 
 const COUNTING_UVU = `
 export const suite = () => {
@@ -149,10 +153,16 @@ function topLevelNames(source: Source): string[] {
   });
 }
 
-/** Runs a bundle in a fresh bare realm. */
-export async function runInRealm(code: string): Promise<FileResult> {
-  const context = createContext(Object.create(null) as object, { codeGeneration: { strings: false, wasm: false } });
+/** What {@link runInRealm} leaves of the language: nothing optional, all but WebAssembly, or everything. */
+export type Bareness = 'bare' | 'no-wasm' | 'full';
+
+/** Runs a bundle in a fresh realm without any global of a runtime. */
+export async function runInRealm(code: string, bareness: Bareness = 'bare'): Promise<FileResult> {
+  const isBare = bareness === 'bare';
+  const context = createContext(Object.create(null) as object, isBare ? { codeGeneration: NO_CODE } : {});
   new Script(REALM_SETUP).runInContext(context);
+  if (bareness === 'no-wasm') new Script('delete globalThis.WebAssembly').runInContext(context);
+  if (isBare) new Script(STRIP).runInContext(context);
   new Script(code, { filename: 'bundle.js' }).runInContext(context);
   const done = new Promise<FileResult | Error>(resolve => {
     (context as { __done?: unknown }).__done = resolve;
@@ -169,14 +179,20 @@ export async function runInRealm(code: string): Promise<FileResult> {
   };
 }
 
-/** Runs within the realm before anything else. */
-const REALM_SETUP = `
+const NO_CODE = { strings: false, wasm: false };
+
+/** Takes away what a small engine does not have, and makes throw what a machine must not use. */
+const STRIP = `
   const throwing = what => function () { throw new Error(what + ' is not there on every runtime'); };
   for (const name of ['Intl', 'WebAssembly', 'Atomics', 'SharedArrayBuffer', 'WeakRef', 'FinalizationRegistry', 'eval', 'console', 'escape', 'unescape'])
     delete globalThis[name];
   globalThis.Date = throwing('Date');
   globalThis.Date.now = throwing('Date.now');
   Math.random = throwing('Math.random');
+`;
+
+/** Runs within the realm before anything else. */
+const REALM_SETUP = `
   globalThis.__scale = ${REALM_SCALE};
   globalThis.UVU_DEFER = 1;
   globalThis.UVU_QUEUE = [[]];

@@ -58,6 +58,15 @@ export async function runQueued(load: () => unknown): Promise<FileResult> {
   return result;
 }
 
+/** Throws the report of tests that ran elsewhere when one of them failed, without the lines of those that passed. */
+export function expectGreen(result: Tally, report: string): void {
+  if (result.failed === 0) return;
+  const lines = report.split('\n').filter(line => !/\(\d+ \/ \d+\)/.test(line) && !line.includes('{"passed"'));
+  const error = new Error(`${result.failed} failed\n${lines.join('\n').replaceAll(/\n\s*\n+/g, '\n')}`);
+  error.stack = 'Error'; // the tests' own stacks are in the report
+  throw error;
+}
+
 function errorText(error: unknown): string {
   const { stack, message } = error as { stack?: string; message?: string };
   return stack?.includes(message ?? '') ? stack : `${message ?? error}\n${stack ?? ''}`;

@@ -397,7 +397,7 @@ test('a peer key of low order is configured without harm and never shakes hands'
 /** The real suite, but its public key is zero and so is what it agrees on with it. */
 function lowOrderCaller() {
   const real = createNobleSuite();
-  return Object.assign(Object.create(real), {
+  return Object.assign(Object.create(null), {
     hash: real.hash.bind(real),
     hmac: real.hmac.bind(real),
     mac: real.mac.bind(real),
