@@ -92,6 +92,7 @@ export interface FetchUrl {
 /** What the second argument of `fetch` may hold, as far as this library reads it itself. */
 export interface FetchInit {
   body?: unknown;
+  integrity?: string;
   signal?: FetchSignal | null;
 }
 

@@ -107,10 +107,13 @@ export class HttpClient {
     if (signal?.aborted === true) throw signal.reason;
     if (this.#isClosed) throw new NetError('ERR_CLOSED', 'the HTTP client is closed');
     const request = new this.#classes.Request(input, init as object);
-    if (request.integrity) throw new TypeError('"integrity" is not supported here'); // CHECK: http-integrity
+    const isChecked = Boolean(own?.integrity ?? request.integrity);
+    if (isChecked) throw new TypeError('"integrity" is not supported here'); // CHECK: http-integrity
+    const url = new this.#classes.URL(request.url);
+    if (url.username !== '' || url.password !== '') throw new TypeError('"url" expected no user name and no password');
     const first: OutgoingRequest = {
       method: request.method,
-      url: new this.#classes.URL(request.url),
+      url,
       headers: request.headers,
       body: await createBody(request, own),
     };

@@ -46,6 +46,9 @@ export async function createBody(
   const source = init?.body;
   if (request.body === null) return undefined;
   if (isKept(source)) {
+    // Bun leaves this to its own fetch.
+    const isTyped = typeof source !== 'string' || request.headers.has('content-type');
+    if (!isTyped) request.headers.set('content-type', 'text/plain;charset=UTF-8');
     const bytes = new Uint8Array(await request.arrayBuffer());
     return { isReplayable: true, length: bytes.length, start: async () => wholeBody(bytes) };
   }

@@ -146,7 +146,7 @@ if (!HAS_FETCH) {
     assert.match(await send(form), /^(\d+|chunked) multipart\/form-data --/);
     assert.is(await send(''), '0 text/plain ');
     const asked = await client.fetch(new Request('http://a/', { method: 'PUT', body: 'of a Request' }));
-    assert.match(await asked.text(), /^(12|chunked) text\/plain of a Request$/);
+    assert.match(await asked.text(), /^(12|chunked) (text\/plain|undefined) of a Request$/);
     assert.is(await (await client.fetch('http://a/', { method: 'PUT' })).text(), '0 undefined ');
   });
 

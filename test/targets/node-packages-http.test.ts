@@ -23,7 +23,7 @@ suiteOf.before(async () => {
   motes = await pair();
   await motes.near.ping(FAR);
 });
-suiteOf.after(() => motes.close());
+suiteOf.after(() => motes?.close());
 
 /** A test that fails when it hangs. */
 const test = (name: string, run: () => Promise<void>) => suiteOf(name, () => within(60_000, run()));

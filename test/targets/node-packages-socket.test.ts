@@ -31,7 +31,7 @@ test.before(async () => {
   motes = await pair();
   await motes.near.ping(FAR);
 });
-test.after(() => motes.close());
+test.after(() => motes?.close());
 
 const NODE: Kind = {
   name: 'node:net',
