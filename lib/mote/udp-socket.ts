@@ -1,6 +1,6 @@
 /** A UDP socket inside the tunnel, as promises and as an async iterable. */
 import { type Endpoint, formatAddress, parseAddress } from '../base/address.ts';
-import { NetError } from '../base/errors.ts';
+import type { NetError } from '../base/errors.ts';
 import type { Driver } from '../driver.ts';
 import { type UdpDatagram, type UdpSocket as UdpMachine, udpDatagram } from '../netstack/udp.ts';
 import { closedError } from './listener.ts';
