@@ -8,7 +8,7 @@ import { canonicalAddress, formatEndpoint, parseAddress, parsePrefix, prefixCont
 import { parseWgConfig, WG_CONFIG_LIMIT, type WgConfig, WgConfigError } from '../../lib/mote/wg-config.ts';
 import type { MoteEvent, MoteOptions, MoteStatus } from '../node/index.ts';
 import { type MappingOption, quote, type WgOptions } from './args.ts';
-import { codeOf, describeListenError, messageOf, RunError, UsageError } from './errors.ts';
+import { codeOf, messageOf, RunError, UsageError } from './errors.ts';
 import type { Report } from './report.ts';
 import { serveSocks } from './socks.ts';
 import { exposeTcp, forwardTcp } from './tcp-proxy.ts';
@@ -197,11 +197,10 @@ async function bringUp(
       throw new UsageError(`${options.file === '-' ? 'standard input' : options.file}: ${messageOf(error)}`, {
         cause: error,
       });
-    const port = config.listenPort ?? 0;
     const text =
       codeOf(error) === 'ERR_ADDRESS_IN_USE'
-        ? `UDP port ${port} is in use: stop the program that has it (a kernel interface of the same file?) or change ListenPort`
-        : describeListenError(error, 'the UDP socket', port, 'ListenPort');
+        ? `UDP port ${config.listenPort} is in use: stop the program that has it (a kernel interface of the same file?) or change ListenPort`
+        : messageOf(error);
     throw new RunError(text, { cause: error });
   }
 }
