@@ -7,7 +7,7 @@
  */
 import { NetError } from '../base/errors.ts';
 import type { ByteStream } from './byte-stream.ts';
-import type { FetchRequest, FetchResponse, FetchStream } from './fetch-types.ts';
+import type { FetchRequest, FetchResponse } from './fetch-types.ts';
 import { IncomingBody } from './http-body.ts';
 import { BODY_CHUNKED, BODY_UNTIL_CLOSE, isPersistent, type RequestHead } from './http-head.ts';
 import { after, HttpInput, HttpOutput } from './http-io.ts';
@@ -15,24 +15,14 @@ import { createRequestParser } from './http-parser.ts';
 import { createRequest } from './http-request.ts';
 import type { ConnectionInfo, ServerSettings } from './http-server-options.ts';
 import { HttpFault, latin1Encode } from './http-syntax.ts';
+import { cancelQuietly, checkResponse, HANDLER_FIELDS_DROPPED, mayHaveContent, phraseOf } from './http-response.ts';
 import { type BodyStart, formatHead, formatHttpDate, sendBody, startBody } from './http-write.ts';
 
-/** Fields of a response that belong to the connection, not to the handler. */
-const CONNECTION_FIELDS = Object.freeze(['connection', 'keep-alive', 'transfer-encoding', 'upgrade', 'trailer', 'te']);
-
-/** Phrases of the statuses that the server answers with by itself. */
-const PHRASES: Readonly<Record<number, string>> = Object.freeze({
-  400: 'Bad Request',
-  408: 'Request Timeout',
-  413: 'Content Too Large',
-  414: 'URI Too Long',
-  417: 'Expectation Failed',
-  431: 'Request Header Fields Too Large',
-  500: 'Internal Server Error',
-  501: 'Not Implemented',
-  503: 'Service Unavailable',
-  505: 'HTTP Version Not Supported',
-});
+/** What a handler returned, or threw. */
+interface HandlerResult {
+  readonly response?: FetchResponse;
+  readonly error?: unknown;
+}
 
 type Fields = [name: string, value: string][];
 
@@ -83,9 +73,10 @@ export class ServerConnection {
     if (this.#isIdle) this.#input.interrupt(CLOSING);
   }
 
-  /** Resets the connection. */
+  /** Resets the connection; a handler that is still at work learns it by its signal. */
   abort(): void {
     this.#stream.abort();
+    this.#input.fail(new NetError('ERR_ABORTED', 'the server has closed'));
   }
 
   /** Serves one request; true when another may follow. */
@@ -136,7 +127,13 @@ export class ServerConnection {
   async #exchange(head: RequestHead): Promise<boolean> {
     const { classes, scheme } = this.#settings;
     const controller = new classes.AbortController();
-    this.#input.onBroken = error => controller.abort(error);
+    const gone = new Promise<never>((_, reject) => {
+      this.#input.onBroken = error => {
+        controller.abort(error);
+        reject(error);
+      };
+    });
+    gone.catch(() => undefined);
     const body = this.#createBody(head);
     body.prefetch();
     const request = createRequest(head.target === '*' ? { ...head, target: '/*' } : head, {
@@ -155,7 +152,7 @@ export class ServerConnection {
     }
     // Only OPTIONS has this target: it asks about the server, not about anything that the handler knows.
     if (head.target === '*') await this.#send(this.#formatHead(head, 204, 'No Content', [], body), undefined, 0);
-    else await this.#respond(head, request, body);
+    else await this.#respond(head, await this.#ask(request, gone), body);
     this.#input.onBroken = undefined;
     if (!this.#mayPersist(head, body)) return false;
     return body.isDone || (await body.drain(this.#settings.drainBytes));
@@ -178,13 +175,29 @@ export class ServerConnection {
     });
   }
 
-  /** Asks the handler and sends what it returns. */
-  async #respond(head: RequestHead, request: FetchRequest, body: IncomingBody<RequestHead>): Promise<void> {
-    let response: FetchResponse | undefined;
+  /** Calls the handler; resolves with what came of it, or rejects when the client is gone before. */
+  async #ask(request: FetchRequest, gone: Promise<never>): Promise<HandlerResult> {
+    const run = async () => checkResponse(await this.#settings.handler(request, this.#info));
+    const asked = run().then(
+      (response): HandlerResult => ({ response }),
+      (error): HandlerResult => ({ error }),
+    );
+    try {
+      return await Promise.race([asked, gone]);
+    } catch (error) {
+      // Nobody waits for it any more.
+      void asked.then(late => late.response?.body && cancelQuietly(late.response.body, error));
+      throw error;
+    }
+  }
+
+  /** Sends what the handler returned. */
+  async #respond(head: RequestHead, result: HandlerResult, body: IncomingBody<RequestHead>): Promise<void> {
+    const { response } = result;
     let start: BodyStart | undefined;
     let prepared: { bytes: Uint8Array; framing: number };
     try {
-      response = checkResponse(await this.#settings.handler(request, this.#info));
+      if (response === undefined) throw result.error;
       if (mayHaveContent(head, response)) start = await startBody(response.body!.getReader());
       prepared = this.#prepare(head, response, start, body);
     } catch (error) {
@@ -211,7 +224,7 @@ export class ServerConnection {
     response.headers.forEach((value, name) => {
       if (name === 'connection' && /\bclose\b/i.test(value)) this.#isClosing = true;
       if (name === 'content-length' && /^[0-9]{1,15}$/.test(value)) declared = Number(value);
-      else if (!CONNECTION_FIELDS.includes(name)) fields.push([name, value]);
+      else if (!HANDLER_FIELDS_DROPPED.includes(name)) fields.push([name, value]);
     });
     let framing = declared ?? 0;
     if (start === undefined) {
@@ -256,7 +269,7 @@ export class ServerConnection {
 
   /** Answers by itself: a fault of the client, or of the handler, of which nothing is told. */
   #answer(fault: HttpFault, head?: RequestHead, body?: IncomingBody<RequestHead>): Promise<void> {
-    const phrase = PHRASES[fault.status] ?? 'Error';
+    const phrase = phraseOf(fault.status);
     const text = latin1Encode(`${phrase}\n`);
     const fields: Fields = [
       ['content-type', 'text/plain; charset=utf-8'],
@@ -296,24 +309,3 @@ const CLOSING = Object.freeze(new NetError('ERR_CLOSED', 'the connection is clos
 const HEAD_TIMEOUT = Object.freeze(new HttpFault(408, 'head-timeout', 'the request took too long'));
 const EXPECTATION_FAILED = Object.freeze(new HttpFault(417, 'expectation', 'unknown expectation'));
 const INTERNAL_ERROR = Object.freeze(new HttpFault(500, 'handler', 'the handler failed'));
-
-/** Whether a response is sent with a body. */
-function mayHaveContent(head: RequestHead, response: FetchResponse): boolean {
-  const { status, body } = response;
-  return body !== null && head.method !== 'HEAD' && status !== 204 && status !== 304;
-}
-
-function checkResponse(value: unknown): FetchResponse {
-  const response = value as Partial<FetchResponse> | undefined | null;
-  const status = response?.status;
-  const isResponse = typeof status === 'number' && typeof response?.headers?.forEach === 'function';
-  if (!isResponse) throw new TypeError('the handler expected to return a Response');
-  if (status < 200 || status > 599) throw new RangeError(`"status" expected 200 to 599, got ${status}`);
-  if (response?.bodyUsed === true || response?.body?.locked === true)
-    throw new TypeError('the handler returned a Response whose body is used already');
-  return response as FetchResponse;
-}
-
-function cancelQuietly(stream: FetchStream, reason: unknown): void {
-  if (!stream.locked) stream.cancel(reason).catch(() => undefined);
-}

@@ -467,6 +467,19 @@ if (!HAS_FETCH) {
     assert.is((signal!.reason as { code: string }).code, 'ERR_CONNECTION_RESET');
   });
 
+  test('a response that comes when the client has gone is thrown away', async () => {
+    let finish: (response: Response) => void = () => undefined;
+    let isCancelled = false;
+    const [client, done] = serve(() => new Promise<Response>(resolve => void (finish = resolve)));
+    await client.send(get());
+    await settle();
+    client.abort();
+    await done;
+    finish(new Response(new ReadableStream({ cancel: () => void (isCancelled = true) })));
+    await settle();
+    assert.ok(isCancelled);
+  });
+
   test('an idle connection is closed at its deadline and not before', async () => {
     const timers = new ManualTimers();
     const [client, done] = serve(echo, { timers, idleTimeoutMs: 1000 });
@@ -608,12 +621,14 @@ if (!HAS_FETCH) {
     void server.handle(stream);
     await client.send(get());
     await settle();
-    void server.close(1000);
+    const closing = server.close(1000);
     await timers.advance(999);
     const answer = client.readAll();
     await settle();
     await timers.advance(1);
     assert.is(await answer, '(reset)');
+    await closing;
+    assert.is(timers.count, 0);
   });
 
   test('over the limit of connections the longest idle one goes, and when none is idle 503 is the answer', async () => {
