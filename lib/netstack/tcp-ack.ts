@@ -105,6 +105,7 @@ function measure(t: Tcb, nowMs: number, advance: number, echoMs: number): number
 /** SND.UNA moved: timers start over, and the application may have room again. */
 function onProgress(t: Tcb, nowMs: number): void {
   t.stuckSinceMs = Number.NaN;
+  t.softError = undefined;
   t.rtt.backoffs = 0;
   t.isTailProbeDue = false;
   t.isWindowProbeOut = false;
