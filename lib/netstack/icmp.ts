@@ -16,7 +16,7 @@ import type { Slot } from '../base/slot.ts';
 import { classifyQuote, Packet } from '../packet/classify.ts';
 import * as icmp from '../packet/icmp.ts';
 import { IPV4_DONT_FRAGMENT, IPV4_HEADER_BYTES, writeIpv4Header } from '../packet/ipv4.ts';
-import { IPV6_HEADER_BYTES, writeIpv6Header } from '../packet/ipv6.ts';
+import { IPV6_HEADER_BYTES, skipExtensions, writeIpv6Header } from '../packet/ipv6.ts';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6 } from '../packet/protocol.ts';
 import type { EchoErrorEvent, EchoReplyEvent } from './events.ts';
 import { HOP_LIMIT } from './path.ts';
@@ -299,9 +299,15 @@ export function errorCodeOf(family: 4 | 6, type: number, code: number): ErrorCod
   return isClosedPort ? 'ERR_CONNECTION_REFUSED' : 'ERR_UNREACHABLE';
 }
 
+/** Extension headers that were refused do not hide an error behind them (RFC 4443 §2.4 e.1). */
 function isAboutError(buf: Uint8Array, packet: Packet): boolean {
-  if (packet.protocol !== (packet.family === 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6)) return false;
-  return packet.payload >= packet.end || icmp.isIcmpError(packet.family, buf[packet.payload]!);
+  const { family, start, end } = packet;
+  if (family === 4) {
+    if (packet.protocol !== PROTOCOL_ICMP) return false;
+    return packet.payload >= end || icmp.isIcmpError(4, buf[packet.payload]!);
+  }
+  const { protocolAt, at } = skipExtensions(buf, start, end);
+  return buf[protocolAt] === PROTOCOL_ICMPV6 && (at >= end || icmp.isIcmpError(6, buf[at]!));
 }
 
 /** Writes the IP header of an ICMP message of `length` bytes. */

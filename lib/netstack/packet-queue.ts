@@ -61,7 +61,7 @@ export class PacketQueue {
   reserve(bytes: number): number {
     const needed = bytes + RECORD_OVERHEAD_BYTES;
     if (this.#count >= this.#limitRecords) return -1; // CHECK: packet-queue-records
-    if (this.#bytes + needed > this.#limitBytes) return -1; // CHECK: packet-queue-bytes
+    if (this.#bytes + needed > this.#limitBytes) return -1;
     let at = this.#findRoom(needed);
     if (at < 0 && this.#grow(needed)) at = this.#findRoom(needed);
     if (at < 0) return -1;

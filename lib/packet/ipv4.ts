@@ -37,7 +37,7 @@ const OPTION_STRICT_ROUTE = 137;
  * reason. Bytes after the total length are padding and belong to nobody.
  */
 export function checkIpv4Header(buf: Uint8Array, start: number, end: number): number | DropReason {
-  if (end - start < IPV4_HEADER_BYTES) return MALFORMED; // CHECK: ip4-truncated-header
+  if (end - start < IPV4_HEADER_BYTES) return MALFORMED;
   const first = buf[start]!;
   const headerBytes = (first & 15) * 4;
   if (first >> 4 !== 4 || headerBytes < IPV4_HEADER_BYTES) return MALFORMED; // CHECK: ip4-version-and-ihl
@@ -61,7 +61,7 @@ function checkOptions(buf: Uint8Array, start: number, end: number): number {
     const length = at + 1 < end ? buf[at + 1]! : 0;
     if (length < 2 || at + length > end) return MALFORMED; // CHECK: ip4-option-length
     if (type === OPTION_LOOSE_ROUTE || type === OPTION_STRICT_ROUTE) return OPTIONS; // CHECK: ip4-source-route
-    at += length;
+    at += Math.max(length, 1);
   }
   return 0;
 }

@@ -73,7 +73,7 @@ export interface Ipv6Walk {
  * the whole packet's length in bytes or a negative reason. Bytes after it are padding and belong to nobody.
  */
 export function checkIpv6Header(buf: Uint8Array, start: number, end: number): number | DropReason {
-  if (end - start < IPV6_HEADER_BYTES) return MALFORMED; // CHECK: ip6-truncated-header
+  if (end - start < IPV6_HEADER_BYTES) return MALFORMED;
   if (buf[start]! >> 4 !== 6) return MALFORMED; // CHECK: ip6-version
   const total = IPV6_HEADER_BYTES + readU16BE(buf, start + 4);
   if (total > end - start) return MALFORMED; // CHECK: ip6-payload-length
@@ -205,6 +205,23 @@ function optionProblem(out: Ipv6Walk, at: number): DropReason {
   out.problemCode = PROBLEM_OPTION;
   out.problemAt = at;
   return OPTIONS;
+}
+
+/**
+ * Offset of the upper-layer header that an ICMP error would be about, found by lengths alone: nothing is judged, since
+ * this serves packets that were refused. Returns `end` or more when it is not there; `protocolAt` of the result is
+ * where its number stands.
+ */
+export function skipExtensions(buf: Uint8Array, start: number, end: number): { protocolAt: number; at: number } {
+  let protocolAt = start + 6;
+  let at = start + IPV6_HEADER_BYTES;
+  for (let headers = 0; headers < MAX_EXTENSION_HEADERS && at + 8 <= end; headers++) {
+    const header = buf[protocolAt]!;
+    if (!isExtensionHeader(header)) break;
+    protocolAt = at;
+    at += header === HEADER_FRAGMENT ? IPV6_FRAGMENT_BYTES : (buf[at + 1]! + 1) * 8;
+  }
+  return { protocolAt, at };
 }
 
 /**

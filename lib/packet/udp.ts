@@ -35,7 +35,7 @@ export function checkUdp(
   family: 4 | 6,
   addressSum: number,
 ): number | DropReason {
-  if (end - at < UDP_HEADER_BYTES) return MALFORMED; // CHECK: udp-truncated
+  if (end - at < UDP_HEADER_BYTES) return MALFORMED;
   const length = readU16BE(buf, at + 4);
   if (length < UDP_HEADER_BYTES || length > end - at) return MALFORMED; // CHECK: udp-length
   const hasChecksum = readU16BE(buf, at + 6) !== 0;

@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert';
 import { fromHex, readU16BE, toHex } from '../../lib/base/bytes.ts';
 import { type ErrorCode, NetError } from '../../lib/base/errors.ts';
 import { PATH_MTU_EXPIRY_MS } from '../../lib/netstack/path-mtu.ts';
+import { REASSEMBLY_LIMITS_LARGE, Reassembly } from '../../lib/netstack/reassembly.ts';
 import { Stack } from '../../lib/netstack/stack.ts';
 import { READY_CLOSED } from '../../lib/netstack/tcp.ts';
 import {
@@ -246,11 +247,30 @@ test('nothing is ever answered about an error, a redirect or an unknown message'
   const hidden = join(extension(58, [0x80, 0]), icmp6('fd00::2', 'fd00::1', 1, 4, 0, fromHex(VECTORS.udp6)!));
   stack.say(v6({ next: 60 }, hidden));
   stack.say(v6({ next: 43 }, join(extension(58, [0, 1]), icmp6('fd00::2', 'fd00::1', 1, 4, 0, counting(40)))));
+  stack.say(v6({ next: 43 }, join(extension(44, [0, 1]), fragmentHeader(58, 0, false, 1), new Uint8Array(0))));
+  assert.equal(stack.answers(), []);
+  // The same headers in front of an echo request are reported.
+  stack.say(v6({ next: 43 }, join(extension(58, [0, 1]), icmp6('fd00::2', 'fd00::1', 128, 0, 0, counting(40)))));
+  assert.is(stack.answers().length, 1);
+});
+
+test('a piece of an error that never becomes whole is not answered', () => {
+  const stack = new Stack({
+    nowMs: 0,
+    random: seededRandom(1),
+    mtu: 1420,
+    reassembly: new Reassembly(REASSEMBLY_LIMITS_LARGE),
+  });
+  stack.addAddress({ bytes: ip('10.0.0.1'), bits: 24 });
+  const first = (type: number) => v4({ protocol: 1, flags: 0x2000, id: type }, icmp4(type, 0, 0, counting(24)));
+  for (const type of [3, 8, 11]) stack.handlePacket(0, first(type), 0, 52);
+  stack.handleTimeout(30_000);
+  assert.is(stack.drops.get('ip-reassembly-timeout'), 3);
+  const answers = packetsOf(stack, 30_000);
   assert.equal(
-    stack.answers().filter(packet => packet[40] !== 4),
-    [],
+    answers.map(packet => packet.slice(28)),
+    [first(8)],
   );
-  assert.is(stack.answers().length, 0);
 });
 
 test('nothing is answered about a later fragment', () => {

@@ -310,6 +310,15 @@ test('a datagram that would take more than half of the memory is discarded', () 
   assert.is(rig.store.bytes, 0);
 });
 
+test('a datagram that grows too large is discarded before it pushes out a smaller one of its source', () => {
+  const rig = new Rig({ bytes: 10_000 });
+  const data = counting(64);
+  for (let i = 0; i < 2; i++) assert.is(rig.piece({ offset: 1400 * i, data: counting(1400), more: true }), 'more');
+  assert.is(rig.piece(cut(data, 32)[0]!, { id: 8 }), 'more');
+  assert.is(rig.piece({ offset: 2800, data: counting(2000), more: true }), 'ip-reassembly-limit');
+  assert.equal(bodyOf(rig.piece(cut(data, 32)[1]!, { id: 8 })), data);
+});
+
 test('one source cannot push another’s datagram out, however much it sends', () => {
   const rig = new Rig({ bytes: 20_000, datagrams: 16 });
   const data = counting(64);

@@ -1,7 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { fromHex, toHex } from '../../lib/base/bytes.ts';
-import { dropName } from '../../lib/base/drop.ts';
+import { dropName, dropReason } from '../../lib/base/drop.ts';
 import { Packet } from '../../lib/packet/classify.ts';
 import {
   checkIpv6Header,
@@ -9,6 +9,7 @@ import {
   MAX_EXTENSION_BYTES,
   MAX_EXTENSION_HEADERS,
   MAX_OPTIONS,
+  skipExtensions,
   walkIpv6Headers,
   writeFragmentHeader,
   writeIpv6Header,
@@ -119,6 +120,25 @@ test('an extension header that is cut off is malformed, at every length', () => 
   for (let length = 0; length < 16; length++)
     assert.is(walk(v6({ next: DESTINATION }, chain.slice(0, length))).reason, 'ip-malformed', `${length}`);
   assert.is(walk(v6({ next: DESTINATION }, chain)).reason, 0);
+});
+
+test('an extension header that is not there at all is malformed, also where the buffer ends', () => {
+  const out = new Packet();
+  for (const next of [HOP, ROUTING, FRAGMENT, DESTINATION]) {
+    const packet = v6({ next }, new Uint8Array(0));
+    assert.is(walkIpv6Headers(packet, 0, 40, out), dropReason('ip-malformed'), `${next}`);
+  }
+});
+
+test('the upper-layer header is found by lengths alone, within bounds', () => {
+  const chain = join(extension(ROUTING, [0x80, 0]), extension(FRAGMENT, [0, 9]), fragmentHeader(58, 0, true, 1), data);
+  const packet = v6({ next: DESTINATION }, chain);
+  assert.equal(skipExtensions(packet, 0, packet.length), { protocolAt: 56, at: 64 });
+  assert.equal(skipExtensions(v6({ next: 58 }, data), 0, 64), { protocolAt: 6, at: 40 });
+  const cut = join(extension(DESTINATION, [1, 0]), [58, 200, 0, 0, 0, 0, 0, 0]);
+  assert.ok(skipExtensions(v6({ next: DESTINATION }, cut), 0, 56).at > 56);
+  const endless = join(...Array.from({ length: 40 }, () => extension(DESTINATION, [1, 0])));
+  assert.is(skipExtensions(v6({ next: DESTINATION }, endless), 0, 360).at, 40 + 8 * MAX_EXTENSION_HEADERS);
 });
 
 test('unknown options do what their two high bits say', () => {
