@@ -56,6 +56,11 @@ export class TunnelState implements PeerContext {
 
   // ---- clocks and randomness ----
 
+  /** The time of the last call that told it. */
+  get nowMs(): number {
+    return this.#nowMs;
+  }
+
   /** Takes note of the time and returns it; time that goes back stands still instead. */
   advance(nowMs: number): number {
     if (nowMs > this.#nowMs) this.#nowMs = nowMs;

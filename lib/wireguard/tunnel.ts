@@ -28,7 +28,8 @@ import {
   TYPE_INITIATION,
 } from './message.ts';
 import type { Peer } from './peer.ts';
-import { expectChanges, expectKey, expectTunnelOptions } from './peer-config.ts';
+import { expectTunnelOptions } from './peer-config.ts';
+import { PeerSet } from './peer-set.ts';
 import type { Session } from './session.ts';
 import { TunnelState } from './tunnel-state.ts';
 import type { PeerChanges, PeerConfig, PeerStatus, TunnelEvent, TunnelOptions } from './types.ts';
@@ -64,6 +65,7 @@ export class Tunnel {
   transmitPeer = -1;
   readonly #state: TunnelState;
   readonly #exchange: HandshakeExchange;
+  readonly #peers: PeerSet;
   readonly #mtu: number;
 
   /** RangeError for clocks, limits or a floor that make no sense. */
@@ -74,6 +76,7 @@ export class Tunnel {
     this.#exchange = new HandshakeExchange(this.#state, options);
     this.#mtu = options.mtu ?? DEFAULT_MTU;
     this.publicKey = this.#exchange.publicKey.slice();
+    this.#peers = new PeerSet(this.#state, this.publicKey);
     this.drops = this.#state.drops;
   }
 
@@ -84,41 +87,18 @@ export class Tunnel {
    * afterwards. TypeError or RangeError for a bad configuration, our own key, a known key, or too many peers.
    */
   addPeer(nowMs: number, config: PeerConfig): number {
-    const now = this.#state.advance(nowMs);
-    const { publicKey } = config;
-    const { table, limits } = this.#state;
-    expectKey('publicKey', publicKey);
-    expectChanges(config);
-    if (config.allowedIPs === undefined) throw new TypeError('"allowedIPs" expected an array, got undefined');
-    if (publicKey.every((byte, i) => byte === this.publicKey[i]))
-      throw new RangeError('"publicKey" expected the key of another machine, got our own');
-    if (table.find(publicKey) >= 0)
-      throw new RangeError('"publicKey" expected a new peer, got one that is there already');
-    if (table.size >= limits.peers) throw new RangeError(`expected at most ${limits.peers} peers`);
-    const id = table.add(publicKey);
-    table.setRoams(id, config.roams ?? true);
-    this.#apply(now, id, config);
-    return id;
+    return this.#peers.add(this.#state.advance(nowMs), config);
   }
 
   /** Changes a peer; what is absent stays. All is in force at once, a preshared key for the next handshake. */
   updatePeer(nowMs: number, id: number, changes: PeerChanges): void {
-    const now = this.#state.advance(nowMs);
-    this.#expectPeer(id);
-    expectChanges(changes);
-    if (changes.roams !== undefined) this.#state.table.setRoams(id, changes.roams);
-    if (changes.allowedIPs !== undefined) this.#state.allowedIps.removePeer(id);
-    this.#apply(now, id, changes);
+    this.#peers.update(this.#state.advance(nowMs), id, changes);
   }
 
   /** Removes a peer: its keys are erased, its indices freed, its waiting packets dropped. */
   removePeer(nowMs: number, id: number): void {
     this.#state.advance(nowMs);
-    this.#expectPeer(id);
-    const peer = this.#state.active(id);
-    if (peer !== undefined) this.#state.release(peer);
-    this.#state.allowedIps.removePeer(id);
-    this.#state.table.remove(id);
+    this.#peers.remove(id);
   }
 
   /** The id of a public key. */
@@ -138,37 +118,19 @@ export class Tunnel {
   }
 
   /** All ids, ascending. */
-  *peerIds(): IterableIterator<number> {
-    const { table } = this.#state;
-    for (let id = 0; id < table.rows; id++) if (table.has(id)) yield id;
+  peerIds(): IterableIterator<number> {
+    return this.#peers.ids();
   }
 
   /** What is known of a peer, as copies. */
   peerStatus(id: number): PeerStatus {
-    this.#expectPeer(id);
-    const { table, allowedIps } = this.#state;
-    const peer = this.#state.active(id);
-    const handshakeUnixMs = table.handshakeUnixMs[id]!;
-    return {
-      publicKey: table.publicKey(id),
-      hasPresharedKey: table.hasPresharedKey(id),
-      endpoint: table.endpoints[id],
-      allowedIPs: allowedIps.list(id),
-      persistentKeepaliveMs: table.keepaliveMs(id),
-      roams: table.roams(id),
-      lastHandshakeUnixMs: handshakeUnixMs > 0 ? handshakeUnixMs : undefined,
-      rxBytes: table.rxBytes[id]!,
-      txBytes: table.txBytes[id]!,
-      hasSession: peer?.usableSession(this.#state.advance(Number.NEGATIVE_INFINITY)) !== undefined,
-      isHandshaking: peer?.pending !== undefined || peer?.wantsInitiation === true,
-      stagedPackets: peer?.stagedCount ?? 0,
-    };
+    return this.#peers.status(id);
   }
 
   /** Starts a handshake unless there is a session; nothing happens while no endpoint is known. */
   connect(nowMs: number, id: number): void {
     const now = this.#state.advance(nowMs);
-    this.#expectPeer(id);
+    this.#peers.expect(id);
     const peer = this.#state.activate(id);
     if (peer.usableSession(now) === undefined) peer.initiate(now, false);
     this.#state.releaseIfQuiet(peer);
@@ -300,23 +262,6 @@ export class Tunnel {
 
   // ---- inside ----
 
-  #expectPeer(id: number): void {
-    if (!this.#state.table.has(id)) throw new RangeError(`"id" expected a peer, got ${id}`);
-  }
-
-  #apply(nowMs: number, id: number, changes: PeerChanges): void {
-    const { table, allowedIps } = this.#state;
-    if ('presharedKey' in changes) table.setPresharedKey(id, changes.presharedKey);
-    if ('endpoint' in changes) table.endpoints[id] = changes.endpoint;
-    for (const prefix of changes.allowedIPs ?? []) allowedIps.insert(prefix, id);
-    const intervalMs = changes.persistentKeepaliveMs;
-    if (intervalMs === undefined || intervalMs === table.keepaliveMs(id)) return;
-    table.setKeepaliveMs(id, intervalMs);
-    const peer = this.#state.activate(id);
-    peer.startPersistent(nowMs);
-    this.#state.releaseIfQuiet(peer);
-  }
-
   /** Seals the packet in the slot; a slot with too little room is the packet's fault. */
   #seal(nowMs: number, peer: Peer, session: Session, slot: Slot): number | DropReason {
     const { buf, start, end } = slot;
@@ -348,7 +293,7 @@ export class Tunnel {
   /** Copies the packet to wait for a session, and starts a handshake if there is none. */
   #stage(nowMs: number, id: number, slot: Slot): 0 | DropReason {
     const state = this.#state;
-    this.#expectPeer(id);
+    this.#peers.expect(id);
     if (state.table.endpoints[id] === undefined && state.table.roams(id)) return this.drops.count(NO_ENDPOINT);
     const peer = state.activate(id);
     const dropped = state.staging.push(peer, slot.buf, slot.start, slot.end);
