@@ -226,6 +226,20 @@ story('destroying with an error shows it on this side', async kind => {
   return clientLog;
 });
 
+story('destroying while the other side is still sending stops it with an error', async kind => {
+  const { client, socket, serverLog } = await connected(kind);
+  const chunk = Buffer.alloc(50_000);
+  const send = () => {
+    while (!socket.destroyed && socket.write(chunk));
+  };
+  socket.on('drain', send);
+  send();
+  const gone = closed(client, socket);
+  client.once('data', () => client.destroy());
+  await gone;
+  return serverLog.at(-1);
+});
+
 story('destroySoon sends what waits first', async kind => {
   const { client, socket, clientLog } = await connected(kind);
   let bytes = 0;
