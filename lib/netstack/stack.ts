@@ -53,7 +53,6 @@ const NO_BYTES: Uint8Array = /* @__PURE__ */ new Uint8Array(0);
 
 const NOT_LOCAL = /* @__PURE__ */ dropReason('ip-not-local');
 const BAD_SOURCE = /* @__PURE__ */ dropReason('ip-bad-source');
-const MALFORMED = /* @__PURE__ */ dropReason('ip-malformed');
 const UNKNOWN_PROTOCOL = /* @__PURE__ */ dropReason('ip-unknown-protocol');
 const UNSUPPORTED = /* @__PURE__ */ dropReason('ip-fragments-unsupported');
 const NO_SOCKET = /* @__PURE__ */ dropReason('udp-no-socket');

@@ -10,10 +10,15 @@ import { PROTOCOL_ICMPV6 } from './protocol.ts';
 /** Bytes in front of the body. */
 export const ICMP_HEADER_BYTES = 8;
 
+/** IPv4 type: answer to an echo request. */
 export const ICMP_ECHO_REPLY = 0;
+/** IPv4 type: destination unreachable. */
 export const ICMP_UNREACHABLE = 3;
+/** IPv4 type: echo request. */
 export const ICMP_ECHO_REQUEST = 8;
+/** IPv4 type: hop limit or reassembly time exceeded. */
 export const ICMP_TIME_EXCEEDED = 11;
+/** IPv4 type: a header field is wrong. */
 export const ICMP_PARAMETER_PROBLEM = 12;
 
 /** Codes of {@link ICMP_UNREACHABLE} (RFC 792). */
@@ -23,11 +28,17 @@ export const UNREACHABLE_PROTOCOL = 2;
 export const UNREACHABLE_PORT = 3;
 export const UNREACHABLE_FRAGMENTATION_NEEDED = 4;
 
+/** IPv6 type: destination unreachable. */
 export const ICMPV6_UNREACHABLE = 1;
+/** IPv6 type: packet too big for a link (RFC 4443 §3.2). */
 export const ICMPV6_TOO_BIG = 2;
+/** IPv6 type: hop limit or reassembly time exceeded. */
 export const ICMPV6_TIME_EXCEEDED = 3;
+/** IPv6 type: a header field is wrong (RFC 4443 §3.4). */
 export const ICMPV6_PARAMETER_PROBLEM = 4;
+/** IPv6 type: echo request. */
 export const ICMPV6_ECHO_REQUEST = 128;
+/** IPv6 type: answer to an echo request. */
 export const ICMPV6_ECHO_REPLY = 129;
 /** Code of {@link ICMPV6_UNREACHABLE} for a closed port (RFC 4443 §3.1). */
 export const UNREACHABLE6_PORT = 4;

@@ -108,13 +108,13 @@ test('only the last requests are awaited when there are too many', () => {
 
 test('bad arguments of a ping throw, and one without a source is an error of its own', () => {
   const stack = single();
-  for (const args of [
+  for (const [id, sequence, payloadBytes] of [
     [65_536, 0, 0],
     [0, -1, 0],
     [0, 0, 65_508],
     [0, 0, 1.5],
   ] as const)
-    assert.throws(() => stack.ping(0, ip('10.0.0.2'), ...args), RangeError);
+    assert.throws(() => stack.ping(0, ip('10.0.0.2'), id, sequence, payloadBytes), RangeError);
   assert.throws(() => stack.ping(0, new Uint8Array(3), 0, 0, 0), RangeError);
   const isUnavailable = (error: unknown) => error instanceof NetError && error.code === 'ERR_ADDRESS_UNAVAILABLE';
   assert.throws(() => stack.ping(0, ip('224.0.0.1'), 0, 0, 0), isUnavailable);

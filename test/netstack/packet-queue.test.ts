@@ -116,7 +116,10 @@ test('random pushes and shifts agree with a plain list, through wraps and growth
           refused++;
           // Refused only when the limits say so, or when the free space is in two pieces: never more waste than one record.
           const waste = Math.ceil(limit / 3) + 4;
-          assert.ok(list.length >= 50 || used + bytes.length + 4 + waste > limit, `${used} + ${bytes.length} of ${limit}`);
+          assert.ok(
+            list.length >= 50 || used + bytes.length + 4 + waste > limit,
+            `${used} + ${bytes.length} of ${limit}`,
+          );
         }
       } else assert.equal(shift(queue), list.shift());
       assert.is(queue.count, list.length);

@@ -304,7 +304,7 @@ test('an idle socket holds no queue memory, and a drained one gives a large queu
 test('the presets agree with each other about what they limit', () => {
   assert.equal(Object.keys(STACK_LIMITS_SMALL), Object.keys(STACK_LIMITS_LARGE));
   const numbers = (limits: object) => Object.values(limits).filter(value => typeof value === 'number');
-  numbers(STACK_LIMITS_SMALL).forEach((value, i) => assert.ok(value <= numbers(STACK_LIMITS_LARGE)[i]!));
+  for (const [i, value] of numbers(STACK_LIMITS_SMALL).entries()) assert.ok(value <= numbers(STACK_LIMITS_LARGE)[i]!);
 });
 
 test('the small preset refuses what its queue can never hold', () => {
