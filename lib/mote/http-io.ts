@@ -146,6 +146,8 @@ export class HttpOutput {
     this.#stream = stream;
     this.#timers = timers;
     this.#stallMs = stallMs;
+    // Small pieces are collected here, by what belongs together; waiting for acknowledgements would only delay events.
+    stream.setNoDelay?.(true);
   }
 
   /** Whether a write has failed. */

@@ -276,6 +276,7 @@ if (!HAS_FETCH) {
     const { client, listener } = clientOf(() => new Response('x'));
     for (let i = 0; i < 3; i++) await (await client.fetch('http://a/')).text();
     assert.is(listener.clients.length, 1);
+    assert.ok(listener.clients[0]!.isNoDelay);
     await Promise.all([1, 2, 3].map(async () => (await client.fetch('http://a/')).text()));
     assert.is(listener.clients.length, 3);
     await (await client.fetch('http://b/')).text();

@@ -33,6 +33,7 @@ export class MemoryStream implements ByteStream {
   readonly closed: Promise<void>;
   readonly capacity: number;
   isAborted = false;
+  isNoDelay = false;
   writtenBytes = 0;
   #incoming: Pipe;
   #outgoing: Pipe;
@@ -89,6 +90,10 @@ export class MemoryStream implements ByteStream {
   async end(): Promise<void> {
     this.#outgoing.isEnded = true;
     this.#outgoing.notify();
+  }
+
+  setNoDelay(isOn: boolean): void {
+    this.isNoDelay = isOn;
   }
 
   abort(): void {
