@@ -1,6 +1,6 @@
 /**
- * Clients of packages through the tunnel: agents for `node:http` and `node:https` (and all that takes an agent: `ws`, `got`,
- * `axios`), and the `connect` function of undici's dispatchers.
+ * Clients of packages through the tunnel: agents for `node:http` and `node:https` (and all that takes an agent: `ws`,
+ * `got`, `axios`), and the `connect` function of undici's dispatchers.
  */
 import { Agent, type AgentOptions } from 'node:http';
 import { Agent as SecureAgent, type AgentOptions as SecureAgentOptions } from 'node:https';
@@ -63,8 +63,8 @@ export interface DispatcherTarget {
 export type DispatcherCallback = (...outcome: [error: Error, socket: null] | [error: null, socket: never]) => void;
 
 /**
- * The `connect` function for undici: `new Agent({ connect: createDispatcherConnect(mote) })`. For `https:` it speaks TLS
- * with the options given (`ca`, `cert`, …).
+ * The `connect` function for undici: `new Agent({ connect: createDispatcherConnect(mote) })`. For `https:` it speaks
+ * TLS with the options given (`ca`, `cert`, …).
  */
 export function createDispatcherConnect(
   mote: Dialer,

@@ -172,8 +172,8 @@ export interface Attachment {
   /** The port inside the tunnel. */
   readonly port: number;
   /**
-   * Stops accepting inside the tunnel, closes idle HTTP connections, waits up to `graceMs` (5,000) for the others and resets
-   * what is left. The server itself stays as it is.
+   * Stops accepting inside the tunnel, closes idle HTTP connections, waits up to `graceMs` (5,000) for the others and
+   * resets what is left. The server itself stays as it is.
    */
   close(graceMs?: number): Promise<void>;
 }

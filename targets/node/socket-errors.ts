@@ -1,6 +1,6 @@
 /**
- * Errors of the tunnel as Node's own sockets report them (`code`, `errno`, `syscall`, `address`, `port`), because that is
- * what packages look at; and the way back.
+ * Errors of the tunnel as Node's own sockets report them (`code`, `errno`, `syscall`, `address`, `port`), because that
+ * is what packages look at; and the way back.
  */
 import { constants } from 'node:os';
 import { type ErrorCode, NetError } from '../../lib/base/errors.ts';

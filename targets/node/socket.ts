@@ -3,7 +3,7 @@
  * properties, methods, events, error codes and half-close rules (Node's `net` documentation).
  *
  * Not a `net.Socket` by `instanceof`: that class belongs to a file descriptor. `ref` and `unref` do nothing, since what
- * keeps the process alive is the mote's own UDP socket. Left out: IPC paths, `localAddress` of a connect, IP fast paths.
+ * keeps the process alive is the mote's own UDP socket. Left out: IPC paths, `localAddress` of a connect.
  */
 import { Duplex } from 'node:stream';
 import { isIP } from 'node:net';
