@@ -1,5 +1,4 @@
 /** package.json, what the build makes, and what is generated agree with each other. */
-import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { join } from 'node:path';
@@ -80,12 +79,6 @@ test('nothing but targets/bun and targets/deno imports another runtime', () => {
       .map(({ finding }) => finding),
   );
   assert.equal(describe(crossing), []);
-});
-
-test('generated files are what their sources give', () => {
-  const script = join(ROOT, 'test/tools/build-wasm.ts');
-  if (!existsSync(script)) return;
-  execFileSync(process.execPath, ['--import', 'tsx', script, '--check'], { cwd: ROOT, stdio: 'pipe' });
 });
 
 test('no test is focused', () => {

@@ -59,7 +59,7 @@ export function readText(path: string): string {
 }
 
 /** Calls `visit` for every node below `node`, parents first; its own children only unless `visit` returns false. */
-export function walk(node: Node, visit: (node: Node, parent: Node) => boolean | undefined | void, parent = node): void {
+export function walk(node: Node, visit: (node: Node, parent: Node) => unknown, parent = node): void {
   if (visit(node, parent) === false) return;
   node.forEachChild(child => {
     walk(child, visit, node);
