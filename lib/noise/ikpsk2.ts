@@ -23,8 +23,8 @@ const SEALED_KEY_BYTES = KEY_BYTES + NOISE_TAG_BYTES;
 
 /** Bytes of the first message in front of its encrypted payload: e, s. */
 export const FIRST_MESSAGE_OVERHEAD = KEY_BYTES + SEALED_KEY_BYTES;
-/** Bytes of the second message without payload: e and a tag. */
-export const SECOND_MESSAGE_BYTES = KEY_BYTES + NOISE_TAG_BYTES;
+/** Bytes of the second message in front of its encrypted payload: e. */
+const SECOND_MESSAGE_OVERHEAD = KEY_BYTES;
 
 /** Outcome of a step: done, a Diffie-Hellman result was all zero, or a tag did not fit. */
 export type NoiseResult = 'ok' | 'low-order' | 'decrypt';
@@ -90,37 +90,37 @@ export class IkPsk2 {
     return 'ok';
   }
 
-  /** Responder: writes `<- e, ee, se, psk` without payload into `out` (48 bytes). */
-  writeSecond(out: Uint8Array, ephemeral: Uint8Array, psk: Uint8Array): NoiseResult {
+  /** Responder: writes `<- e, ee, se, psk` and the payload into `out` (32 bytes + payload + 16). */
+  writeSecond(out: Uint8Array, ephemeral: Uint8Array, psk: Uint8Array, payload: Uint8Array): NoiseResult {
     this.#writeEphemeral(out.subarray(0, KEY_BYTES), ephemeral); // e
     const isEphemeralGood = this.#mixDh(this.#e, this.#re); // ee
     const isStaticGood = this.#mixDh(this.#e, this.#rs); // se
     if (!isEphemeralGood || !isStaticGood) return 'low-order'; // CHECK: noise-responder-ee-se
     this.#state.mixPsk(psk); // psk
-    this.#state.encryptAndHash(out.subarray(KEY_BYTES, SECOND_MESSAGE_BYTES), new Uint8Array(0));
+    this.#state.encryptAndHash(out.subarray(SECOND_MESSAGE_OVERHEAD), payload);
     return 'ok';
   }
 
-  /** Initiator: reads `<- e, ee, se, psk` (48 bytes). Unless it is `ok`, the handshake can go on with another message. */
-  readSecond(message: Uint8Array, staticSecret: Uint8Array, psk: Uint8Array): NoiseResult {
+  /**
+   * Initiator: reads `<- e, ee, se, psk` and the payload (48 bytes less than the message). Unless it is `ok`, the
+   * handshake can go on with another message.
+   */
+  readSecond(payload: Uint8Array, message: Uint8Array, staticSecret: Uint8Array, psk: Uint8Array): NoiseResult {
     const before = new SymmetricState(this.#suite, new Uint8Array(0));
     before.copyFrom(this.#state);
-    const result = this.#tryReadSecond(message, staticSecret, psk);
+    const result = this.#tryReadSecond(payload, message, staticSecret, psk);
     if (result !== 'ok') this.#state.copyFrom(before); // CHECK: noise-forged-response
     before.wipe();
     return result;
   }
 
-  #tryReadSecond(message: Uint8Array, staticSecret: Uint8Array, psk: Uint8Array): NoiseResult {
+  #tryReadSecond(payload: Uint8Array, message: Uint8Array, staticSecret: Uint8Array, psk: Uint8Array): NoiseResult {
     this.#readEphemeral(message.subarray(0, KEY_BYTES)); // e
     const isFirstGood = this.#mixDh(this.#e, this.#re); // ee
     const isSecondGood = this.#mixDh(staticSecret, this.#re); // se
     if (!isFirstGood || !isSecondGood) return 'low-order'; // CHECK: noise-initiator-ee-se
     this.#state.mixPsk(psk); // psk
-    const isAuthentic = this.#state.decryptAndHash(
-      new Uint8Array(0),
-      message.subarray(KEY_BYTES, SECOND_MESSAGE_BYTES),
-    );
+    const isAuthentic = this.#state.decryptAndHash(payload, message.subarray(SECOND_MESSAGE_OVERHEAD));
     return isAuthentic ? 'ok' : 'decrypt';
   }
 

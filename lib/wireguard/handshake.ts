@@ -8,7 +8,7 @@ import { readU32LE, utf8Encode, writeU32LE } from '../base/bytes.ts';
 import { type DropReason, dropReason } from '../base/drop.ts';
 import type { SecretKey } from '../crypto/keys.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
-import { FIRST_MESSAGE_OVERHEAD, IkPsk2, type NoiseResult, SECOND_MESSAGE_BYTES } from '../noise/ikpsk2.ts';
+import { FIRST_MESSAGE_OVERHEAD, IkPsk2, type NoiseResult } from '../noise/ikpsk2.ts';
 import { writeMacs } from './mac.ts';
 import {
   INITIATION_MAC1_OFFSET,
@@ -132,7 +132,7 @@ export class Handshaker {
     writeU32LE(buf, start + RESPONSE_RECEIVER_OFFSET, initiation.remoteIndex);
     const message = buf.subarray(start + RESPONSE_NOISE_OFFSET, start + RESPONSE_MAC1_OFFSET);
     const ephemeral = this.#drawEphemeral();
-    const result = initiation.noise.writeSecond(message, ephemeral, o.psk);
+    const result = initiation.noise.writeSecond(message, ephemeral, o.psk, new Uint8Array(0));
     ephemeral.fill(0);
     const keys = { sendKey: new Uint8Array(32), receiveKey: new Uint8Array(32) };
     if (result === 'ok') initiation.noise.split(keys.receiveKey, keys.sendKey);
@@ -152,9 +152,8 @@ export class Handshaker {
     start: number,
     psk: Uint8Array,
   ): TransportKeys | DropReason {
-    const from = start + RESPONSE_NOISE_OFFSET;
-    const message = buf.subarray(from, from + SECOND_MESSAGE_BYTES);
-    const result = initiation.noise.readSecond(message, this.#secret.bytes, psk);
+    const message = buf.subarray(start + RESPONSE_NOISE_OFFSET, start + RESPONSE_MAC1_OFFSET);
+    const result = initiation.noise.readSecond(new Uint8Array(0), message, this.#secret.bytes, psk);
     if (result !== 'ok') return reasonOf(result); // CHECK: wg-response-tag
     const keys = { sendKey: new Uint8Array(32), receiveKey: new Uint8Array(32) };
     initiation.noise.split(keys.sendKey, keys.receiveKey);
