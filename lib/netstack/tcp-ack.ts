@@ -47,7 +47,7 @@ export function handleAck(t: Tcb, segment: TcpSegment, nowMs: number, isBare: bo
   const mayGrow = recovery.onAck(advance, t.sndNxt, flightBefore, isNewLoss, echoMs, t.mss);
   if (advance > 0) {
     const isLimited =
-      !seqAfter(previousUna, t.limitedEnd) || (t.cubic.isSlowStart && flightBefore * 2 > t.cubic.window);
+      seqBefore(previousUna, t.limitedEnd) || (t.cubic.isSlowStart && flightBefore * 2 > t.cubic.window);
     if (mayGrow) t.cubic.onAck(nowMs, advance, t.sndUna, t.sndNxt, rttMs, rtt.smoothedMs, isLimited);
     onProgress(t, nowMs);
   }

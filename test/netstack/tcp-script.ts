@@ -86,6 +86,9 @@ interface Sent {
   readonly sack: string;
   readonly bytes: Uint8Array;
   readonly packetBytes: number;
+  readonly isPushed: boolean;
+  /** Destination port. */
+  readonly to: number;
 }
 
 /** One machine and one scripted peer. */
@@ -96,8 +99,9 @@ export class Script {
   connection: TcpConnection | undefined = undefined;
   /** Result of the last injected segment: 0 or a negative reason. */
   result = 0;
-  /** Everything that was read, and every ready bit that was ever taken. */
-  received: number[] = [];
+  /** Bytes read so far; they are checked against the peer's stream. */
+  received = 0;
+  /** Ready bits taken since the last `ready` line. */
   readyBits = 0;
   /** What the machine sends is checked against this stream. */
   written = 0;
@@ -296,6 +300,8 @@ export class Script {
       sack: blocks.join(' '),
       bytes: packet.slice(segment.dataStart, segment.dataEnd),
       packetBytes: packet.length,
+      to: segment.destinationPort,
+      isPushed: (segment.flags & 8) !== 0,
     };
   }
 
@@ -326,8 +332,10 @@ export class Script {
       const out = new Uint8Array(count);
       const got = connection.read(this.nowMs, out, 0, count);
       assert.is(got, Number(rest[1] ?? count), `read ${rest.join(' ')}`);
-      for (let i = 0; i < got; i++) this.received.push(out[i]!);
-      this.received.forEach((byte, i) => assert.is(byte, streamByte(i), `byte ${i} of what the peer sent`));
+      for (let i = 0; i < got; i++) {
+        const expected = streamByte(this.received++);
+        if (out[i] !== expected) assert.is(out[i], expected, `byte ${this.received - 1} of what the peer sent`);
+      }
     } else if (verb === 'shutdown') connection.shutdown(this.nowMs);
     else if (verb === 'close') connection.close(this.nowMs);
     else if (verb === 'abort') connection.abort(this.nowMs);
