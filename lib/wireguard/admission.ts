@@ -11,7 +11,7 @@
  *
  * So one loud source uses up the calm half and is then held to its own rate, while its neighbours notice nothing; only
  * a flood from very many (forged) sources makes everybody show a cookie, which forged sources never see; and nobody
- * makes this side do more than B + rate x time. Messages with and without cookie have separate rates per source,
+ * makes this side do more than 1.5 B + rate x time. Messages with and without cookie have separate rates per source,
  * so whoever forges an address cannot use up the rate of its owner.
  */
 import { RateLimiter } from './rate-limiter.ts';
