@@ -3,12 +3,14 @@
  * and a rate limit, and counts what WireGuard sends over it. Replaces netem, which not every kernel has.
  *
  * Each side is one socket. Where a side's peer lives is learned from its last datagram, as a NAT would; `rebind` gives a
- * side a new port or address, which its peer sees as roaming. `attack` injects hostile datagrams towards side a.
+ * side a new port or address, which its peer sees as roaming. `attack` injects hostile datagrams towards side a, and a
+ * `vanguard` of junk goes in front of each initiation.
  * Left out: anything below UDP; fragments and ICMP do not cross.
  */
 import { createSocket, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import { type Json, serveJsonLines } from './json-lines.ts';
+import { makeJunk } from './junk.ts';
 import { seededRandom } from './pattern.ts';
 
 const WHEEL_SLOTS = 4096;
@@ -43,6 +45,8 @@ class Port {
   to: { address: string; port: number } | undefined;
   link: LinkOptions = {};
   freeAtMs = 0;
+  /** Sent right before each initiation. */
+  vanguard: readonly Buffer[] = [];
   readonly counts: Record<string, number> = {};
   readonly #data: Buffer[] = [];
   readonly #handshakes: Buffer[] = [];
@@ -104,6 +108,7 @@ class Hop {
   #pass(port: Port, data: Buffer): void {
     this.#count(port, data);
     const { link } = port;
+    if (data[0] === 1) for (const junk of port.vanguard) this.send(port, junk);
     if (link.isCut === true || this.#chance(link.loss)) return port.add('lost');
     if (this.#chance(link.duplicate)) {
       port.add('duplicated');
@@ -226,6 +231,7 @@ serveJsonLines(async (op, args) => {
   if (op === 'seed') hop.random = seededRandom(args.seed);
   else if (op === 'aim') side(args).to = args.to;
   else if (op === 'link') side(args).link = args.link;
+  else if (op === 'vanguard') side(args).vanguard = makeJunk(args.publicKey, args.count);
   else if (op === 'stats') return { toA: hop.ports.a.counts, toB: hop.ports.b.counts };
   else if (op === 'attack') return hop.attack(args.count, args.perMs, args.from);
   else throw new RangeError(`"op" expected a known one, got ${op}`);
