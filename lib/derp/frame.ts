@@ -6,6 +6,8 @@
  * Left out: the frames between relays of one mesh (forwarding, watching), which a region with one relay does not use.
  */
 import { readU32BE, writeU32BE } from '../base/bytes.ts';
+import { beyondFree, FREE_BYTES } from './frame-queue.ts';
+import type { MemoryBudget } from './memory-budget.ts';
 
 /** Bytes of type and length. */
 export const FRAME_HEADER_BYTES = 5;
@@ -57,9 +59,12 @@ export class FrameDecoder {
   payload: Uint8Array;
   payloadStart = 0;
   payloadEnd = 0;
-  /** Frames that were larger than the limit and skipped. */
+  /** Frames that were larger than the limit, or for which there was no memory, and skipped. */
   skipped = 0;
+  /** Those of them that carry a client's packet. */
+  skippedPackets = 0;
   readonly #maxPayloadBytes: number;
+  readonly #budget: MemoryBudget | undefined;
   readonly #header = new Uint8Array(FRAME_HEADER_BYTES);
   #headerBytes = 0;
   #pending: Uint8Array;
@@ -68,9 +73,13 @@ export class FrameDecoder {
   /** What {@link decode} has consumed of its input: the offset from which the next call goes on. */
   offset = 0;
 
-  /** Payloads above `maxPayloadBytes` are skipped. Memory grows with the largest frame that came in pieces. */
-  constructor(maxPayloadBytes: number) {
+  /**
+   * Payloads above `maxPayloadBytes` are skipped. Memory grows with what has arrived of a frame that comes in pieces,
+   * not with what it claims; more than {@link FREE_BYTES} comes out of `budget` and goes back after the frame.
+   */
+  constructor(maxPayloadBytes: number, budget?: MemoryBudget) {
     this.#maxPayloadBytes = maxPayloadBytes;
+    this.#budget = budget;
     this.#pending = new Uint8Array(0);
     this.payload = this.#pending;
   }
@@ -81,6 +90,7 @@ export class FrameDecoder {
    */
   decode(buf: Uint8Array, start: number, end: number): number {
     let at = start;
+    if (this.#pendingBytes === 0 && this.#pending.length > FREE_BYTES) this.release();
     for (;;) {
       const skip = Math.min(this.#skipBytes, end - at);
       this.#skipBytes -= skip;
@@ -89,20 +99,43 @@ export class FrameDecoder {
       this.offset = at;
       if (this.#skipBytes > 0 || this.#headerBytes < FRAME_HEADER_BYTES) return -1;
       const length = readU32BE(this.#header, 1);
-      if (length <= this.#maxPayloadBytes) return this.#decodePayload(buf, at, end, length);
-      this.#headerBytes = 0;
-      this.#skipBytes = length;
+      if (length <= this.#maxPayloadBytes && this.#makeRoom(at, end, length))
+        return this.#decodePayload(buf, at, end, length);
+      this.#skipBytes = length - this.#pendingBytes;
+      this.#startFrame();
       this.skipped++;
+      if (this.#header[0] === FRAME_SEND_PACKET) this.skippedPackets++;
     }
+  }
+
+  /** Gives the memory of a frame in pieces back; the decoder is of no use afterwards unless it is between frames. */
+  release(): void {
+    this.#budget?.give(beyondFree(this.#pending.length));
+    this.#pending = new Uint8Array(0);
+    this.payload = this.#pending;
+    this.payloadEnd = this.payloadStart;
+  }
+
+  /** Room for what `[at, end)` adds to a frame that does not lie whole in it. False when the budget has none left. */
+  #makeRoom(at: number, end: number, length: number): boolean {
+    const available = Math.min(length, this.#pendingBytes + end - at);
+    const capacity = this.#pending.length;
+    if (available <= capacity || (this.#pendingBytes === 0 && available === length)) return true;
+    const size = Math.min(length, Math.max(available, 2 * capacity));
+    if (this.#budget?.take(beyondFree(size) - beyondFree(capacity)) === false) return false;
+    const larger = new Uint8Array(size);
+    larger.set(this.#pending.subarray(0, this.#pendingBytes));
+    this.#pending = larger;
+    return true;
+  }
+
+  #startFrame(): void {
+    this.#headerBytes = 0;
+    this.#pendingBytes = 0;
   }
 
   #decodePayload(buf: Uint8Array, at: number, end: number, length: number): number {
     if (this.#pendingBytes === 0 && end - at >= length) return this.#finish(buf, at, at + length, at + length);
-    if (this.#pending.length < length) {
-      const larger = new Uint8Array(length);
-      larger.set(this.#pending.subarray(0, this.#pendingBytes));
-      this.#pending = larger;
-    }
     const take = Math.min(length - this.#pendingBytes, end - at);
     this.#pending.set(buf.subarray(at, at + take), this.#pendingBytes);
     this.#pendingBytes += take;
@@ -115,8 +148,7 @@ export class FrameDecoder {
     this.payloadStart = start;
     this.payloadEnd = end;
     this.offset = offset;
-    this.#headerBytes = 0;
-    this.#pendingBytes = 0;
+    this.#startFrame();
     return this.#header[0]!;
   }
 }

@@ -4,10 +4,12 @@ import { concatBytes, fromHex, toHex } from '../../lib/base/bytes.ts';
 import {
   FRAME_PING,
   FRAME_RECV_PACKET,
+  FRAME_SEND_PACKET,
   FRAME_SERVER_KEY,
   FrameDecoder,
   writeFrameHeader,
 } from '../../lib/derp/frame.ts';
+import { MemoryBudget } from '../../lib/derp/memory-budget.ts';
 
 const test = suite('derp frame');
 
@@ -70,6 +72,38 @@ test('a frame that claims four gigabytes costs no memory', () => {
   for (let i = 0; i < 100; i++) assert.is(decoder.decode(piece, 0, piece.length), -1);
   assert.is(decoder.skipped, 1);
   assert.is(decoder.payload.length, 0);
+});
+
+test('a frame in pieces costs what has arrived of it, out of the budget, and gives it back', () => {
+  const budget = new MemoryBudget(50_000);
+  const decoder = new FrameDecoder(65_600, budget);
+  const stream = frame(FRAME_RECV_PACKET, new Uint8Array(40_000).fill(9));
+  assert.is(decoder.decode(stream, 0, 1005), -1);
+  assert.is(budget.usedBytes, 0);
+  assert.is(decoder.decode(stream, 1005, 6005), -1);
+  assert.is(budget.usedBytes, 6000);
+  assert.is(decoder.decode(stream, 6005, stream.length), FRAME_RECV_PACKET);
+  assert.is(decoder.payloadEnd - decoder.payloadStart, 40_000);
+  assert.is(budget.usedBytes, 40_000);
+  assert.is(decoder.decode(stream, 0, 1), -1);
+  assert.is(budget.usedBytes, 0);
+});
+
+test('a frame for which there is no memory is skipped and the next one is found', () => {
+  const decoder = new FrameDecoder(65_600, new MemoryBudget(10_000));
+  const large = frame(FRAME_SEND_PACKET, new Uint8Array(40_000));
+  const stream = concatBytes(large, frame(FRAME_PING, fromHex('0102030405060708')!));
+  const seen: number[] = [];
+  for (let at = 0; at < stream.length; at += 500) {
+    const end = Math.min(stream.length, at + 500);
+    for (let next = at; ; next = decoder.offset) {
+      const type = decoder.decode(stream, next, end);
+      if (type < 0) break;
+      seen.push(type);
+    }
+  }
+  assert.equal(seen, [FRAME_PING]);
+  assert.equal([decoder.skipped, decoder.skippedPackets], [1, 1]);
 });
 
 test.run();
