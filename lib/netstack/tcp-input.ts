@@ -70,7 +70,7 @@ function checkSequence(t: Tcb, nowMs: number, segment: TcpSegment): number {
   if (t.hasTimestamps && (segment.flags & (TCP_RST | TCP_SYN)) === 0) {
     if (!segment.hasTimestamps) return t.owner.drops.count(reasons.oldTimestamp); // CHECK: tcp-timestamp-required
     const isStale = ((segment.tsVal - t.tsRecent) | 0) < 0 && nowMs - t.tsRecentMs < PAWS_IDLE_MS;
-    if (isStale) return challenge(t, nowMs, reasons.oldTimestamp); // CHECK: tcp-paws
+    if (isStale) return answerStale(t, nowMs, segment); // CHECK: tcp-paws
   }
   const length = segment.sequenceLength;
   const end = (segment.seq + length) | 0;
@@ -78,6 +78,23 @@ function checkSequence(t: Tcb, nowMs: number, segment: TcpSegment): number {
   const isOld = length === 0 ? seqBefore(segment.seq, t.lastAckSent) : !seqAfter(end, t.rcvNxt);
   if (isOld || seqAfter(segment.seq, t.rcvAdv)) return answerUnacceptable(t, nowMs, segment, isOld, end); // CHECK: tcp-sequence-window
   return 0;
+}
+
+/** An old timestamp: an old segment. Data of which the copy was faster is reported, so that the sender learns of it. */
+function answerStale(t: Tcb, nowMs: number, segment: TcpSegment): number {
+  const { drops, reasons } = t.owner;
+  const end = (segment.seq + segment.dataEnd - segment.dataStart) | 0;
+  if (segment.dataEnd === segment.dataStart || seqAfter(end, t.rcvNxt))
+    return challenge(t, nowMs, reasons.oldTimestamp);
+  reportDuplicate(t, segment.seq, end);
+  return drops.count(reasons.oldTimestamp);
+}
+
+/** `[start, end)` came again: acknowledged at once, and named if SACK is on (RFC 2883). */
+function reportDuplicate(t: Tcb, start: number, end: number): void {
+  t.sack?.noteDuplicate(start, end);
+  t.isAckDue = true;
+  wantTransmit(t);
 }
 
 /** Outside the window: answered with the present state of things, at once for data (it was probably sent again). */
@@ -89,9 +106,7 @@ function answerUnacceptable(t: Tcb, nowMs: number, segment: TcpSegment, isOld: b
   // A copy of the segment acknowledged last tells its new send time, or its answer would echo an old one.
   if (hasData && end === t.lastAckSent) noteTimestamp(t, nowMs, segment);
   if (!isOld || !hasData) return challenge(t, nowMs, isOld ? reasons.duplicate : reasons.outOfWindow);
-  t.sack?.noteDuplicate(segment.seq, seqMin(end, t.rcvNxt));
-  t.isAckDue = true;
-  wantTransmit(t);
+  reportDuplicate(t, segment.seq, seqMin(end, t.rcvNxt));
   return drops.count(reasons.duplicate);
 }
 

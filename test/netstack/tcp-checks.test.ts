@@ -137,6 +137,11 @@ test('a segment with an old timestamp is dropped and answered (PAWS)', () => {
   script.run('< A 11 ack 1 len 10', 'ready readable');
 });
 
+test('data that comes late with an old timestamp is reported as a duplicate', () => {
+  const script = modern().run('+ 100', '< A 1 ack 1 len 10', '> A 1 ack 11', '< A 1 ack 1 len 10 ts 1000 last');
+  script.run('> A 1 ack 11 sack 1-11', 'drop tcp-old-timestamp 1');
+});
+
 test('an old timestamp does not let an old acknowledgment in', () => {
   const script = modern().run('write 100', '> A 1 len 100', '+ 10', '< A 1 ack 101 ts 1000 last');
   assert.is(script.connection!.info().bytesInFlight, 100);

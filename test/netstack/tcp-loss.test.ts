@@ -223,7 +223,7 @@ test('a tail of several segments is probed for before the timer, by its last one
 });
 
 test('a probe carries new data when there is some', () => {
-  const script = tenModern().run('write 988', '> nothing', '+ 102', `> A ${at(10)} len 988`, '> nothing');
+  tenModern().run('write 988', '> nothing', '+ 102', `> A ${at(10)} len 988`, '> nothing');
 });
 
 test('only one probe is out at a time', () => {
