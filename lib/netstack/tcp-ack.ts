@@ -35,7 +35,7 @@ export function handleAck(t: Tcb, segment: TcpSegment, nowMs: number, isBare: bo
   const advance = (segment.ack - previousUna) | 0;
   // Alive, and that is all that a probe of a shut window asks (RFC 9293 §3.8.6.1: then never give up).
   if (t.sndWnd === 0 || board.count === 0) t.stuckSinceMs = Number.NaN;
-  if (advance === 0 && board.count === 0 && segment.sackCount === 0) return;
+  if (advance === 0 && board.count === 0 && (t.sack === undefined || segment.sackCount === 0)) return;
   const flightBefore = recovery.pipeBytes;
   const echoMs = segment.hasTimestamps && t.hasTimestamps ? echoedMs(t, nowMs, segment.tsEcr) : Infinity;
   board.beginAck(nowMs, echoMs, rtt.minMs);
