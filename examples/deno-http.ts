@@ -1,5 +1,5 @@
 /**
- * HTTP inside a tunnel in the Fetch API's shape, on Deno: `deno run --allow-net --unstable-net examples/deno-http.ts`.
+ * HTTP inside a tunnel in the Fetch API's shape, on Deno: `deno run --allow-net --allow-sys --unstable-net examples/deno-http.ts`.
  *
  * Two motes in one process stand for two machines. Over real machines only `endpoint` changes, and the same lines run on
  * Node and the other runtimes.

@@ -2,6 +2,9 @@
  * Carries a TCP connection on this machine into a stream inside the tunnel and back (RFC 9293 semantics on both sides):
  * half close stays half close, a reset stays a reset, and a slow reader on one side stops the writer on the other.
  * At most one read of the socket (64 KiB) and its write buffer are held per direction.
+ *
+ * Two limits come from Node: a reset that arrives in the same instant as data is reported as an end, and a reset after
+ * the end is noticed only when something is written.
  */
 import type { Socket } from 'node:net';
 import { NetError } from '../../lib/base/errors.ts';

@@ -40,8 +40,8 @@ export async function serveSocks(
   ids: () => number,
 ): Promise<Service> {
   const info = { service: 'socks', protocol: 'tcp', address: bind, port, target: '' } as const;
-  return serveLocal(context, info, '--socks', ids, async (socket, connections) => {
-    await new SocksClient(context, socket, ids).run(connections);
+  return serveLocal(context, info, '--socks', ids, (socket, connections) => {
+    new SocksClient(context, socket, ids).run(connections);
   });
 }
 
@@ -79,9 +79,9 @@ class SocksClient {
     this.#ids = ids;
   }
 
-  run(connections: Connections): Promise<void> {
+  run(connections: Connections): void {
     const socket = this.#socket;
-    return connections.admit(peerText(socket), '', resetOf(socket), async piped => {
+    connections.admit(peerText(socket), '', resetOf(socket), async piped => {
       const request = await this.#negotiate();
       if (request === undefined) return;
       if (request.command === 'associate') return this.#associate(request);

@@ -25,6 +25,7 @@ export class Connections {
   readonly #context: ServiceContext;
   readonly #info: ServiceInfo;
   readonly #open = new Set<() => void>();
+  readonly #running = new Set<Promise<void>>();
   readonly #ids: () => number;
 
   /** `ids` numbers connections over all services. */
@@ -38,7 +39,12 @@ export class Connections {
    * Runs `carry` for a connection that has just come in, unless there are too many. `reset` drops it at once. `carry`
    * gets a function to call when both ends stand, and a rejection of it is told as a refusal; it never rejects here.
    */
-  async admit(from: string, to: string, reset: () => void, carry: (piped: Piped) => Promise<void>): Promise<void> {
+  admit(from: string, to: string, reset: () => void, carry: (piped: Piped) => Promise<void>): void {
+    const running = this.#admit(from, to, reset, carry).finally(() => this.#running.delete(running));
+    this.#running.add(running);
+  }
+
+  async #admit(from: string, to: string, reset: () => void, carry: (piped: Piped) => Promise<void>): Promise<void> {
     const { report, limits } = this.#context;
     const { service, protocol } = this.#info;
     if (this.#open.size >= limits.connections) {
@@ -64,9 +70,10 @@ export class Connections {
     }
   }
 
-  /** Resets all. */
-  close(): void {
+  /** Resets all; resolves when their ends were told. */
+  async close(): Promise<void> {
     for (const reset of [...this.#open]) reset();
+    await Promise.all(this.#running);
   }
 }
 
@@ -86,7 +93,7 @@ export async function exposeTcp(context: ServiceContext, mapping: Mapping, ids: 
         accepted.abort();
         if (socket?.destroyed === false) socket.resetAndDestroy();
       };
-      void connections.admit(formatEndpoint(accepted.remote), target, reset, async piped => {
+      connections.admit(formatEndpoint(accepted.remote), target, reset, async piped => {
         socket = connectLocal(mapping.host, mapping.targetPort);
         void accepted.closed?.then(() => socket?.connecting && socket.destroy());
         await connected(socket, target, context.limits.dialTimeoutMs);
@@ -99,8 +106,8 @@ export async function exposeTcp(context: ServiceContext, mapping: Mapping, ids: 
     info,
     close: async () => {
       await listener.close();
-      connections.close();
       await running;
+      await connections.close();
     },
   };
 }
@@ -122,12 +129,12 @@ export async function serveLocal(
   info: ServiceInfo,
   flag: string,
   ids: () => number,
-  handle: (socket: Socket, connections: Connections) => Promise<void>,
+  handle: (socket: Socket, connections: Connections) => void,
 ): Promise<Service> {
   const connections = new Connections(context, info, ids);
   const server = createServer({ allowHalfOpen: true, noDelay: true }, socket => {
     socket.on('error', () => undefined); // whoever reads the socket hears of it, too
-    void handle(socket, connections);
+    handle(socket, connections);
   });
   const bound = await listenLocal(server, info.address, info.port, flag);
   server.on('error', error => context.report('trouble', { code: codeOf(error), message: messageOf(error) }));
@@ -135,7 +142,7 @@ export async function serveLocal(
     info: { ...info, ...bound },
     close: async () => {
       const closed = new Promise<void>(resolve => server.close(() => resolve()));
-      connections.close();
+      await connections.close();
       await closed;
     },
   };

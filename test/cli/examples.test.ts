@@ -1,16 +1,14 @@
 /** Every example runs and shows what it says; `npm start` ends within its time and leaves nothing behind. */
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { readdirSync, readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseWgConfig } from '../../lib/mote/wg-config.ts';
+import { ROOT } from '../tools/files.ts';
+import { BUN, DENO } from '../tools/runtimes.ts';
 import { keyPair, type Outcome } from './command.ts';
 
 const test = suite('examples');
-
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const BUN = 'node_modules/@oven/bun-linux-x64/bin/bun';
 
 function runProgram(program: string, args: readonly string[]): Promise<Outcome & { readonly ms: number }> {
   return new Promise((resolve, reject) => {
@@ -33,15 +31,16 @@ test('node:http inside a tunnel', async () => {
   assert.equal({ code, stdout, stderr }, { code: 0, stdout: 'GET /hello from 10.0.0.2\n', stderr: '' });
 });
 
-test('serve and fetch on Deno', async () => {
-  const args = ['run', '--quiet', '--no-lock', '--allow-net', '--unstable-net', 'examples/deno-http.ts'];
-  const { code, stdout, stderr } = await runProgram('node_modules/.bin/deno', args);
+const onDeno = DENO.program === undefined ? test.skip : test;
+onDeno('serve and fetch on Deno', async () => {
+  const args = ['run', '--quiet', '--no-lock', '--allow-net', '--allow-sys', '--unstable-net', 'examples/deno-http.ts'];
+  const { code, stdout, stderr } = await runProgram(DENO.program!, args);
   assert.equal({ code, stdout, stderr }, { code: 0, stdout: 'GET /hello from 10.0.0.2\n', stderr: '' });
 });
 
-const onBun = existsSync(`${ROOT}/${BUN}`) ? test : test.skip;
+const onBun = BUN.program === undefined ? test.skip : test;
 onBun('serve and fetch on Bun', async () => {
-  const { code, stdout, stderr } = await runProgram(BUN, ['examples/bun-http.ts']);
+  const { code, stdout, stderr } = await runProgram(BUN.program!, ['examples/bun-http.ts']);
   assert.equal({ code, stdout, stderr }, { code: 0, stdout: 'GET /hello from 10.0.0.2\n', stderr: '' });
 });
 
