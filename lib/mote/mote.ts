@@ -22,6 +22,7 @@ import { HttpClient } from './http-client.ts';
 import { HttpServer } from './http-server.ts';
 import type { HttpHandler, HttpServerOptions } from './http-server-options.ts';
 import type { MoteEvent } from './events.ts';
+import { HTTP_LIMITS_SMALL } from './http-syntax.ts';
 import { closedError, DEFAULT_BACKLOG, Listener } from './listener.ts';
 import {
   checkAllowedIPs,
@@ -41,6 +42,9 @@ import { UdpSocket } from './udp-socket.ts';
 
 /** How long `dial` waits unless told. */
 const DIAL_TIMEOUT_MS = 30_000;
+/** Sizes of HTTP on the small preset. */
+const HTTP_SERVER_SMALL = /* @__PURE__ */ Object.freeze({ limits: HTTP_LIMITS_SMALL, maxConnections: 8 });
+const HTTP_CLIENT_SMALL = /* @__PURE__ */ Object.freeze({ limits: HTTP_LIMITS_SMALL, maxIdlePerHost: 1, maxIdle: 2 });
 /** How long `ping` waits unless told. */
 const PING_TIMEOUT_MS = 5_000;
 
@@ -233,7 +237,8 @@ export class Mote {
   async serve(handler: HttpHandler, options: HttpServerOptions & { port?: number } = {}): Promise<MoteServer> {
     const { port = 80, ...rest } = options;
     const { timers } = this;
-    const server = new HttpServer(handler, { timers, unixMs: () => this.#host.clock.unixMs(), ...rest });
+    const sizes = this.#settings.preset === 'small' ? HTTP_SERVER_SMALL : {};
+    const server = new HttpServer(handler, { timers, unixMs: () => this.#host.clock.unixMs(), ...sizes, ...rest });
     const listener = await this.listen(port);
     void server.listen(listener);
     return { port, close: graceMs => server.close(graceMs) };
@@ -248,6 +253,7 @@ export class Mote {
     this.#http ??= new HttpClient({
       connect: ({ host, port }, signal) => this.dial(host, port, signal === undefined ? {} : { signal }),
       timers: this.timers,
+      ...(this.#settings.preset === 'small' ? HTTP_CLIENT_SMALL : {}),
       secureAdvice: this.#host.secureFetchAdvice ?? 'speak TLS over a connection of dial()',
     });
     return this.#http.fetch(input, init);
@@ -311,7 +317,6 @@ export class Mote {
 
   /** A plain snapshot: addresses, peers, counters, drops by reason. */
   status(): MoteStatus {
-    const { tunnel } = this.#device;
     return {
       publicKey: this.publicKey,
       addresses: this.addresses,
@@ -323,7 +328,7 @@ export class Mote {
       listeners: this.#listeners.size,
       udpSockets: this.#udpSockets.size,
       drops: this.#device.drops(),
-      peers: peerStatuses(tunnel),
+      peers: peerStatuses(this.#device),
     };
   }
 

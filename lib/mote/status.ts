@@ -2,7 +2,7 @@
 import { formatEndpoint, formatPrefix } from '../base/address.ts';
 import { toBase64 } from '../base/bytes.ts';
 import type { DropName } from '../base/drop.ts';
-import type { Tunnel } from '../wireguard/tunnel.ts';
+import type { Device } from '../device/device.ts';
 
 /** One peer as {@link Mote.status} shows it. */
 export interface PeerStatus {
@@ -34,8 +34,8 @@ export interface MoteStatus {
   readonly peers: readonly PeerStatus[];
 }
 
-/** The peers of a tunnel in the order of their ids. */
-export function peerStatuses(tunnel: Tunnel): readonly PeerStatus[] {
+/** The peers of a device in the order of their ids. */
+export function peerStatuses({ tunnel }: Device): readonly PeerStatus[] {
   return Array.from(tunnel.peerIds(), id => {
     const peer = tunnel.peerStatus(id);
     return {
