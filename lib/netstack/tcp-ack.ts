@@ -93,12 +93,18 @@ function findLosses(
 function measure(t: Tcb, nowMs: number, advance: number, echoMs: number): number {
   const { board, rtt } = t;
   const perRoundTrip = Math.max(1, Math.ceil(board.inFlightBytes / (2 * t.mss)));
-  if (board.newestSentMs > -Infinity && !board.isAmbiguous) {
+  const isAmbiguous = board.repeatedSentMs > -Infinity;
+  if (board.newestSentMs > -Infinity && !isAmbiguous) {
     rtt.sample(nowMs, nowMs - (advance > 0 ? board.oldestSentMs : board.newestSentMs), perRoundTrip);
     rtt.latestMs = nowMs - board.newestSentMs;
     return rtt.latestMs;
   }
-  if (advance > 0 && echoMs <= nowMs) rtt.sample(nowMs, Math.max(nowMs - echoMs, 1), perRoundTrip);
+  if (advance <= 0 || echoMs > nowMs) return 0;
+  // An echo from before the last copy is of an earlier one: the path is slow, or the answers to it were lost, which
+  // says nothing about the path. So it counts, but not for more than would make the next timeout fit.
+  const isOld = isAmbiguous && echoMs < Math.floor(board.repeatedSentMs);
+  const rttMs = Math.max(nowMs - echoMs, 1);
+  rtt.sample(nowMs, isOld ? Math.min(rttMs, 2 * rtt.baseRtoMs) : rttMs, perRoundTrip);
   return 0;
 }
 

@@ -24,6 +24,11 @@ export class RttEstimator {
   #minAtMs = 0;
   #baseMs = RTO_INITIAL_MS;
 
+  /** Retransmission timeout without backoff. */
+  get baseRtoMs(): number {
+    return this.#baseMs;
+  }
+
   /** Retransmission timeout now, backoff included. */
   get rtoMs(): number {
     return Math.min(this.#baseMs * 2 ** Math.min(this.backoffs, 16), RTO_MAX_MS);

@@ -36,8 +36,11 @@ export class Scoreboard {
   /** Send time of the oldest and the newest segment in it that was sent only once; NaN when there is none. */
   oldestSentMs = Number.NaN;
   newestSentMs = Number.NaN;
-  /** It moved SND.UNA over a segment that was sent again: what it says about time is ambiguous (Karn). */
-  isAmbiguous = false;
+  /**
+   * Latest send time of a segment in it that was sent more than once and that SND.UNA moved over; -Infinity when there
+   * is none. What such an acknowledgment says about time is ambiguous (Karn).
+   */
+  repeatedSentMs = -Infinity;
   /** Send time and end of the segment sent last among those delivered (RFC 8985 §6.2 step 2); -Infinity when none. */
   rackSentMs = -Infinity;
   rackEnd = 0;
@@ -112,7 +115,7 @@ export class Scoreboard {
   beginAck(nowMs: number, echoMs: number, minRttMs: number): void {
     this.deliveredBytes = 0;
     this.oldestSentMs = this.newestSentMs = Number.NaN;
-    this.isAmbiguous = false;
+    this.repeatedSentMs = -Infinity;
     this.rackSentMs = -Infinity;
     this.#highestBefore = this.#highest;
     this.#nowMs = nowMs;
@@ -126,7 +129,8 @@ export class Scoreboard {
       const at = this.firstId & this.#mask;
       const end = this.#ends![at];
       if (((end - una) | 0) > 0) break;
-      if ((this.#flags![at] & SENT_RETRANSMITTED) !== 0) this.isAmbiguous = true;
+      const isRepeated = (this.#flags![at] & SENT_RETRANSMITTED) !== 0;
+      if (isRepeated && this.#sentMs![at] > this.repeatedSentMs) this.repeatedSentMs = this.#sentMs![at];
       this.#deliver(at, (end - this.headSeq) | 0, end);
       this.headSeq = end;
       this.firstId = (this.firstId + 1) | 0;
