@@ -190,28 +190,48 @@ class Stock implements Contender {
   }
 }
 
+/** Mbit/s of each run, in the order of the rounds. */
+interface Samples {
+  readonly there: number[];
+  readonly back: number[];
+}
+
 /** Takes turns between the contenders, so that whatever else the machine does hits all alike. */
 async function takeTurns(
   contenders: readonly Contender[],
   rounds: number,
   ms: number,
-): Promise<Record<string, Directions>> {
-  const samples = new Map(contenders.map(({ name }) => [name, { there: [] as number[], back: [] as number[] }]));
+): Promise<Record<string, Samples>> {
+  const samples: Record<string, Samples> = {};
+  for (const { name } of contenders) samples[name] = { there: [], back: [] };
   for (let round = 1; round <= rounds; round++)
     for (const direction of ['there', 'back'] as const) {
       const line: string[] = [];
       for (const contender of contenders) {
         const mbps = await contender.measure(direction, ms);
-        samples.get(contender.name)![direction].push(mbps);
+        samples[contender.name]![direction].push(mbps);
         line.push(`${contender.name} ${Math.round(mbps)}`);
       }
       say(`round ${round} of ${rounds}, ${direction}: ${line.join(', ')} Mbit/s`);
     }
-  const whole = (value: number) => Math.round(value * 10) / 10;
-  const out: Record<string, Directions> = {};
-  for (const [name, { there, back }] of samples)
-    out[name] = { there: whole(median(there)), back: whole(median(back)), both: whole(median([...there, ...back])) };
-  return out;
+  return samples;
+}
+
+function round(value: number, digits: number): number {
+  return Math.round(value * 10 ** digits) / 10 ** digits;
+}
+
+function medians({ there, back }: Samples): Directions {
+  return { there: round(median(there), 1), back: round(median(back), 1), both: round(median([...there, ...back]), 1) };
+}
+
+/** The median of the ratios of two runs that came right after each other: less moved by what else the machine does. */
+function pairedRatio(ours: Samples, theirs: Samples): number {
+  const ratios = [
+    ...ours.there.map((mbps, i) => mbps / theirs.there[i]!),
+    ...ours.back.map((mbps, i) => mbps / theirs.back[i]!),
+  ];
+  return round(median(ratios), 3);
 }
 
 interface InnerFigures {
@@ -265,20 +285,23 @@ export async function bench(options: BenchOptions = {}): Promise<TunnelFigures> 
       versions.wireguardGoDebian = wireguardGoVersion(debian);
       contenders.push(await Stock.open(lab, near, far, { name: 'wireguardGoDebian', binary: debian, index: 1 }));
     }
-    const directions = await takeTurns(contenders, ROUNDS, isShort ? 1000 : 4000);
+    const samples = await takeTurns(contenders, ROUNDS, isShort ? 1000 : 4000);
+    const directions: Record<string, Directions> = {};
+    for (const { name } of contenders) directions[name] = medians(samples[name]!);
     const { suite, rss } = await motes.facts();
     const mbps = directions.motenet!.both;
     const wireguardGoMbps = directions.wireguardGo!.both;
     return {
       mbps,
       rawUdpMbps: directions.rawUdp!.both,
-      ratio: Math.round((mbps / wireguardGoMbps) * 1000) / 1000,
+      ratio: round(mbps / wireguardGoMbps, 3),
       wireguardGoMbps,
+      pairedRatio: pairedRatio(samples.motenet!, samples.wireguardGo!),
       ...inner,
       directions,
       versions,
       suite,
-      rssMB: Math.round(rss / 1e5) / 10,
+      rssMB: round(rss / 1e6, 1),
       rounds: ROUNDS,
     };
   } finally {

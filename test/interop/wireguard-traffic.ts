@@ -262,6 +262,34 @@ const badLinks: Case[] = [
       ),
   },
   {
+    name: 'link-many',
+    title:
+      'over a link with loss, reordering and duplication, 400 short connections open, echo and close in both directions at once',
+    isLong: true,
+    timeoutMs: 150_000,
+    run: async bench => {
+      const link = { loss: 0.03, reorder: 0.05, reorderMs: 6, duplicate: 0.05, jitterMs: 3, delayMs: 5 };
+      const pair = await bench.pair({ hop: { toNear: link, toFar: link, seed: 5 } });
+      const { near, kernel } = pair;
+      await until('a first ping', 30_000, () =>
+        near.call('ping', { host: FAR.v4, timeoutMs: 2000 }).catch(() => undefined),
+      );
+      await Promise.all([near.call('echo', { port: 7000 }), kernel.call('echo', { port: 7000 })]);
+      const many = { port: 7000, count: 200, width: 40, bytes: 20_000 };
+      const both = await Promise.all([
+        near.call('churn', { ...many, host: FAR.v4 }, 120_000),
+        kernel.call('churn', { ...many, host: NEAR.v6 }, 120_000),
+      ]);
+      for (const { good, errors } of both) expect(good === 200, `${good} of 200 worked: ${JSON.stringify(errors)}`);
+      const counts = () => Promise.all([near.call('connections'), kernel.call('connections')]);
+      await until('all connections are gone', 60_000, async () =>
+        (await counts()).every(({ connections }) => connections === 0),
+      );
+      const times = both.map(({ ms }) => (ms / 1000).toFixed(1));
+      return `200 by the mote in ${times[0]} s, 200 by the kernel in ${times[1]} s, none left, ${await pair.far.evidence()}`;
+    },
+  },
+  {
     name: 'link-cut',
     title: 'a link that is cut for 8 s in the middle of transfers resumes, and they arrive whole both ways',
     isLong: true,
