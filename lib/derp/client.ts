@@ -309,7 +309,8 @@ export class DerpClient {
 
   #handleServerInfo(buf: Uint8Array, start: number, end: number): void {
     const fields = openSealed(this.#suite, this.#boxKey, buf, start, end);
-    if (fields === undefined) return this.#fail('ERR_PROTOCOL', 'the relay’s information is not sealed with its key');
+    const isForged = fields === undefined;
+    if (isForged) return this.#fail('ERR_PROTOCOL', 'the relay’s information is not sealed with its key'); // CHECK: derp-server-info
     const info = parseServerInfo(fields);
     const { bytesPerSecond, burstBytes } = info;
     this.#rate =

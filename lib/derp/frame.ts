@@ -61,8 +61,8 @@ export class FrameDecoder {
   payloadEnd = 0;
   /** Frames that were larger than the limit, or for which there was no memory, and skipped. */
   skipped = 0;
-  /** Those of them that carry a client's packet. */
-  skippedPackets = 0;
+  /** Those of them that carry a client's packet and were larger than the limit. */
+  oversizedPackets = 0;
   readonly #maxPayloadBytes: number;
   readonly #budget: MemoryBudget | undefined;
   readonly #header = new Uint8Array(FRAME_HEADER_BYTES);
@@ -99,12 +99,12 @@ export class FrameDecoder {
       this.offset = at;
       if (this.#skipBytes > 0 || this.#headerBytes < FRAME_HEADER_BYTES) return -1;
       const length = readU32BE(this.#header, 1);
-      if (length <= this.#maxPayloadBytes && this.#makeRoom(at, end, length))
-        return this.#decodePayload(buf, at, end, length);
+      const isOversized = length > this.#maxPayloadBytes;
+      if (!isOversized && this.#makeRoom(at, end, length)) return this.#decodePayload(buf, at, end, length);
       this.#skipBytes = length - this.#pendingBytes;
       this.#startFrame();
       this.skipped++;
-      if (this.#header[0] === FRAME_SEND_PACKET) this.skippedPackets++;
+      if (isOversized && this.#header[0] === FRAME_SEND_PACKET) this.oversizedPackets++;
     }
   }
 

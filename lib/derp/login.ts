@@ -76,7 +76,7 @@ export function openSealed(
   if (end - sealedAt < TAG_BYTES) return undefined;
   const out = new Uint8Array(end - sealedAt - TAG_BYTES);
   const isGenuine = suite.boxOpen(out, key, buf.subarray(start, sealedAt), buf.subarray(sealedAt, end));
-  if (!isGenuine) return undefined; // CHECK: derp-info-forged
+  if (!isGenuine) return undefined;
   try {
     const value: unknown = JSON.parse(utf8Decode(out));
     return typeof value === 'object' && value !== null ? (value as { [name: string]: unknown }) : undefined;

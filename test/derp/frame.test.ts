@@ -64,6 +64,13 @@ test('a frame above the limit is skipped as it streams and the next one is found
     assert.equal(decodeAll(stream, piece, 100), { frames: [`${FRAME_PING}:0102030405060708`], skipped: 2 });
 });
 
+test('a packet above the limit is told apart from other frames above it', () => {
+  const decoder = new FrameDecoder(100);
+  const stream = concatBytes(frame(99, new Uint8Array(101)), frame(FRAME_SEND_PACKET, new Uint8Array(101)));
+  assert.is(decoder.decode(stream, 0, stream.length), -1);
+  assert.equal([decoder.skipped, decoder.oversizedPackets], [2, 1]);
+});
+
 test('a frame that claims four gigabytes costs no memory', () => {
   const decoder = new FrameDecoder(65_600);
   const head = fromHex('05ffffffff')!;
@@ -103,7 +110,7 @@ test('a frame for which there is no memory is skipped and the next one is found'
     }
   }
   assert.equal(seen, [FRAME_PING]);
-  assert.equal([decoder.skipped, decoder.skippedPackets], [1, 1]);
+  assert.equal([decoder.skipped, decoder.oversizedPackets], [1, 0]);
 });
 
 test.run();

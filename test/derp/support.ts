@@ -13,11 +13,16 @@ export function secretOf(byte: number): SecretKey {
   return SecretKey.fromBytes(new Uint8Array(32).fill(byte));
 }
 
+const PUBLIC_KEYS = new Map<number, Uint8Array>();
+
 /** The public key of {@link secretOf}. */
 export function publicOf(byte: number): Uint8Array {
+  const known = PUBLIC_KEYS.get(byte);
+  if (known !== undefined) return known.slice();
   const out = new Uint8Array(32);
   noble.publicKey(out, new Uint8Array(32).fill(byte));
-  return out;
+  PUBLIC_KEYS.set(byte, out);
+  return out.slice();
 }
 
 /** A box key between two secrets' owners. */
