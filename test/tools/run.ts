@@ -72,7 +72,7 @@ class Worker {
     for (const event of ['exit', 'message']) child.removeAllListeners(event);
     child.stdout?.off('data', collect);
     child.stderr?.off('data', collect);
-    const compilerGoodbye = /^context canceled\n/gm; // what the TypeScript server says when it is closed
+    const compilerGoodbye = /context canceled\n/g; // what the TypeScript server says when it is closed
     return { ...result, output: output.replace(compilerGoodbye, '') + result.report };
   }
 
