@@ -74,7 +74,7 @@ export async function pipe(stream: ByteStream, socket: Socket, reader = new Sock
   const fail = (error: unknown) => {
     result.error ??= error;
     stream.abort();
-    if (!socket.destroyed) socket.resetAndDestroy();
+    resetSocket(socket);
   };
   stream.setKeepAlive?.(KEEPALIVE_MS);
   socket.setKeepAlive(true, KEEPALIVE_MS);
@@ -107,6 +107,17 @@ export async function pipe(stream: ByteStream, socket: Socket, reader = new Sock
   if (socket.errored) fail(socket.errored);
   else if (result.error === undefined) void stream.close?.();
   return result;
+}
+
+/**
+ * Resets a local connection at once. While its FIN is on the way (everything written, end not confirmed) Node cannot, and
+ * would never close it (libuv refuses a reset during shutdown): then all data is with the kernel, and it is just closed.
+ */
+export function resetSocket(socket: Socket): void {
+  const isShuttingDown = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
+  if (socket.destroyed) return;
+  if (isShuttingDown) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 /** Writes, and waits while the socket's buffer is full. */

@@ -6,6 +6,7 @@ import type { ServiceInfo } from './tunnel.ts';
 
 /** Levels, most urgent first. */
 export const LEVELS = /* @__PURE__ */ Object.freeze(['error', 'warn', 'info', 'debug'] as const);
+/** One of {@link LEVELS}. */
 export type Level = (typeof LEVELS)[number];
 
 /** Fields of every event, beside `event` and `time`. */

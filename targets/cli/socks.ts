@@ -10,7 +10,7 @@ import type { Socket } from 'node:net';
 import { type Endpoint, formatEndpoint, parseAddress, parsePrefix, prefixContains } from '../../lib/base/address.ts';
 import { NetError } from '../../lib/base/errors.ts';
 import { codeOf, messageOf } from './errors.ts';
-import { SocketReader } from './pipe.ts';
+import { resetSocket, SocketReader } from './pipe.ts';
 import {
   parseSocksDatagram,
   SOCKS_REPLY,
@@ -18,7 +18,7 @@ import {
   type SocksRequest,
   writeSocksDatagram,
 } from './socks-machine.ts';
-import { type Connections, dialFor, peerText, plainAddress, resetOf, serveLocal } from './tcp-proxy.ts';
+import { type Connections, dialFor, peerText, plainAddress, serveLocal } from './tcp-proxy.ts';
 import type { Service, ServiceContext, TunnelUdp } from './tunnel.ts';
 import { bindLocal, closeSocket, sendTo } from './udp-proxy.ts';
 
@@ -81,21 +81,26 @@ class SocksClient {
 
   run(connections: Connections): void {
     const socket = this.#socket;
-    connections.admit(peerText(socket), '', resetOf(socket), async piped => {
-      const request = await this.#negotiate();
-      if (request === undefined) return;
-      if (request.command === 'associate') return this.#associate(request);
-      const target = formatEndpoint({ address: request.host, port: request.port });
-      try {
-        const stream = await dialFor(this.#context, socket, this.#insideAddress(request.host), request.port);
-        this.#machine.reply(SOCKS_REPLY.succeeded, stream.local);
-        this.#flush();
-        this.#reader.unread(this.#machine.takeRest());
-        await piped(stream, socket, this.#reader, target);
-      } catch (error) {
-        await this.#refuse(error, target);
-      }
-    });
+    connections.admit(
+      peerText(socket),
+      '',
+      () => resetSocket(socket),
+      async piped => {
+        const request = await this.#negotiate();
+        if (request === undefined) return;
+        if (request.command === 'associate') return this.#associate(request);
+        const target = formatEndpoint({ address: request.host, port: request.port });
+        try {
+          const stream = await dialFor(this.#context, socket, this.#insideAddress(request.host), request.port);
+          this.#machine.reply(SOCKS_REPLY.succeeded, stream.local);
+          this.#flush();
+          this.#reader.unread(this.#machine.takeRest());
+          await piped(stream, socket, this.#reader, target);
+        } catch (error) {
+          await this.#refuse(error, target);
+        }
+      },
+    );
   }
 
   /** Reads up to the request; undefined when it was answered with a refusal. */

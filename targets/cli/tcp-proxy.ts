@@ -7,7 +7,7 @@ import { formatEndpoint } from '../../lib/base/address.ts';
 import { NetError } from '../../lib/base/errors.ts';
 import type { ByteStream } from '../../lib/mote/byte-stream.ts';
 import { codeOf, describeConnectError, describeListenError, messageOf, RunError } from './errors.ts';
-import { pipe, type SocketReader } from './pipe.ts';
+import { pipe, resetSocket, type SocketReader } from './pipe.ts';
 import type { Service, ServiceContext, ServiceInfo } from './tunnel.ts';
 
 /** From where to where a service leads. */
@@ -91,7 +91,7 @@ export async function exposeTcp(context: ServiceContext, mapping: Mapping, ids: 
       let socket: Socket | undefined;
       const reset = () => {
         accepted.abort();
-        if (socket?.destroyed === false) socket.resetAndDestroy();
+        if (socket !== undefined) resetSocket(socket);
       };
       connections.admit(formatEndpoint(accepted.remote), target, reset, async piped => {
         socket = connectLocal(mapping.host, mapping.targetPort);
@@ -117,9 +117,14 @@ export async function forwardTcp(context: ServiceContext, mapping: Mapping, ids:
   const target = formatEndpoint({ address: mapping.host, port: mapping.targetPort });
   const info = { service: 'forward', protocol: 'tcp', address: mapping.bind, port: mapping.port, target } as const;
   return serveLocal(context, info, '--forward', ids, (socket, connections) =>
-    connections.admit(peerText(socket), target, resetOf(socket), async piped => {
-      await piped(await dialFor(context, socket, mapping.host, mapping.targetPort), socket);
-    }),
+    connections.admit(
+      peerText(socket),
+      target,
+      () => resetSocket(socket),
+      async piped => {
+        await piped(await dialFor(context, socket, mapping.host, mapping.targetPort), socket);
+      },
+    ),
   );
 }
 
@@ -166,13 +171,6 @@ export async function dialFor(
   } finally {
     socket.off('close', onClose);
   }
-}
-
-/** What {@link Connections.admit} needs to drop a local connection. */
-export function resetOf(socket: Socket): () => void {
-  return () => {
-    if (!socket.destroyed) socket.resetAndDestroy();
-  };
 }
 
 /** The client of a local connection, `address:port`. */

@@ -315,7 +315,9 @@ async function openInside(
     while (!isClosed) {
       const got = await socket.receive().catch(() => null);
       if (got === undefined) return;
-      if (got !== null && sameEndpoint(got.from, to)) reply(got.data);
+      if (got === null) continue;
+      if (!sameEndpoint(got.from, to)) continue; // CHECK: forward-udp-remote
+      reply(got.data);
     }
   };
   void run();

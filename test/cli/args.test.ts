@@ -156,4 +156,47 @@ test('errors of the system become a line with the next step', () => {
   assert.is(codeOf('no error'), 'ERR_UNKNOWN');
 });
 
+test('any arguments are either accepted or one printable line', () => {
+  let state = 20_26;
+  const next = (n: number) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 0x1_0000_0000) * n);
+  };
+  const pieces = [
+    ...[
+      '--expose',
+      '--forward',
+      '--socks',
+      '--host',
+      '--json',
+      '--log',
+      '-v',
+      '--',
+      '-',
+      'a.conf',
+      '80',
+      '=',
+      ':',
+      '0',
+    ],
+    ...['127.0.0.1', '[::1]', '::1', '[', ']', '/udp', '/', 'db', '.', '70000', '%', '\u0000', '\n', '😀', 'info', ','],
+  ];
+  let accepted = 0;
+  for (let round = 0; round < 20_000; round++) {
+    const args = Array.from({ length: next(5) }, () => {
+      let text = '';
+      for (let i = 1 + next(6); i > 0; i--) text += pieces[next(pieces.length)]!;
+      return next(2) === 0 ? pieces[next(pieces.length)]! : text;
+    });
+    try {
+      parseWgArgs(args);
+      accepted++;
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error;
+      assert.ok(/^[\x20-\x7e…]{1,400}$/.test(error.message), error.message);
+    }
+  }
+  assert.ok(accepted > 100, `only ${accepted} accepted`);
+});
+
 test.run();

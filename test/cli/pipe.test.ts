@@ -3,9 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { codeOf } from '../../targets/cli/errors.ts';
-import { KEEPALIVE_MS, pipe } from '../../targets/cli/pipe.ts';
+import { KEEPALIVE_MS, pipe, resetSocket } from '../../targets/cli/pipe.ts';
 import { FakeStream, PIPE_BYTES } from './fake-tunnel.ts';
-import { closed, readAll, socketPair } from './local.ts';
+import { closed, readAll, socketPair, until } from './local.ts';
 
 const test = suite('cli pipe');
 
@@ -160,6 +160,24 @@ test('a client that does not read stops the peer from writing', async () => {
   client.end();
   assert.is((await piped).receivedBytes, written);
   done();
+});
+
+test('a connection can be reset at any moment of its end, and always closes', async () => {
+  for (let turn = 0; turn < 6; turn++) {
+    const { near, far, done } = await socketPair();
+    near.resume();
+    if (turn > 1) near.write('x'.repeat(turn > 3 ? 3_000_000 : 1));
+    near.end();
+    for (let i = 0; i < turn % 2; i++) await new Promise(resolve => process.nextTick(resolve));
+    let isClosed = false;
+    near.once('close', () => {
+      isClosed = true;
+    });
+    resetSocket(near);
+    await until(() => isClosed, `the close in turn ${turn}`, 2000);
+    far.resume();
+    done();
+  }
 });
 
 test('a silent connection is probed on both sides', async () => {
