@@ -79,6 +79,8 @@ export const DROP_NAMES = Object.freeze([
   'tcp-old-timestamp',
   'tcp-duplicate',
   'tcp-icmp-mismatch',
+  // a sender outside that cannot be answered
+  'wg-source-port',
 ] as const);
 
 /** Name of a drop reason. */

@@ -52,6 +52,7 @@ const NO_ENDPOINT = /* @__PURE__ */ dropReason('wg-no-endpoint');
 const STAGED_OVERFLOW = /* @__PURE__ */ dropReason('wg-staged-overflow');
 const LOW_ORDER = /* @__PURE__ */ dropReason('wg-low-order-key');
 const TOO_BIG = /* @__PURE__ */ dropReason('wg-too-big');
+const SOURCE_PORT = /* @__PURE__ */ dropReason('wg-source-port');
 
 /** One WireGuard interface. */
 export class Tunnel {
@@ -228,6 +229,8 @@ export class Tunnel {
   decapsulate(nowMs: number, buf: Uint8Array, start: number, end: number, from: Endpoint): number | DropReason {
     const now = this.#state.advance(nowMs);
     this.decapsulatedPeer = -1;
+    // Nothing can be sent to port 0: neither a cookie reply nor a session may be bound to it.
+    if (from.port === 0) return this.drops.count(SOURCE_PORT); // CHECK: wg-source-port
     const type = classify(buf, start, end);
     const result =
       type === TYPE_DATA

@@ -136,7 +136,7 @@ class DgramPair implements Datagrams {
   send(buf: Uint8Array, start: number, end: number, to: Endpoint): boolean {
     const socket = this.#socketFor(to);
     const length = end - start;
-    if (socket === undefined || this.#isClosed || length > MAX_DATAGRAM_BYTES) return false;
+    if (socket === undefined || this.#isClosed || length > MAX_DATAGRAM_BYTES || to.port === 0) return false;
     if (this.#queue !== undefined) return this.#queue.send(buf, start, end, to);
     const queued = socket.getSendQueueCount();
     if (queued >= MAX_QUEUED) return false;
@@ -164,9 +164,13 @@ class DgramPair implements Datagrams {
   }
 }
 
-/** Errors that a UDP socket reports about one datagram (from ICMP), after which it works on. */
+/**
+ * Errors that a UDP socket reports about one datagram, after which it works on: whatever a send met with (an interface
+ * that is down, an address without a zone), and what ICMP told.
+ */
 function isPassing(error: Error): boolean {
-  const { code } = error as { code?: string };
+  const { code, syscall } = error as { code?: string; syscall?: string };
+  if (syscall === 'send') return true;
   return /^E(CONNREFUSED|CONNRESET|HOSTUNREACH|NETUNREACH|MSGSIZE|PERM|ACCES|AGAIN|INTR|NOBUFS|NOMEM)$/.test(
     code ?? '',
   );

@@ -82,6 +82,19 @@ export function datagramsContract(name: string, host: Host, hasV6: boolean): voi
     }
   });
 
+  test('what cannot be sent is dropped without a throw, and the socket goes on', async () => {
+    const a = await openProbe();
+    const b = await openProbe();
+    a.socket.send(Uint8Array.of(1), 0, 1, { address: '127.0.0.1', port: 0 });
+    // A link-local address without its zone, and an address that nobody has.
+    for (const address of ['fe80::1', '255.255.255.255', '240.0.0.1'])
+      a.socket.send(Uint8Array.of(1), 0, 1, { address, port: 9 });
+    await pause(50);
+    assert.is(send(a.socket, Uint8Array.of(2), b.socket), true);
+    await eventually(() => b.probe.got.length === 1);
+    assert.equal(a.probe.failures, []);
+  });
+
   test('only the given range is sent', async () => {
     const a = await openProbe();
     const b = await openProbe();

@@ -266,4 +266,17 @@ test('under load, data of a session flows on', () => {
   assert.is(pair.a.received.length, 1);
 });
 
+test('a sender at port 0 gets neither a cookie reply nor a session: nothing can be sent there', () => {
+  const target = tunnel(2, { limits: TIGHT });
+  const nowhere = { address: '203.0.113.1', port: 0 };
+  assert.equal([...flood(target, 30, () => nowhere)], [['wg-source-port', 30]]);
+  assert.not(target.pollTransmit(START_MS, new Slot(2048)));
+  const pair = tunnelPair();
+  sendAB(pair);
+  const [initiation] = pair.take();
+  assert.is(reason(pair.inject(pair.b, initiation!.bytes, { ...A_ENDPOINT, port: 0 })), 'wg-source-port');
+  assert.is(pair.b.machine.peerStatus(0).endpoint, undefined);
+  assert.is(pair.inject(pair.b, initiation!.bytes, A_ENDPOINT), 0, 'nothing of it was remembered');
+});
+
 test.run();
