@@ -92,13 +92,15 @@ export class Driver implements DatagramSink {
     if (!this.#isClosed) this.#events.failed(error);
   }
 
-  /** Sends what is waiting, up to one burst, and closes the socket. Safe to call twice. */
+  /** Sends what is waiting, up to one burst, and closes the socket. Safe to call twice, and from an event. */
   close(): void {
     if (this.#isClosed) return;
-    this.#flush();
+    if (this.#isFlushing) this.#drainTransmits(this.#host.clock.nowMs());
+    else this.#flush();
     this.#isClosed = true;
     this.#timer.cancel();
     this.#datagrams?.close();
+    this.#datagrams = undefined;
   }
 
   #flush(): void {
@@ -115,6 +117,8 @@ export class Driver implements DatagramSink {
       const isDrained = this.#drainTransmits(nowMs);
       // Polling may itself have raised events: a session asked for, a flow told that it is unreachable.
       this.#drainEvents();
+      // An event may have closed the driver.
+      if (this.#isClosed) return;
       if (!isDrained) this.kick();
       this.#timer.arm(this.device.nextTimeout());
     } finally {

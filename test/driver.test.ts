@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { DropCounters } from '../lib/base/drop.ts';
 import { NetError } from '../lib/base/errors.ts';
 import { Slot } from '../lib/base/slot.ts';
-import type { Device } from '../lib/device/device.ts';
+import type { Device, DeviceEvent } from '../lib/device/device.ts';
 import { Driver } from '../lib/driver.ts';
 import type { DatagramSink, Host, Store } from '../lib/ports.ts';
 
@@ -36,7 +36,7 @@ function bench(options: { waiting: number; isFull?: boolean; floorAt?: number; s
       return slot;
     },
     pollSave: () => (waiting === options.floorAt ? new Uint8Array(12) : undefined),
-    pollEvent: () => undefined,
+    pollEvent: () => raised.shift(),
   } as unknown as Device;
   const host = {
     name: 'bench',
@@ -61,10 +61,13 @@ function bench(options: { waiting: number; isFull?: boolean; floorAt?: number; s
     resolve: async () => [],
   } as unknown as Host;
   const failures: string[] = [];
+  const raised: DeviceEvent[] = [];
   const events = { event: () => {}, failed: (error: NetError) => failures.push(error.code) };
   const driver = new Driver(host, device, events, options.store);
   return {
     driver,
+    events,
+    raised,
     drops,
     failures,
     log,
@@ -191,6 +194,18 @@ test('a socket that opens after close is closed at once', async () => {
   take();
   await opening;
   assert.equal(take(), ['close']);
+});
+
+test('a driver that is closed by an event sends what waits, and arms no timer afterwards', async () => {
+  const { driver, events, raised, deferred, take } = bench({ waiting: 2 });
+  await driver.open({ port: 0 });
+  raised.push({ type: 'gave-up', peer: 0 });
+  events.event = () => driver.close();
+  driver.kick();
+  deferred.shift()!();
+  assert.equal(take().slice(0, 4), ['send', 'send', 'cancel', 'close']);
+  assert.is(deferred.length, 0);
+  assert.equal(driver.local, []);
 });
 
 test.run();

@@ -74,7 +74,7 @@ export class Device {
   readonly tunnel: Tunnel;
   readonly stack: Stack;
   readonly #slot: Slot;
-  readonly #tunnelEvents: Exclude<TunnelEvent, { type: 'timestamp' }>[] = [];
+  #tunnelEvents: Exclude<TunnelEvent, { type: 'timestamp' }>[] = [];
   #unsavedFloor: Uint8Array | undefined;
 
   constructor(options: DeviceOptions) {
@@ -106,6 +106,18 @@ export class Device {
   /** Tells the wall clock, for TAI64N only. Worth calling when it may have been set, stepped or slept through. */
   setWallClock(nowMs: number, unixMs: number): void {
     this.tunnel.setWallClock(nowMs, unixMs);
+  }
+
+  /** Removes a peer, erases its keys and forgets its events. RangeError unless there is a peer with the id. */
+  removePeer(nowMs: number, id: number): void {
+    this.tunnel.removePeer(nowMs, id);
+    this.#tunnelEvents = this.#tunnelEvents.filter(event => event.peer !== id);
+  }
+
+  /** Removes all peers and erases all secrets but the private key, which is the caller's. */
+  close(nowMs: number): void {
+    this.tunnel.close(nowMs);
+    this.#tunnelEvents = [];
   }
 
   /**

@@ -41,8 +41,8 @@ interface PendingWrite {
 /** What a connection needs of its mote. */
 export interface ConnectionContext {
   readonly driver: Driver;
-  /** Calls `run` once after `ms`. */
-  delay(ms: number, run: () => void): void;
+  /** Calls `run` once after `ms`, unless the returned function is called before. */
+  delay(ms: number, run: () => void): () => void;
 }
 
 /** A TCP connection inside the tunnel. Made by `dial` and by listeners. */
@@ -63,6 +63,7 @@ export class Connection implements ByteStream {
   #isEnding = false;
   #isDiscarding = false;
   #isGone = false;
+  #cancelLinger: () => void = () => undefined;
   #localError: ErrorCode | undefined;
   #readable: RuntimeReadableStream | undefined;
   #writable: RuntimeWritableStream | undefined;
@@ -100,15 +101,18 @@ export class Connection implements ByteStream {
 
   /** Reads 1 to `out.length` bytes to the start of `out`; resolves with their number, 0 at the end of the stream. */
   async readInto(out: Uint8Array): Promise<number> {
+    mustBeBytes(out, 'out');
     if (out.length === 0) throw new RangeError('"out" expected at least 1 byte, got 0');
     return (await this.#read(out))?.length ?? 0;
   }
 
   /**
    * Sends all of `data`, which must not change until the promise resolves: when the send buffer has taken it.
-   * Rejects with NetError: `ERR_CLOSED` after {@link end}, else why the connection broke.
+   * Rejects with NetError: `ERR_CLOSED` after {@link end}, else why the connection broke. TypeError for what is no
+   * Uint8Array: text must be encoded first.
    */
   write(data: Uint8Array): Promise<void> {
+    mustBeBytes(data, 'data');
     if (this.#isEnding) return Promise.reject(new NetError('ERR_CLOSED', 'write after end: this side was closed'));
     if (this.#isGone) return Promise.reject(this.#goneError());
     let offset = 0;
@@ -256,7 +260,7 @@ export class Connection implements ByteStream {
   }
 
   #linger(checksLeft: number): void {
-    this.#context.delay(LINGER_CHECK_MS, () => {
+    this.#cancelLinger = this.#context.delay(LINGER_CHECK_MS, () => {
       if (this.#isGone) return;
       // Everything of ours has arrived and the other side never closes: nobody here will read what it may still say.
       if (checksLeft === 0 || this.#tcp.state === 'FIN-WAIT-2') this.abort();
@@ -272,6 +276,7 @@ export class Connection implements ByteStream {
   #finish(): void {
     if (this.#isGone) return;
     this.#isGone = true;
+    this.#cancelLinger();
     this.#connected(this.#goneError());
     this.#pumpReads();
     for (const { reject } of this.#writes.splice(0)) reject(this.#goneError());
@@ -292,4 +297,14 @@ export class Connection implements ByteStream {
     if (code === 'ERR_ABORTED') return `the connection to ${to} was aborted by this side`;
     return `the connection to ${to} failed (${code})`;
   }
+}
+
+/** Throws TypeError unless `value` is a Uint8Array: anything else of some length would be sent as zeros, or never. */
+export function mustBeBytes(value: unknown, name: string): void {
+  if (!(value instanceof Uint8Array)) throw new TypeError(`"${name}" expected a Uint8Array, got ${typeOf(value)}`);
+}
+
+function typeOf(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return String(value === null ? null : typeof value);
+  return value.constructor?.name ?? 'object';
 }

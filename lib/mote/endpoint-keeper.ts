@@ -67,6 +67,11 @@ export class EndpointKeeper {
     this.#names.delete(peer);
   }
 
+  /** Forgets all peers; a look-up that is under way ends without effect. */
+  close(): void {
+    for (const peer of [...this.#names.keys()]) this.remove(peer);
+  }
+
   async #resolve(peer: number, entry: Entry, retryMs: number): Promise<void> {
     entry.cancelRetry = undefined;
     const { host, port } = entry.configured;

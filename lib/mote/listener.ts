@@ -22,7 +22,7 @@ export class Listener {
   constructor(tcp: TcpListener, address: string | undefined, backlog: number, close: () => void) {
     this.port = tcp.port;
     this.address = address;
-    this.#backlog = backlog;
+    this.#backlog = Math.min(backlog, tcp.backlog);
     this.#close = close;
   }
 

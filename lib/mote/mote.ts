@@ -287,6 +287,7 @@ export class Mote {
   updatePeer(publicKey: string, changes: Partial<Omit<PeerOptions, 'publicKey'>>): void {
     this.#mustBeOpen();
     const id = this.#peerId(publicKey);
+    const endpoint = changes.endpoint === undefined ? undefined : checkEndpoint(changes.endpoint);
     this.#device.tunnel.updatePeer(this.#driver.nowMs(), id, {
       ...(changes.presharedKey === undefined ? {} : { presharedKey: key(changes.presharedKey, 'presharedKey') }),
       ...(changes.allowedIPs === undefined ? {} : { allowedIPs: checkAllowedIPs(changes.allowedIPs) }),
@@ -294,7 +295,7 @@ export class Mote {
         ? {}
         : { persistentKeepaliveMs: integer(changes.persistentKeepaliveMs, 'persistentKeepaliveMs', 0, 65_535_000) }),
     });
-    if (changes.endpoint !== undefined) this.#endpoints.add(id, checkEndpoint(changes.endpoint));
+    if (endpoint !== undefined) this.#endpoints.add(id, endpoint);
     this.#driver.kick();
   }
 
@@ -303,11 +304,14 @@ export class Mote {
     this.#mustBeOpen();
     const id = this.#peerId(publicKey);
     this.#endpoints.remove(id);
-    this.#device.tunnel.removePeer(this.#driver.nowMs(), id);
+    this.#device.removePeer(this.#driver.nowMs(), id);
     this.#driver.kick();
   }
 
-  /** Calls `watcher` for every event until the returned function is called. */
+  /**
+   * Calls `watcher` for every event until the returned function is called. What it throws stops neither the mote nor
+   * other watchers: the runtime hears of it a moment later, as of any uncaught error.
+   */
   on(watcher: (event: MoteEvent) => void): () => void {
     this.#watchers.add(watcher);
     return () => {
@@ -340,10 +344,11 @@ export class Mote {
     for (const socket of [...this.#udpSockets.values()]) socket.close();
     for (const connection of [...this.#connections.values()]) connection.abort();
     this.#isClosed = true;
+    this.#endpoints.close();
+    this.#pings.close(closedError('the mote'));
     this.#driver.close();
     for (const timer of this.#timers) timer.cancel();
-    const { tunnel } = this.#device;
-    for (const id of [...tunnel.peerIds()]) tunnel.removePeer(this.#driver.nowMs(), id);
+    this.#device.close(this.#driver.nowMs());
   }
 
   #addPeer(peer: PeerSettings): void {
@@ -407,7 +412,15 @@ export class Mote {
   }
 
   #emit(event: MoteEvent): void {
-    for (const watcher of [...this.#watchers]) watcher(event);
+    for (const watcher of [...this.#watchers]) {
+      try {
+        watcher(event);
+      } catch (error) {
+        this.#host.defer(() => {
+          throw error;
+        });
+      }
+    }
   }
 
   #handleEvent(event: DeviceEvent): void {

@@ -41,8 +41,18 @@ export class Pings {
           reject(error);
         },
       });
-      send(token >>> 16, token & 0xffff);
+      try {
+        send(token >>> 16, token & 0xffff);
+      } catch (error) {
+        settle();
+        throw error;
+      }
     });
+  }
+
+  /** Nobody will answer any more: rejects all that wait. */
+  close(error: NetError): void {
+    for (const { reject } of [...this.#waiting.values()]) reject(error);
   }
 
   /** An answer or an error came back; one that nobody waits for is ignored. */

@@ -3,6 +3,7 @@ import { type Endpoint, formatAddress, parseAddress } from '../base/address.ts';
 import type { NetError } from '../base/errors.ts';
 import type { Driver } from '../driver.ts';
 import { type UdpDatagram, type UdpSocket as UdpMachine, udpDatagram } from '../netstack/udp.ts';
+import { mustBeBytes } from './connection.ts';
 import { closedError } from './listener.ts';
 
 /** A datagram that arrived. */
@@ -35,13 +36,16 @@ export class UdpSocket {
 
   /**
    * Sends one datagram of 0 to 65,507 bytes (IPv6: 65,527), in fragments when it is larger than the MTU.
-   * False: it was dropped (queue full, no own address of that family, too large), as any datagram may be.
-   * Throws NetError `ERR_CLOSED` after close, RangeError for an address that is not one.
+   * False: it was dropped (queue full, no own address of that family, too large, or port 0, from which datagrams
+   * come that want no answer), as any datagram may be.
+   * Throws NetError `ERR_CLOSED` after close, TypeError and RangeError for data or an address that are none.
    */
   send(data: Uint8Array, to: Endpoint): boolean {
     if (this.#isClosed) throw closedError('the socket');
+    mustBeBytes(data, 'data');
     const remote = parseAddress(to.address);
     if (remote === undefined) throw new RangeError(`"to" expected an IP address, got '${to.address}'`);
+    if (to.port === 0) return false;
     const sent = this.#socket.send(this.#driver.nowMs(), data, 0, data.length, remote, to.port);
     this.#driver.kick();
     return sent >= 0;

@@ -48,6 +48,7 @@ export class PeerSet {
     this.expect(id);
     const peer = this.#state.active(id);
     if (peer !== undefined) this.#state.release(peer);
+    this.#state.forgetEvents(id);
     this.#state.allowedIps.removePeer(id);
     this.#state.table.remove(id);
   }

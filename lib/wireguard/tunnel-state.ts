@@ -180,6 +180,12 @@ export class TunnelState implements PeerContext {
     this.#events.push(event);
   }
 
+  /** Forgets the events of a peer that is removed: its id may soon be another's. */
+  forgetEvents(id: number): void {
+    const kept = this.#events.filter(event => event.type === 'timestamp' || event.peer !== id);
+    if (kept.length < this.#events.length) this.#events.splice(0, this.#events.length, ...kept);
+  }
+
   pollEvent(): TunnelEvent | undefined {
     const floor = this.stamps.takeFloor();
     return floor === undefined ? this.#events.shift() : { type: 'timestamp', floor };

@@ -481,4 +481,120 @@ test('a handler is served and fetched through the tunnel', async () => {
   assert.is(error.code, 'ERR_CONNECTION_REFUSED');
 });
 
+test('a watcher that throws stops neither the mote nor other watchers, and the runtime hears of it', async () => {
+  const network = new MemoryNetwork();
+  const { alice } = await pair(network);
+  const seen: string[] = [];
+  alice.on(() => {
+    throw new Error('a mistake of the application');
+  });
+  alice.on(event => void seen.push(event.type));
+  const ping = alice.ping('10.0.0.2');
+  const heard = await network.until(ping).catch((error: Error) => error.message);
+  assert.is(heard, 'a mistake of the application');
+  assert.ok((await network.until(ping)) >= 0);
+  assert.equal(seen, ['handshake']);
+});
+
+test('a peer may be removed while its events wait to be told', async () => {
+  const network = new MemoryNetwork();
+  const { alice, bob } = await pair(network);
+  const seen: string[] = [];
+  bob.on(event => void seen.push(event.type));
+  const ping = alice.ping('10.0.0.2', { timeoutMs: 1000 });
+  let isRemoved = false;
+  // In the millisecond in which the initiation arrives, between its arrival and what the driver does about it.
+  const timer = network.host('192.0.2.9', 9).createTimer(() => {
+    bob.removePeer(key(1).text);
+    isRemoved = true;
+  });
+  await network.advance(0);
+  timer.arm(network.nowMs + 1);
+  await rejection(network.until(ping));
+  assert.ok(isRemoved);
+  assert.equal(seen, []);
+  assert.equal(bob.status().peers, []);
+});
+
+test('a mote may be closed by its own watcher', async () => {
+  const network = new MemoryNetwork();
+  const { alice, bob } = await pair(network);
+  bob.on(() => void bob.close());
+  const dial = alice.dial('10.0.0.2', 7, { timeoutMs: 1000 });
+  await rejection(network.until(dial));
+  await alice.close();
+  const { sent } = network;
+  await network.advance(600_000);
+  assert.is(network.sent, sent);
+});
+
+test('a ping that waits when the mote is closed, or that cannot leave, is rejected', async () => {
+  const network = new MemoryNetwork();
+  const { alice } = await pair(network, { alice: { addresses: ['10.0.0.1/24'] } });
+  const ping = alice.ping('10.0.0.2');
+  assert.is((await rejection(alice.ping('fd00::2'))).code, 'ERR_ADDRESS_UNAVAILABLE');
+  await alice.close();
+  assert.is((await rejection(network.until(ping))).code, 'ERR_CLOSED');
+});
+
+test('a name that resolves, or does not, after the mote was closed changes nothing', async () => {
+  for (const isFound of [true, false]) {
+    const network = new MemoryNetwork();
+    let calls = 0;
+    let settle = () => {};
+    const seen: string[] = [];
+    const host = {
+      ...network.host('192.0.2.1', 11),
+      resolve: () => {
+        calls++;
+        return new Promise<readonly string[]>((resolve, reject) => {
+          settle = () => (isFound ? resolve(['192.0.2.2']) : reject(new NetError('ERR_NAME_NOT_FOUND', 'no')));
+        });
+      },
+    };
+    const mote = await Mote.up(host, crypto, {
+      privateKey: key(1).secret,
+      addresses: ['10.0.0.1/24'],
+      peers: [{ publicKey: key(2).text, endpoint: 'bob.example:1', allowedIPs: [] }],
+      onEvent: event => void seen.push(event.type),
+    });
+    await mote.close();
+    settle();
+    await network.advance(600_000);
+    assert.is(calls, 1);
+    assert.equal(seen, []);
+  }
+});
+
+test('data that is no Uint8Array is refused before it reaches the connection', async () => {
+  const network = new MemoryNetwork();
+  const { alice, bob } = await pair(network);
+  const listener = await bob.listen(7);
+  const connection = await network.until(alice.dial('10.0.0.2', 7));
+  const accepted = (await network.until(listener.accept()))!;
+  const socket = await alice.udp();
+  const wrong = ['text', undefined, null, [1], new ArrayBuffer(8), new Uint16Array(2), { length: 5 }, 5];
+  for (const data of wrong as never[]) {
+    assert.throws(() => connection.write(data), /"data" expected a Uint8Array/);
+    assert.throws(() => socket.send(data, { address: '10.0.0.2', port: 9 }), /"data" expected a Uint8Array/);
+  }
+  await connection.write(Uint8Array.of(7));
+  assert.equal(await network.until(accepted.read()), Uint8Array.of(7));
+});
+
+test('a datagram to port 0, from which some come that want no answer, is dropped', async () => {
+  const network = new MemoryNetwork();
+  const { alice } = await pair(network);
+  const socket = await alice.udp();
+  assert.is(socket.send(Uint8Array.of(1), { address: '10.0.0.2', port: 0 }), false);
+});
+
+test('a peer is changed wholly or not at all', async () => {
+  const network = new MemoryNetwork();
+  const { alice } = await pair(network);
+  const changes = { allowedIPs: ['10.9.0.0/16'], endpoint: 'no port' };
+  assert.throws(() => alice.updatePeer(key(2).text, changes), /"endpoint" expected host:port/);
+  assert.equal(alice.status().peers[0]!.allowedIPs, ['10.0.0.2/32', 'fd00::2/128']);
+});
+
 test.run();

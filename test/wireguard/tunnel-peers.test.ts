@@ -366,4 +366,18 @@ test('a session with one peer is none with another: its data is dropped after a 
   assert.equal(eventTypes(pair.a), ['handshake']);
 });
 
+test("the events of a removed peer are forgotten: its id may be the next peer's", () => {
+  const target = tunnel(2);
+  const caller = tunnel(1);
+  const id = target.addPeer(START_MS, { publicKey: caller.publicKey, allowedIPs: [] });
+  caller.addPeer(START_MS, { publicKey: target.publicKey, endpoint: B_ENDPOINT, allowedIPs: [] });
+  caller.connect(START_MS, 0);
+  const slot = new Slot(2048);
+  assert.ok(caller.pollTransmit(START_MS, slot));
+  assert.is(target.decapsulate(START_MS, slot.buf, slot.start, slot.end, A_ENDPOINT), 0);
+  target.removePeer(START_MS, id);
+  assert.is(target.addPeer(START_MS, { publicKey: tunnel(3).publicKey, allowedIPs: [] }), id);
+  assert.is(target.pollEvent(), undefined);
+});
+
 test.run();
