@@ -286,7 +286,9 @@ export class HttpParser<Head extends MessageHead> {
     const hasCr = end - start >= 2 && bytes[end - 2] === 13;
     if (!hasCr) return this.#refuseLine(bad('bare-lf', 'bare LF')); // CHECK: http-bare-lf
     const line = latin1Decode(bytes, start, end - 2);
-    this.#headBytes += end - start;
+    // The lines around chunks are framing: with them content of many chunks would leave no room for its end.
+    const isFraming = this.#state === 'size' || this.#state === 'chunk-end';
+    if (!isFraming) this.#headBytes += end - start;
     this.#partial = [];
     this.#partialBytes = 0;
     this.#consume(consumed);

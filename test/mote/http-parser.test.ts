@@ -413,4 +413,11 @@ test('any bytes parse or are a fault, and cutting the stream differently changes
   assert.ok(complete > 500, `only ${complete} inputs held a complete message`);
 });
 
+test('content may come in any number of chunks: their framing is not counted as fields', () => {
+  const head = 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n';
+  const chunks = HTTP_LIMITS_SMALL.headBytes / 4;
+  const seen = parse('request', `${head}${'1\r\nx\r\n'.repeat(chunks)}0\r\n\r\n`, { limits: HTTP_LIMITS_SMALL });
+  assert.equal(seen.slice(1), [`data ${'x'.repeat(chunks)}`, 'end', 'closed']);
+});
+
 test.run();
