@@ -22,9 +22,11 @@ import {
   VECTORS,
 } from '../packet/build.ts';
 import { eventsOf, packetsOf, seededRandom } from './helpers.ts';
+import { fuzzRounds } from '../tools/scale.ts';
 
 const test = suite('netstack/stack-fuzz');
-const PACKETS = 30_000;
+/** Never fewer, whatever the scale: it takes so many to meet every reason. */
+const PACKETS = Math.max(30_000, fuzzRounds(30_000));
 
 /** Counted beside the reason of the packet itself: what its arrival made us not send, or forget. */
 const SIDE_REASONS = new Set<DropName>([

@@ -6,8 +6,8 @@ import { expectGreen } from '../tools/uvu-queue.ts';
 
 const test = suite('other runtimes');
 
-/** Tests that `allContracts` queues on a machine without IPv6; none is skipped. */
-const CONTRACT_TESTS = 51;
+/** `allContracts` queues at least so many tests; none is skipped. */
+const LEAST_TESTS = 52;
 
 function contractsOn(runtime: Runtime, title: string): void {
   if (runtime.program === undefined) {
@@ -18,7 +18,8 @@ function contractsOn(runtime: Runtime, title: string): void {
   test(title, async () => {
     const { output, ...tally } = await testOn(runtime, [`test/targets/${runtime.name}.suite.ts`]);
     expectGreen(tally, output);
-    assert.equal(tally, { passed: CONTRACT_TESTS, failed: 0, skipped: 0 });
+    assert.ok(tally.passed >= LEAST_TESTS, `${tally.passed} tests`);
+    assert.is(tally.skipped, 0);
   });
 }
 

@@ -20,7 +20,7 @@ import type { MutantAnswer, MutantJob } from './mutant-worker.ts';
 import { closingLine } from './tally.ts';
 
 /** See {@link MutantOptions.leastTimeoutMs}. */
-const LEAST_TIMEOUT_MS = 20_000;
+const LEAST_TIMEOUT_MS = 10_000;
 const BASELINE_TIMEOUT_MS = 120_000;
 
 /** Tests that need processes, networks or the tree itself say nothing about one condition. */

@@ -18,9 +18,10 @@ import {
   tunnel,
   withMacs,
 } from './support.ts';
+import { fuzzRounds } from '../tools/scale.ts';
 
 const test = suite('tunnel fuzz');
-const DATAGRAMS = 20_000;
+const DATAGRAMS = fuzzRounds(100_000);
 const LENGTHS = [0, 1, 3, 4, 31, 32, 33, 63, 64, 65, 91, 92, 93, 147, 148, 149, 1500];
 
 /** One datagram: random, or a real one of the corpus changed, cut, lengthened, or given new macs. */
