@@ -255,14 +255,14 @@ test('an association hears only its client, and its client only whom it spoke to
   const client = await datagrams();
   const stranger = await datagrams();
   const elsewhere = await datagrams('127.0.0.2');
-  const insider = await far.udp(54);
+  const insider = await new FakeTunnel(near.network, '10.0.0.3').udp(54);
   const to = { address: '10.0.0.2', port: 53 };
   elsewhere.socket.send(writeSocksDatagram(to, utf8Encode('another address')), relay, '127.0.0.1');
   await sleep(30);
-  const inside = [...near.sockets.values()][0]!;
-  insider.send(utf8Encode('nobody asked'), { address: '10.0.0.1', port: inside.port });
   client.socket.send(writeSocksDatagram(to, utf8Encode('mine')), relay, '127.0.0.1');
   await until(() => client.got.length === 1);
+  const inside = [...near.sockets.values()][0]!;
+  insider.send(utf8Encode('nobody asked'), { address: '10.0.0.1', port: inside.port });
   stranger.socket.send(writeSocksDatagram(to, utf8Encode('another port')), relay, '127.0.0.1');
   await sleep(30);
   assert.equal(seen, ['mine']);
