@@ -43,7 +43,7 @@ export class RelayConnection implements DeadlineOwner {
   /** Sealed for it, to be sent at admission. */
   serverInfo: Uint8Array | undefined = undefined;
   /** Known after admission. */
-  member: RelayMember | undefined = undefined;
+  member: RelayMember<RelayConnection> | undefined = undefined;
   /** Whether it calls this relay its home. */
   isPreferred = false;
   lastFrameMs: number;

@@ -6,25 +6,30 @@
 import { readU32LE } from '../base/bytes.ts';
 import { KEY_BYTES } from './frame.ts';
 import { isSameKey } from './login.ts';
-import type { RelayConnection } from './relay-connection.ts';
+
+/** What is asked of a connection here. */
+export interface MemberConnection {
+  /** When it last wrote a frame. */
+  readonly lastFrameMs: number;
+}
 
 /** A node key in a tailnet, with at least one connection. */
-export class RelayMember {
+export class RelayMember<C extends MemberConnection> {
   readonly tailnet: string;
   readonly key: Uint8Array;
-  readonly connections: RelayConnection[] = [];
+  readonly connections: C[] = [];
   /** The connection that wrote last: packets for the key go there. */
-  active: RelayConnection;
+  active: C;
   /** The next member in the same bucket. */
-  next: RelayMember | undefined = undefined;
+  next: RelayMember<C> | undefined = undefined;
   /** Members that received a packet from this one, and members from which this one did. */
-  readonly sentTo = new Set<RelayMember>();
-  readonly receivedFrom = new Set<RelayMember>();
+  readonly sentTo = new Set<RelayMember<C>>();
+  readonly receivedFrom = new Set<RelayMember<C>>();
   /** To whom it sent last: most packets go to the same one. */
-  lastSentTo: RelayMember | undefined = undefined;
+  lastSentTo: RelayMember<C> | undefined = undefined;
 
   /** The first connection is the active one. */
-  constructor(tailnet: string, key: Uint8Array, connection: RelayConnection) {
+  constructor(tailnet: string, key: Uint8Array, connection: C) {
     this.tailnet = tailnet;
     this.key = key;
     this.active = connection;
@@ -32,12 +37,12 @@ export class RelayMember {
 }
 
 /** All members. */
-export class RelayMembers {
+export class RelayMembers<C extends MemberConnection> {
   /** Members now. */
   size = 0;
   /** Pairs of sender and receiver now. */
   pairs = 0;
-  readonly #buckets = new Map<number, RelayMember>();
+  readonly #buckets = new Map<number, RelayMember<C>>();
   readonly #seed: number;
   readonly #pairs: number;
   readonly #pairsPerSender: number;
@@ -50,7 +55,7 @@ export class RelayMembers {
   }
 
   /** The member of this tailnet with the key at `buf[at, at + 32)`. */
-  find(tailnet: string, buf: Uint8Array, at: number): RelayMember | undefined {
+  find(tailnet: string, buf: Uint8Array, at: number): RelayMember<C> | undefined {
     let member = this.#buckets.get(this.#hash(buf, at));
     for (; member !== undefined; member = member.next) {
       if (member.tailnet !== tailnet) continue; // CHECK: derp-tailnet
@@ -60,10 +65,10 @@ export class RelayMembers {
   }
 
   /** Adds a connection to its key's member; the connection becomes the active one. */
-  join(tailnet: string, key: Uint8Array, connection: RelayConnection): RelayMember {
+  join(tailnet: string, key: Uint8Array, connection: C): RelayMember<C> {
     let member = this.find(tailnet, key, 0);
     if (member === undefined) {
-      member = new RelayMember(tailnet, key, connection);
+      member = new RelayMember<C>(tailnet, key, connection);
       const hash = this.#hash(key, 0);
       member.next = this.#buckets.get(hash);
       this.#buckets.set(hash, member);
@@ -75,7 +80,7 @@ export class RelayMembers {
   }
 
   /** Takes a connection away. True when it was the last: the member is gone, but for {@link forget}. */
-  leave(member: RelayMember, connection: RelayConnection): boolean {
+  leave(member: RelayMember<C>, connection: C): boolean {
     const { connections } = member;
     connections.splice(connections.indexOf(connection), 1);
     if (connections.length > 0) {
@@ -87,7 +92,7 @@ export class RelayMembers {
   }
 
   /** Remembers that `from` sent to `to`, as far as the limits allow. */
-  pair(from: RelayMember, to: RelayMember): void {
+  pair(from: RelayMember<C>, to: RelayMember<C>): void {
     if (from.lastSentTo === to) return;
     from.lastSentTo = to;
     if (from === to || from.sentTo.has(to)) return;
@@ -98,7 +103,7 @@ export class RelayMembers {
   }
 
   /** Forgets all pairs of a member. */
-  forget(member: RelayMember): void {
+  forget(member: RelayMember<C>): void {
     this.pairs -= member.sentTo.size + member.receivedFrom.size;
     for (const to of member.sentTo) to.receivedFrom.delete(member);
     for (const from of member.receivedFrom) {
@@ -110,7 +115,7 @@ export class RelayMembers {
     member.lastSentTo = undefined;
   }
 
-  #unlink(member: RelayMember): void {
+  #unlink(member: RelayMember<C>): void {
     const hash = this.#hash(member.key, 0);
     const first = this.#buckets.get(hash);
     this.size--;
@@ -134,6 +139,6 @@ export class RelayMembers {
   }
 }
 
-function latest(connections: readonly RelayConnection[]): RelayConnection {
+function latest<C extends MemberConnection>(connections: readonly C[]): C {
   return connections.reduce((best, other) => (other.lastFrameMs >= best.lastFrameMs ? other : best));
 }

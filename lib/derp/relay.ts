@@ -69,7 +69,7 @@ export class DerpRelay {
   readonly #budget: MemoryBudget;
   readonly #serverKeyFrame: Uint8Array;
   readonly #connections = new Map<number, RelayConnection>();
-  readonly #members: RelayMembers;
+  readonly #members: RelayMembers<RelayConnection>;
   readonly #deadlines = new DeadlineHeap<RelayConnection>();
   readonly #events: RelayEvent[] = [];
   readonly #ready = new Set<RelayConnection>();
@@ -91,7 +91,7 @@ export class DerpRelay {
     this.#privateKey = options.privateKey;
     this.#limits = limits;
     this.#budget = new MemoryBudget(limits.memoryBytes);
-    this.#members = new RelayMembers(this.#randomU32(), limits.pairs, limits.pairsPerSender);
+    this.#members = new RelayMembers<RelayConnection>(this.#randomU32(), limits.pairs, limits.pairsPerSender);
     this.#suite.publicKey(this.publicKey, this.#privateKey.bytes);
     const payload = serverKeyPayload(this.publicKey);
     this.#serverKeyFrame = new Uint8Array(FRAME_HEADER_BYTES + payload.length);
@@ -283,7 +283,7 @@ export class DerpRelay {
   #forward(
     nowMs: number,
     from: RelayConnection,
-    sender: RelayMember,
+    sender: RelayMember<RelayConnection>,
     buf: Uint8Array,
     start: number,
     end: number,
@@ -305,7 +305,7 @@ export class DerpRelay {
   }
 
   /** Closes the connection of a member that was quiet for longest, other than `except`. */
-  #replace(nowMs: number, member: RelayMember, except: RelayConnection): void {
+  #replace(nowMs: number, member: RelayMember<RelayConnection>, except: RelayConnection): void {
     const others = member.connections.filter(connection => connection !== except);
     this.#close(
       nowMs,
