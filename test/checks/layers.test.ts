@@ -17,7 +17,7 @@ test('the tables of lib/README.md name what there is, and nothing else', () => {
   const readme = readText('lib/README.md');
   const present = [...new Set(sources.map(({ path }) => path.split('/')[1]!))].sort();
   assert.equal([...parseLayerTable(readme).keys()].sort(), present);
-  const described = [...readme.matchAll(/^\| `([a-z]+)` \| [^`|]/gm)].map(row => row[1]!);
+  const described = [...readme.matchAll(/^\| `([a-z0-9]+)` \| [^`|]/gm)].map(row => row[1]!);
   assert.equal(
     described.sort(),
     present.filter(name => !name.endsWith('.ts')),

@@ -2,8 +2,9 @@
  * The marks `// CHECK: kebab-name` in lib: each names the condition of a security check, so that the mutants runner can
  * switch it off (the condition becomes `false`) and see whether a test notices.
  *
- * A mark stands at the end of the line on which an `if` has its condition, or on which a short `if` ends.
+ * A mark stands at the end of the line on which an `if` has its condition, or on which the one statement under it ends.
  */
+import { SyntaxKind } from 'typescript/unstable/ast';
 import { isIfStatement } from 'typescript/unstable/ast/is';
 import { type Finding, lineOf, type Source, walk } from '../checks/source.ts';
 
@@ -53,8 +54,8 @@ function conditionsOf(source: Source): Condition[] {
     if (!isIfStatement(node)) return;
     const start = node.expression.getStart(source.tree);
     const end = node.expression.end;
-    const hasElse = node.elseStatement !== undefined;
-    const lastLines = [lineOf(source, end), ...(hasElse ? [] : [lineOf(source, node.end)])];
+    const lastLines = [lineOf(source, end)];
+    if (node.thenStatement.kind !== SyntaxKind.Block) lastLines.push(lineOf(source, node.thenStatement.end));
     found.push({ lastLines, range: { start, end, condition: source.text.slice(start, end) } });
   });
   return found;
