@@ -158,6 +158,12 @@ function warnings(config: WgConfig, options: WgOptions): string[] {
   if (config.peers.length === 0) out.push('the file has no [Peer]: nobody can be reached');
   if (config.dns.length + config.dnsSearch.length > 0 && options.socks.length > 0)
     out.push('DNS of the file is not asked: --socks knows addresses and the names of --host');
+  if (options.expose.length > 0 && config.listenPort === undefined)
+    for (const { endpoint, persistentKeepaliveMs } of config.peers)
+      if (endpoint !== undefined && persistentKeepaliveMs === 0)
+        out.push(
+          `the peer at ${endpoint} cannot reach --expose before this side sends something: add PersistentKeepalive = 25 to it`,
+        );
   const bound = [
     ...options.forward.map(({ bind, port }) => ({ flag: '--forward', bind, port })),
     ...options.socks.map(({ bind, port }) => ({ flag: '--socks', bind, port })),

@@ -173,6 +173,17 @@ test('one line that begins with ready goes to standard output, the rest to stand
   assert.match(stderr, /\nstopping: SIGTERM\nstopped: 0 bytes received, 0 sent\n$/);
 });
 
+test('a peer that cannot know where --expose is gives a warning, unless it is kept informed', async () => {
+  const text = configText(mote, { ...other, port: 9 });
+  const warned = async (input: string) => {
+    const command = new Command(['wg', '-', '--expose', '80=127.0.0.1:1'], input);
+    await command.line(/^ready/);
+    return (await command.stop()).stderr.includes('warning: the peer at 127.0.0.1:9 cannot reach --expose before');
+  };
+  assert.is(await warned(text), true);
+  assert.is(await warned(`${text}PersistentKeepalive = 25\n`), false);
+});
+
 test('the file may come from standard input, and SIGINT ends with exit code 0', async () => {
   const command = new Command(['wg', '-', '--json'], configText(mote, other));
   const { addresses, services, listenPort } = JSON.parse(await command.line(/"ready"/));
