@@ -73,7 +73,8 @@ export function parseBindingRequest(buf: Uint8Array, start: number, end: number)
 }
 
 /**
- * Writes the response to a request at `idOffset` of `request`: where it came from, as an IPv4 or IPv6 address text.
+ * Writes the response to a request at `idOffset` of `request`: where it came from, as an IPv4 or IPv6 address text (a
+ * mapped one is answered as the IPv4 address that it is).
  * Returns its length (32 or 44). `out` has room for 44 bytes at `start`. Throws RangeError for another text.
  */
 export function writeBindingResponse(
@@ -84,8 +85,9 @@ export function writeBindingResponse(
   address: string,
   port: number,
 ): number {
-  const bytes = parseAddress(address);
-  if (bytes === undefined) throw new RangeError(`"address" expected an IP address, got '${address}'`);
+  const parsed = parseAddress(address);
+  if (parsed === undefined) throw new RangeError(`"address" expected an IP address, got '${address}'`);
+  const bytes = unmapAddress(parsed);
   const length = 8 + bytes.length;
   writeHeader(out, start, TYPE_RESPONSE, length, request, idOffset);
   writeU16BE(out, start + 20, ATTRIBUTE_XOR_MAPPED_ADDRESS);
@@ -101,7 +103,7 @@ export function writeBindingResponse(
 export interface BindingResponse {
   /** Offset of the 12 transaction id bytes in the datagram. */
   readonly idOffset: number;
-  /** Canonical address text. */
+  /** Canonical address text; IPv4 also where the server wrote it in IPv6 form. */
   readonly address: string;
   readonly port: number;
 }
@@ -140,7 +142,17 @@ function readMapped(
   const address = buf.slice(value + 4, value + 4 + bytes);
   if (isMasked) for (let i = 0; i < bytes; i++) address[i]! ^= buf[start + 4 + i]!;
   const port = readU16BE(buf, value + 2) ^ (isMasked ? MAGIC_COOKIE >>> 16 : 0);
-  return port === 0 ? undefined : { idOffset: start + 8, address: formatAddress(address), port };
+  return port === 0 ? undefined : { idOffset: start + 8, address: formatAddress(unmapAddress(address)), port };
+}
+
+/**
+ * The 4 bytes of an IPv4 address that stands in IPv6 form (RFC 4291 §2.5.5.2), other addresses as they are: a socket
+ * for both families sees IPv4 peers so, and stock servers on such sockets answer so.
+ */
+export function unmapAddress(bytes: Uint8Array): Uint8Array {
+  if (bytes.length !== 16 || bytes[10] !== 0xff || bytes[11] !== 0xff) return bytes;
+  for (let i = 0; i < 10; i++) if (bytes[i] !== 0) return bytes;
+  return bytes.slice(12);
 }
 
 function writeHeader(

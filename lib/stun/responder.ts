@@ -8,7 +8,7 @@
  */
 import { type Endpoint, parseAddress } from '../base/address.ts';
 import { readU32BE } from '../base/bytes.ts';
-import { parseBindingRequest, writeBindingResponse } from './message.ts';
+import { parseBindingRequest, unmapAddress, writeBindingResponse } from './message.ts';
 
 /** What a {@link StunResponder} needs. */
 export interface StunResponderOptions {
@@ -74,7 +74,7 @@ export class StunResponder {
       this.malformed++;
       return 0;
     }
-    if (!this.#allow(nowMs, address)) return this.#limit(); // CHECK: stun-source-rate
+    if (!this.#allow(nowMs, unmapAddress(address))) return this.#limit(); // CHECK: stun-source-rate
     this.answered++;
     const id = buf.slice(idOffset, idOffset + 12);
     return writeBindingResponse(out, outStart, id, 0, from.address, from.port);

@@ -73,6 +73,19 @@ test('a response of a foreign server is read', () => {
   assert.equal(parseBindingResponse(bytes, 0, bytes.length), { idOffset: 8, address: '72.69.33.45', port: 59028 });
 });
 
+test('an IPv4 address in IPv6 form, as a stock relay on a socket for both families sends it, is read as IPv4', () => {
+  const bytes = fromHex('010100182112a4424f06e21ce9508afc70d5ec500020001400028bec2112a4424f06e21ce95075030fd5ec51')!;
+  assert.equal(parseBindingResponse(bytes, 0, bytes.length), { idOffset: 8, address: '127.0.0.1', port: 43774 });
+});
+
+test('a mapped address is answered as the IPv4 address that it is', () => {
+  const out = new Uint8Array(BINDING_RESPONSE_MAX_BYTES);
+  assert.is(writeBindingResponse(out, 0, request(), 8, '::ffff:192.0.2.9', 5), 32);
+  assert.is(parseBindingResponse(out, 0, 32)?.address, '192.0.2.9');
+  for (const near of ['::fffe:192.0.2.9', '1::ffff:192.0.2.9'])
+    assert.is(writeBindingResponse(out, 0, request(), 8, near, 5), 44, near);
+});
+
 test('the plain address counts only where no masked one is there', () => {
   const head = '2112a4420102030405060708090a0b0c';
   const plain = '000100080001e69401020304';

@@ -75,6 +75,15 @@ test('an IPv6 network of /64 is one source', () => {
   );
 });
 
+test('an IPv4 source counts as one whichever form its address has', () => {
+  const responder = responderOf({ burst: 2 });
+  const forms = ['192.0.2.1', '::ffff:192.0.2.1', '192.0.2.1', '::ffff:192.0.2.2'];
+  assert.equal(
+    forms.map(address => ask(responder, 0, address)),
+    [32, 32, 0, 32],
+  );
+});
+
 test('however many forged sources, memory stays and a victim gets little more than its share', () => {
   const responder = responderOf({ sources: 64, perSecond: 1, burst: 4 });
   let hits = 0;
