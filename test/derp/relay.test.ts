@@ -3,6 +3,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { toHex } from '../../lib/base/bytes.ts';
 import * as wire from '../../lib/derp/frame.ts';
+import { RELAY_LIMITS_SMALL } from '../../lib/derp/relay-types.ts';
 import { ramp } from '../crypto/support.ts';
 import { RelayWorld, type WorldClient } from './relay-world.ts';
 import { describeFrames, frame, publicOf } from './support.ts';
@@ -272,6 +273,18 @@ test('a client above its rate is paused until it has paid, and resumed', () => {
   world.advance(200);
   assert.equal(world.events[1], { type: 'resume', id: a.id });
   assert.is(world.events.length, 2);
+});
+
+test('the small preset carries the largest packet, for each of its connections', () => {
+  const world = new RelayWorld(RELAY_LIMITS_SMALL);
+  const clients = [1, 2, 3].map(byte => world.connect(byte));
+  for (const client of clients)
+    for (const to of [1, 2, 3]) {
+      world.send(client, publicOf(to), ramp(65_536));
+      world.settle();
+    }
+  assert.ok(clients.every(({ packets }) => packets.length === 3));
+  assert.is(world.relay.status().memoryBytes, 0);
 });
 
 test('memory is bounded over all clients, and comes back', () => {
