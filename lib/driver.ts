@@ -13,6 +13,8 @@ import type { DatagramOptions, Datagrams, DatagramSink, Host, Store, Timer } fro
 
 /** Datagrams sent in one go before the socket is read again: below what a default receive buffer holds (208 KiB). */
 const BURST_DATAGRAMS = 64;
+/** Bursts that {@link Driver.close} sends at most: a reset for each of 4,096 connections. */
+const CLOSE_BURSTS = 64;
 /** How old the device's idea of the wall clock may get. */
 const WALL_CLOCK_REFRESH_MS = 1000;
 /** Name in the store of the TAI64N floor. */
@@ -92,11 +94,11 @@ export class Driver implements DatagramSink {
     if (!this.#isClosed) this.#events.failed(error);
   }
 
-  /** Sends what is waiting, up to one burst, and closes the socket. Safe to call twice, and from an event. */
+  /** Sends what is waiting (resets of open connections, say), within a bound, and closes. Safe to repeat, also from an event. */
   close(): void {
     if (this.#isClosed) return;
-    if (this.#isFlushing) this.#drainTransmits(this.#host.clock.nowMs());
-    else this.#flush();
+    const nowMs = this.#host.clock.nowMs();
+    for (let burst = 1; !this.#drainTransmits(nowMs) && burst < CLOSE_BURSTS; ) burst++;
     this.#isClosed = true;
     this.#timer.cancel();
     this.#datagrams?.close();

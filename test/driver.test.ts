@@ -187,6 +187,20 @@ test('nothing happens after close, and closing twice is harmless', async () => {
   assert.equal(failures, []);
 });
 
+test('what waits to be sent when it closes is sent, within a bound', async () => {
+  for (const [waiting, sent] of [
+    [150, 150],
+    [100_000, 64 * 64],
+  ] as const) {
+    const { driver, take } = bench({ waiting });
+    await driver.open({ port: 0 });
+    driver.close();
+    const log = take();
+    assert.is(log.filter(entry => entry === 'send').length, sent);
+    assert.is(log.at(-1), 'close');
+  }
+});
+
 test('a socket that opens after close is closed at once', async () => {
   const { driver, take } = bench({ waiting: 0 });
   const opening = driver.open({ port: 0 });
