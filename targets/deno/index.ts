@@ -1,4 +1,4 @@
-/** motenet on Deno. It needs `--allow-net` and, for speed, `--unstable-net` (or `"unstable": ["net"]` in deno.json). */
+/** motenet on Deno. It needs `--allow-net --allow-sys=osUptime` and, for speed, `--unstable-net` (or `"unstable": ["net"]` in deno.json). */
 import { selectSuite } from '../../lib/crypto/select.ts';
 import { createWasmSuite } from '../../lib/crypto/wasm.ts';
 import { ALL_PARTS } from '../../lib/device/parts.ts';
