@@ -20,6 +20,7 @@ import {
   FRAME_CLIENT_INFO,
   FRAME_HEADER_BYTES,
   FRAME_HEALTH,
+  FRAME_KEEP_ALIVE,
   FRAME_NOTE_PREFERRED,
   FRAME_PEER_GONE,
   FRAME_PING,
@@ -135,6 +136,11 @@ export class DerpClient {
     return this.#sendQueue.dropped + this.#receiveQueue.dropped + this.#decoder.skipped;
   }
 
+  /** Bytes that the queues hold now. */
+  get memoryBytes(): number {
+    return this.#sendQueue.capacity + this.#receiveQueue.capacity;
+  }
+
   /** Bytes from the relay. Returns how many (all of them), or -1 when the stream is dead. */
   handleBytes(nowMs: number, buf: Uint8Array, start: number, end: number): number {
     if (this.error !== undefined) return -1;
@@ -204,10 +210,7 @@ export class DerpClient {
   /** Takes the oldest packet, until there is none. It is valid until the next call of any method. */
   pollPacket(): boolean {
     const queue = this.#receiveQueue;
-    if (queue.count === 0) {
-      queue.trim();
-      return false;
-    }
+    if (queue.count === 0) return false;
     this.packet = queue.buf;
     this.packetSource = queue.start;
     this.packetStart = queue.start + KEY_BYTES;
@@ -278,7 +281,11 @@ export class DerpClient {
         else
           this.#emit({ type: 'restarting', reconnectInMs: readU32BE(buf, start), tryForMs: readU32BE(buf, start + 4) });
         return;
-      default: // keep-alives, a second server key, and what later versions add
+      case FRAME_KEEP_ALIVE: // once a minute: a good time to give back what is not in use
+        this.#sendQueue.trim();
+        this.#receiveQueue.trim();
+        return;
+      default: // a second server key, and what later versions add
     }
   }
 
@@ -349,7 +356,6 @@ export class DerpClient {
     } else if (this.#sendQueue.count > 0) {
       this.#stage.putRecord(this.#sendQueue);
     } else {
-      this.#sendQueue.trim();
       return false;
     }
     return true;
@@ -365,6 +371,8 @@ export class DerpClient {
     this.error = new NetError(code, text);
     this.#boxKey.fill(0);
     this.#sendQueue.clear();
+    this.#stage.clear();
+    this.#decoder.release();
     this.#emit({ type: 'closed', error: this.error });
   }
 }

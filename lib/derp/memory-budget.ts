@@ -14,6 +14,11 @@ export class MemoryBudget {
     this.limitBytes = limitBytes;
   }
 
+  /** Whether more than half is taken: then what is empty gives back at once what it would otherwise keep for a while. */
+  get isTight(): boolean {
+    return 2 * this.usedBytes > this.limitBytes;
+  }
+
   /** Takes `bytes`, or takes nothing and says false. */
   take(bytes: number): boolean {
     if (this.usedBytes + bytes > this.limitBytes) return false; // CHECK: derp-memory-budget

@@ -141,8 +141,15 @@ export class RelayConnection implements DeadlineOwner {
   take(out: Uint8Array, start: number, end: number): number {
     let at = start + this.#stage.take(out, start, end);
     while (at < end && this.#stage.isEmpty && this.#stageNext()) at += this.#stage.take(out, at, end);
-    if (at === start) this.#trim();
+    if (at === start && this.#budget.isTight) this.trim();
     return at - start;
+  }
+
+  /** Gives the memory of empty queues back: once in a while, for a queue that is filled again would have to grow. */
+  trim(): void {
+    this.#news.trim();
+    this.#disco.trim();
+    this.#data.trim();
   }
 
   /** Gives all memory back. */
@@ -174,11 +181,5 @@ export class RelayConnection implements DeadlineOwner {
       this.#stage.putRecord(queue);
     }
     return true;
-  }
-
-  #trim(): void {
-    this.#news.trim();
-    this.#disco.trim();
-    this.#data.trim();
   }
 }

@@ -332,6 +332,7 @@ export class DerpRelay {
     }
     if (connection.keepAliveAtMs <= nowMs) {
       connection.keepAliveAtMs = nowMs + connection.keepAliveEveryMs;
+      connection.trim();
       connection.sendKeepAlive();
       this.#wake(nowMs, connection);
     }

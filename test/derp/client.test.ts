@@ -332,6 +332,19 @@ test('what nobody takes is bounded: packets by bytes, events by number, and the 
   assert.ok(kept[6]!.endsWith('63'.repeat(1000)), 'the newest are kept');
 });
 
+test('memory that traffic took is given back at the next sign of life', () => {
+  const client = loggedIn();
+  for (let i = 0; i < 20; i++) {
+    feed(client, 1000, frame(wire.FRAME_RECV_PACKET, PEER, new Uint8Array(1300)));
+    send(client, 1000, new Uint8Array(1300));
+  }
+  packets(client);
+  sent(client);
+  assert.ok(client.memoryBytes > 50_000);
+  feed(client, 2000, frame(wire.FRAME_KEEP_ALIVE));
+  assert.is(client.memoryBytes, 0);
+});
+
 test('the end of the stream and our own close are told once', () => {
   const client = loggedIn();
   client.handleEnd();

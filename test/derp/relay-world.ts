@@ -19,6 +19,8 @@ export interface WorldClient {
   /** `source first byte:packet` of what came. */
   readonly packets: string[];
   readonly events: DerpClientEvent[];
+  /** Every byte that the relay sent to it. */
+  readonly raw: Uint8Array[];
   /** While true the stream takes nothing from the relay. */
   isFrozen: boolean;
 }
@@ -49,7 +51,7 @@ export class RelayWorld {
       privateKey: secretOf(byte),
       host: undefined,
     });
-    const client: WorldClient = { id, machine, tailnet, packets: [], events: [], isFrozen: false };
+    const client: WorldClient = { id, machine, tailnet, packets: [], events: [], raw: [], isFrozen: false };
     this.clients.set(id, client);
     this.settle();
     return client;
@@ -155,6 +157,7 @@ export class RelayWorld {
       const length = this.relay.pollBytes(this.nowMs, id, buf, 0, buf.length);
       if (length === 0) break;
       isMoving = true;
+      client.raw.push(buf.slice(0, length));
       client.machine.handleBytes(this.nowMs, buf, 0, length);
       const { machine } = client;
       while (machine.pollPacket()) {
