@@ -36,7 +36,7 @@ const CRYPTO = ['suite', 'noble', 'wasm', 'select', 'keys'].map(name => `lib/cry
 
 /** Everything that package.json exports. */
 export const ENTRIES: readonly Entry[] = [
-  { name: 'node', sources: ['targets/node/index.ts'], platform: 'node', budgetBytes: 82_000 },
+  { name: 'node', sources: ['targets/node/index.ts'], platform: 'node', budgetBytes: 90_000 },
   { name: 'deno', sources: ['targets/deno/index.ts'], platform: 'node', budgetBytes: 82_000 },
   { name: 'bun', sources: ['targets/bun/index.ts'], platform: 'node', budgetBytes: 82_000 },
   { name: 'browser', sources: ['lib/index.ts'], platform: 'browser', budgetBytes: 77_000 },
@@ -56,7 +56,7 @@ export const ENTRIES: readonly Entry[] = [
 ];
 
 /** Budget of all modules for Moddable together, minified one by one and not compressed: it is what lies in flash. */
-export const MODDABLE_BUDGET_BYTES = 300_000;
+export const MODDABLE_BUDGET_BYTES = 400_000;
 
 function options(entry: Entry, minify: boolean): BuildOptions {
   const isProgram = entry.name === 'cli';
