@@ -41,8 +41,8 @@ class Sack implements SackPart {
   /** Id of the first segment sent once that is not known to be delivered or lost. */
   #onceId = 0;
   /** Segments sent again, oldest first: ids and times. */
-  #againIds: number[] = [];
-  #againMs: number[] = [];
+  #againIds: number[] | undefined = undefined;
+  #againMs: number[] | undefined = undefined;
   #againHead = 0;
 
   #probeEnd = 0;
@@ -50,9 +50,9 @@ class Sack implements SackPart {
   #isProbeNew = false;
 
   /** Blocks of the acknowledgment before, all marked already. */
-  #seen = new Int32Array(2 * MAX_BLOCKS);
+  #seen: Int32Array | undefined = undefined;
   #seenCount = 0;
-  #fresh = new Int32Array(2 * MAX_BLOCKS);
+  #fresh: Int32Array | undefined = undefined;
 
   /** Receiver: what arrived twice, to be reported once. */
   #hasDuplicate = false;
@@ -76,29 +76,20 @@ class Sack implements SackPart {
   }
 
   onRetransmit(id: number, nowMs: number): void {
+    this.#againIds ??= [];
+    this.#againMs ??= [];
     this.#againIds.push(id);
     this.#againMs.push(nowMs);
   }
 
   handleBlocks(segment: TcpSegment, previousUna: number, next: number): number {
-    const board = this.#board;
-    const edges = segment.sackEdges;
-    const fresh = this.#fresh;
-    const hasDuplicate = segment.sackCount > 0 && isDuplicateReport(segment, board.headSeq);
-    if (hasDuplicate) this.#widen(next);
-    let count = 0;
-    for (let i = hasDuplicate ? 1 : 0; i < segment.sackCount; i++) {
-      const left = edges[2 * i];
-      const right = edges[2 * i + 1];
-      if (!seqBefore(left, right) || seqBefore(left, board.headSeq) || seqAfter(right, next)) continue; // CHECK: tcp-sack-range
-      this.#mark(left, right);
-      fresh[2 * count] = left;
-      fresh[2 * count + 1] = right;
-      count++;
+    let hasDuplicate = false;
+    if (segment.sackCount === 0) this.#seenCount = 0;
+    else {
+      hasDuplicate = isDuplicateReport(segment, this.#board.headSeq);
+      if (hasDuplicate) this.#widen(next);
+      this.#markBlocks(segment, hasDuplicate ? 1 : 0, next);
     }
-    this.#fresh = this.#seen;
-    this.#seen = fresh;
-    this.#seenCount = count;
     const isTailLost = this.#isProbeOut && this.#endProbe(segment, previousUna, hasDuplicate);
     return (hasDuplicate ? SACK_DUPLICATE : 0) | (isTailLost ? SACK_TAIL_LOST : 0);
   }
@@ -185,6 +176,26 @@ class Sack implements SackPart {
     return to;
   }
 
+  /** Marks what the blocks from number `first` on report, and remembers them. */
+  #markBlocks(segment: TcpSegment, first: number, next: number): void {
+    const board = this.#board;
+    const edges = segment.sackEdges;
+    const fresh = (this.#fresh ??= new Int32Array(2 * MAX_BLOCKS));
+    let count = 0;
+    for (let i = first; i < segment.sackCount; i++) {
+      const left = edges[2 * i];
+      const right = edges[2 * i + 1];
+      if (!seqBefore(left, right) || seqBefore(left, board.headSeq) || seqAfter(right, next)) continue; // CHECK: tcp-sack-range
+      this.#mark(left, right);
+      fresh[2 * count] = left;
+      fresh[2 * count + 1] = right;
+      count++;
+    }
+    this.#fresh = this.#seen;
+    this.#seen = fresh;
+    this.#seenCount = count;
+  }
+
   /** Marks the segments in `[left, right)`, jumping over what the acknowledgment before had marked. */
   #mark(left: number, right: number): void {
     let from = left;
@@ -192,8 +203,8 @@ class Sack implements SackPart {
       let to = right;
       let isSeen = false;
       for (let i = 0; i < this.#seenCount; i++) {
-        const seenLeft = this.#seen[2 * i];
-        const seenRight = this.#seen[2 * i + 1];
+        const seenLeft = this.#seen![2 * i];
+        const seenRight = this.#seen![2 * i + 1];
         if (!seqBefore(from, seenLeft) && seqBefore(from, seenRight)) {
           from = seenRight;
           isSeen = true;
@@ -259,10 +270,12 @@ class Sack implements SackPart {
   #markLateAgain(nowMs: number, lateMs: number): void {
     const board = this.#board;
     const ids = this.#againIds;
+    const times = this.#againMs;
+    if (ids === undefined || times === undefined) return;
     let head = this.#againHead;
     for (; head < ids.length; head++) {
       const i = (ids[head] - board.firstId) | 0;
-      const sentMs = this.#againMs[head];
+      const sentMs = times[head];
       if (i < 0 || i >= board.count || board.sentMsOf(i) !== sentMs) continue;
       if ((board.flagsOf(i) & (SENT_SACKED | SENT_LOST)) !== 0) continue;
       if (!this.#wasSentBeforeRack(sentMs, board.endOf(i))) break;
@@ -274,10 +287,11 @@ class Sack implements SackPart {
     }
     this.#againHead = head;
     if (head === ids.length) {
-      ids.length = this.#againMs.length = this.#againHead = 0;
+      this.#againIds = this.#againMs = undefined;
+      this.#againHead = 0;
     } else if (head > 64 && head * 2 > ids.length) {
       ids.splice(0, head);
-      this.#againMs.splice(0, head);
+      times.splice(0, head);
       this.#againHead = 0;
     }
   }
