@@ -29,10 +29,12 @@ import {
   checkEndpoint,
   checkMoteOptions,
   checkPeerOptions,
+  duration,
   integer,
   key,
   type MoteOptions,
   type MoteSettings,
+  mustBeFunction,
   type PeerOptions,
   type PeerSettings,
 } from './options.ts';
@@ -82,8 +84,9 @@ export class Mote {
   readonly #pings = new Pings((ms, run) => this.#delay(ms, run));
   readonly #watchers = new Set<(event: MoteEvent) => void>();
   readonly #timers = new Set<Timer>();
-  /** Never 0: the reply to an empty request with id and sequence 0 is all zeros, and Linux sends it with a wrong checksum. */
   #http: HttpClient | undefined;
+  /** Whether the private key came as text: then this copy of it is erased at the end. */
+  readonly #isKeyOwn: boolean;
   #isClosed = false;
 
   private constructor(
@@ -98,6 +101,7 @@ export class Mote {
     if (options.onEvent !== undefined) this.#watchers.add(options.onEvent);
     this.#suite = suite;
     this.#settings = settings;
+    this.#isKeyOwn = options.privateKey !== settings.privateKey;
     this.#device = new Device({
       nowMs: host.clock.nowMs(),
       unixMs: host.clock.unixMs(),
@@ -188,7 +192,10 @@ export class Mote {
   ): Promise<Connection> {
     this.#mustBeOpen();
     integer(port, 'port', 1, 65535);
-    const { signal, timeoutMs = DIAL_TIMEOUT_MS, localPort } = options;
+    const { signal, localPort } = options;
+    const timeoutMs = duration(options.timeoutMs ?? DIAL_TIMEOUT_MS, 'timeoutMs');
+    if (signal !== undefined) mustBeFunction(signal.addEventListener, 'signal.addEventListener');
+    if (signal !== undefined) mustBeFunction(signal.removeEventListener, 'signal.removeEventListener');
     const remote = this.#lookUp(host);
     if (signal?.aborted === true) throw new NetError('ERR_ABORTED', `the dial to ${host} was aborted before it began`);
     const tcp = this.#device.stack.tcpConnect(
@@ -268,7 +275,7 @@ export class Mote {
   async ping(host: string, options: { timeoutMs?: number; payloadBytes?: number } = {}): Promise<number> {
     this.#mustBeOpen();
     const remote = this.#lookUp(host);
-    const timeoutMs = options.timeoutMs ?? PING_TIMEOUT_MS;
+    const timeoutMs = duration(options.timeoutMs ?? PING_TIMEOUT_MS, 'timeoutMs');
     const payloadBytes = integer(options.payloadBytes ?? 56, 'payloadBytes', 0, 65_000);
     return this.#pings.start(host, timeoutMs, (id, sequence) => {
       this.#device.stack.ping(this.#driver.nowMs(), remote, id, sequence, payloadBytes);
@@ -313,6 +320,7 @@ export class Mote {
    * other watchers: the runtime hears of it a moment later, as of any uncaught error.
    */
   on(watcher: (event: MoteEvent) => void): () => void {
+    mustBeFunction(watcher, 'watcher');
     this.#watchers.add(watcher);
     return () => {
       this.#watchers.delete(watcher);
@@ -349,6 +357,7 @@ export class Mote {
     this.#driver.close();
     for (const timer of this.#timers) timer.cancel();
     this.#device.close(this.#driver.nowMs());
+    if (this.#isKeyOwn) this.#settings.privateKey.wipe();
   }
 
   #addPeer(peer: PeerSettings): void {
@@ -358,6 +367,8 @@ export class Mote {
       persistentKeepaliveMs: peer.persistentKeepaliveMs,
       ...(peer.presharedKey === undefined ? {} : { presharedKey: peer.presharedKey }),
     });
+    // The tunnel has its own copy, which goes with the peer.
+    peer.presharedKey?.fill(0);
     if (peer.endpoint !== undefined) this.#endpoints.add(id, peer.endpoint);
   }
 

@@ -82,11 +82,15 @@ export function checkMoteOptions(options: MoteOptions): MoteSettings {
   const listenAddress = options.listenAddress === undefined ? undefined : canonicalAddress(options.listenAddress);
   if (options.listenAddress !== undefined && listenAddress === undefined)
     throw new RangeError(`"listenAddress" expected an IP address, got ${show(options.listenAddress)}`);
+  const { privateKey, onEvent } = options;
+  if (!(privateKey instanceof SecretKey) && typeof privateKey !== 'string')
+    throw new TypeError(`"privateKey" expected base64 text or a SecretKey, got ${typeof privateKey}`);
+  if (onEvent !== undefined) mustBeFunction(onEvent, 'onEvent');
   const preset = options.preset ?? 'large';
   if (preset !== 'large' && preset !== 'small')
     throw new RangeError(`"preset" expected small or large, got ${show(preset)}`);
   return {
-    privateKey: options.privateKey instanceof SecretKey ? options.privateKey : SecretKey.fromBase64(options.privateKey),
+    privateKey: privateKey instanceof SecretKey ? privateKey : SecretKey.fromBase64(privateKey),
     addresses,
     listenPort: integer(options.listenPort ?? 0, 'listenPort', 0, 65535),
     listenAddress,
@@ -99,6 +103,7 @@ export function checkMoteOptions(options: MoteOptions): MoteSettings {
 
 /** Checks one peer's options, as {@link checkMoteOptions} does. */
 export function checkPeerOptions(peer: PeerOptions): PeerSettings {
+  if (typeof peer !== 'object' || peer === null) throw new TypeError(`"peers" expected objects, got ${show(peer)}`);
   const presharedKey = peer.presharedKey === undefined ? undefined : key(peer.presharedKey, 'presharedKey');
   return {
     publicKey: key(peer.publicKey, 'publicKey'),
@@ -143,10 +148,22 @@ export function integer(value: number, name: string, least: number, most: number
   return value;
 }
 
+/** A number of milliseconds, `Infinity` included. */
+export function duration(value: number, name: string): number {
+  if (typeof value !== 'number' || !(value >= 0))
+    throw new RangeError(`"${name}" expected 0 or more milliseconds, got ${show(value)}`);
+  return value;
+}
+
+/** Throws TypeError unless `value` is a function. */
+export function mustBeFunction(value: unknown, name: string): void {
+  if (typeof value !== 'function') throw new TypeError(`"${name}" expected a function, got ${typeof value}`);
+}
+
 function checkHosts(hosts: Readonly<Record<string, string>>): ReadonlyMap<string, Uint8Array> {
   const out = new Map<string, Uint8Array>();
   for (const [name, text] of Object.entries(hosts)) {
-    const address = parseAddress(text);
+    const address = typeof text === 'string' ? parseAddress(text) : undefined;
     if (address === undefined) throw new RangeError(`"hosts" expected an address for ${show(name)}, got ${show(text)}`);
     out.set(name.toLowerCase(), address);
   }

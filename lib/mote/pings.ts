@@ -11,6 +11,7 @@ interface Waiting {
 export class Pings {
   readonly #delay: (ms: number, run: () => void) => () => void;
   readonly #waiting = new Map<number, Waiting>();
+  /** Never 0: the reply to an empty request with id and sequence 0 is all zeros, and Linux sends it with a wrong checksum. */
   #next = 1;
 
   /** `delay` runs something once after `ms`, unless the returned function is called before. */

@@ -597,4 +597,48 @@ test('a peer is changed wholly or not at all', async () => {
   assert.equal(alice.status().peers[0]!.allowedIPs, ['10.0.0.2/32', 'fd00::2/128']);
 });
 
+test('wrong types are named at once, and leave nothing behind', async () => {
+  const network = new MemoryNetwork();
+  const up = async (changes: object) => {
+    const options = { privateKey: key(1).secret, addresses: ['10.0.0.1/24'], ...changes } as MoteOptions;
+    const error = await Mote.up(network.host('192.0.2.1', 11), crypto, options).catch((cause: Error) => cause);
+    return `${(error as Error).name}: ${(error as Error).message}`;
+  };
+  assert.match(await up({ privateKey: undefined }), /^TypeError: "privateKey" expected/);
+  assert.match(await up({ peers: [null] }), /^TypeError: "peers" expected objects, got null/);
+  assert.match(await up({ hosts: { a: 5 } }), /^RangeError: "hosts" expected/);
+  assert.match(await up({ onEvent: 5 }), /^TypeError: "onEvent" expected a function/);
+  const { alice } = await pair(network);
+  assert.throws(() => alice.on(undefined as never), /"watcher" expected a function/);
+  for (const options of [{ signal: {} }, { timeoutMs: Number.NaN }, { timeoutMs: -1 }, { timeoutMs: '5' }]) {
+    const error = await alice.dial('10.0.0.2', 7, options as never).catch((cause: Error) => cause);
+    assert.match((error as Error).message, /"signal\.|"timeoutMs" expected/);
+  }
+  const error = await alice.ping('10.0.0.2', { timeoutMs: Number.NaN }).catch((cause: Error) => cause);
+  assert.match((error as Error).message, /"timeoutMs" expected/);
+  assert.is(alice.status().connections, 0);
+});
+
+test('a private key that came as text is erased when the mote closes, one that is lent is not', async () => {
+  for (const isText of [true, false]) {
+    const network = new MemoryNetwork();
+    const { secret } = key(1);
+    const copies: Uint8Array[] = [];
+    const watching = Object.assign(createNobleSuite(), {
+      publicKey: (out: Uint8Array, bytes: Uint8Array) => {
+        copies.push(bytes);
+        crypto.publicKey(out, bytes);
+      },
+    });
+    const privateKey = isText ? secret.toBase64() : secret;
+    const mote = await Mote.up(network.host('192.0.2.1', 11), watching, { privateKey, addresses: ['10.0.0.1/24'] });
+    assert.equal(copies[0], secret.bytes);
+    await mote.close();
+    assert.is(
+      copies[0]!.every(byte => byte === 0),
+      isText,
+    );
+  }
+});
+
 test.run();
