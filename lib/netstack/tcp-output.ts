@@ -75,7 +75,9 @@ function sendLost(t: Tcb, nowMs: number, slot: Slot): boolean {
   const i = board.nextLost();
   if (i < 0) return false;
   const bytes = (board.endOf(i) - board.startOf(i)) | 0;
-  if (!recovery.mustRetransmit && recovery.pipeBytes + bytes > t.cubic.window) return false;
+  const pipe = recovery.pipeBytes;
+  // With nothing in the network no answer would ever open the window again: one segment may always be out.
+  if (!recovery.mustRetransmit && pipe > 0 && pipe + bytes > t.cubic.window) return false;
   sendAgain(t, nowMs, slot, i);
   return true;
 }
@@ -129,7 +131,8 @@ function mayBeShort(t: Tcb, nowMs: number, bytes: number, unsent: number): boole
 /** Whether the congestion window has room for `bytes`; notes that it held the sender back. Restarts it after idling. */
 function hasCongestionRoom(t: Tcb, nowMs: number, bytes: number, isForced: boolean): boolean {
   if (t.board.count === 0 && nowMs - t.lastSendMs > t.rtt.rtoMs) t.cubic.onIdle();
-  if (isForced || t.recovery.pipeBytes + bytes <= t.cubic.window) return true;
+  const pipe = t.recovery.pipeBytes;
+  if (isForced || pipe === 0 || pipe + bytes <= t.cubic.window) return true;
   t.limitedEnd = t.sndNxt;
   return false;
 }

@@ -11,7 +11,7 @@ import { TCP_LIMITS_SMALL } from '../../lib/netstack/tcp-limits.ts';
 import { PROTOCOL_TCP, writeTcpChecksum } from '../../lib/packet/tcp.ts';
 import { SeededRandom } from '../sim/link.ts';
 import { accepted, modern, plain, type Script } from './tcp-script.ts';
-import { Host, SERVER, Transfer, World } from './tcp-world.ts';
+import { type Host, SERVER, Transfer, World } from './tcp-world.ts';
 
 const test = suite('tcp fuzz');
 
