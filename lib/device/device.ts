@@ -96,6 +96,8 @@ export class Device {
       random,
       mtu,
       limits: isSmall ? STACK_LIMITS_SMALL : STACK_LIMITS_LARGE,
+      // A packet goes through one peer only: the others cannot know what became of it.
+      mayReport: (buf, source, destination, length) => this.tunnel.isSamePeer(buf, source, destination, length),
       ...(createReassembly === undefined ? {} : { reassembly: createReassembly(preset) }),
       ...(createSack === undefined ? {} : { createSack }),
     });

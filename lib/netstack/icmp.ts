@@ -62,6 +62,8 @@ export interface IcmpOptions {
   readonly drops: DropCounters;
   readonly mtus: PathMtuTable;
   readonly flows: IcmpFlows;
+  /** Whether the host at `source` may report about packets to `destination`: offsets of addresses of `length` bytes. */
+  readonly mayReport: (buf: Uint8Array, source: number, destination: number, length: number) => boolean;
 }
 
 /** The machine; see the top of the file. */
@@ -146,13 +148,15 @@ export class Icmp {
 
   #handleError(nowMs: number, buf: Uint8Array, packet: Packet): number {
     const { family, payload, end } = packet;
-    const { flows } = this.#options;
+    const { flows, mayReport } = this.#options;
     const quote = this.#quote;
     const quoted = classifyQuote(buf, payload + icmp.ICMP_HEADER_BYTES, end, quote);
     if (quoted < 0) return this.#drop(MALFORMED); // CHECK: icmp-quote-malformed
     if (quote.family !== family) return this.#drop(MALFORMED); // CHECK: icmp-quote-family
     const isOurs = equalRange(buf, quote.source, buf, packet.destination, packet.addressBytes);
     if (!isOurs) return this.#drop(NO_FLOW); // CHECK: icmp-quote-not-ours
+    const isOnPath = mayReport(buf, packet.source, quote.destination, packet.addressBytes);
+    if (!isOnPath) return this.#drop(NO_FLOW); // CHECK: icmp-error-off-path
     const type = buf[payload]!;
     const code = buf[payload + 1]!;
     const isTooBig =

@@ -69,6 +69,11 @@ export interface StackOptions {
   readonly limits?: Partial<StackLimits>;
   /** `new Reassembly(…)`; without it fragments are dropped. */
   readonly reassembly?: FragmentStore;
+  /**
+   * Whether the host at `source` may report errors about packets to `destination` (offsets of addresses of `length`
+   * bytes in `buf`): false for one that cannot be on the way. Without it everybody may.
+   */
+  readonly mayReport?: (buf: Uint8Array, source: number, destination: number, length: number) => boolean;
   /** `createSack` of tcp-sack.ts; without it TCP has no selective acknowledgments. */
   readonly createSack?: NonNullable<TcpOptions['createSack']>;
 }
@@ -98,7 +103,7 @@ export class Stack implements IcmpFlows {
   #hasLoopbackLeft = false;
 
   constructor(options: StackOptions) {
-    const { nowMs, random, mtu, reassembly } = options;
+    const { nowMs, random, mtu, reassembly, mayReport = () => true } = options;
     if (!Number.isInteger(mtu) || mtu < MIN_MTU_IPV4_BYTES || mtu > 65_535)
       throw new RangeError(`"mtu" expected ${MIN_MTU_IPV4_BYTES} to 65535, got ${mtu}`);
     const limits = { ...STACK_LIMITS_LARGE, ...options.limits };
@@ -110,7 +115,7 @@ export class Stack implements IcmpFlows {
     this.#addresses = new Addresses(limits.addresses);
     this.#mtus = new PathMtuTable(mtu, limits.pathMtus);
     this.#events = new EventQueue(limits.events);
-    this.#icmp = new Icmp({ random, limits, drops, mtus: this.#mtus, flows: this });
+    this.#icmp = new Icmp({ random, limits, drops, mtus: this.#mtus, flows: this, mayReport });
     this.#udp = new UdpTable({
       random,
       limits,

@@ -165,6 +165,13 @@ export class Tunnel {
     return peer === NO_PEER ? NO_ROUTE : peer;
   }
 
+  /** Whether the addresses of `length` bytes (4 or 16) at two offsets in `buf` are carried by the same peer, or none. */
+  isSamePeer(buf: Uint8Array, one: number, other: number, length: number): boolean {
+    const { allowedIps } = this.#state;
+    if (length === 4) return allowedIps.lookupV4(buf, one) === allowedIps.lookupV4(buf, other);
+    return allowedIps.lookupV6(buf, one) === allowedIps.lookupV6(buf, other);
+  }
+
   /**
    * Sends the IP packet in the slot to the peer that its destination belongs to. Positive: the slot holds the sealed
    * datagram of that length and `slot.to`, to be sent now. 0: the packet was copied and leaves through `pollTransmit`

@@ -1,13 +1,17 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { utf8Decode, utf8Encode } from '../../lib/base/bytes.ts';
+import { parsePrefix } from '../../lib/base/address.ts';
+import { fromBase64, utf8Decode, utf8Encode, writeU16BE } from '../../lib/base/bytes.ts';
+import { foldChecksum, sumBytes } from '../../lib/base/checksum.ts';
 import { NetError } from '../../lib/base/errors.ts';
+import { Slot } from '../../lib/base/slot.ts';
 import { SecretKey } from '../../lib/crypto/keys.ts';
 import { createNobleSuite } from '../../lib/crypto/noble.ts';
 import { ALL_PARTS } from '../../lib/device/parts.ts';
 import type { MoteEvent } from '../../lib/mote/events.ts';
 import { Mote } from '../../lib/mote/mote.ts';
 import type { MoteOptions, PeerOptions } from '../../lib/mote/options.ts';
+import { Tunnel } from '../../lib/wireguard/tunnel.ts';
 import { MemoryNetwork, MemoryStore, seededRandom } from '../sim/memory-host.ts';
 
 const test = suite('mote');
@@ -638,6 +642,68 @@ test('a private key that came as text is erased when the mote closes, one that i
       copies[0]!.every(byte => byte === 0),
       isText,
     );
+  }
+});
+
+/** An ICMP unreachable of 10.0.0.`from` to 10.0.0.2, about an echo request (id 0) to 10.0.0.`about`. */
+function unreachable(from: number, about: number, sequence: number): Uint8Array {
+  const out = new Uint8Array(56);
+  const ip = (at: number, source: number, destination: number, bytes: number) => {
+    out.set([0x45, 0, 0, bytes, 0, 0, 0, 0, 64, 1, 0, 0, 10, 0, 0, source, 10, 0, 0, destination], at);
+    writeU16BE(out, at + 10, foldChecksum(sumBytes(out, at, at + 20)));
+  };
+  ip(28, 2, about, 28);
+  out.set([8, 0, 0, 0, 0, 0, 0, sequence], 48);
+  out.set([3, 1], 20);
+  writeU16BE(out, 22, foldChecksum(sumBytes(out, 20, 56)));
+  ip(0, from, 2, 56);
+  return out;
+}
+
+test('a peer is not believed about packets that went to another peer', async () => {
+  const network = new MemoryNetwork();
+  const mallory = key(3);
+  const { bob } = await pair(network);
+  bob.addPeer({ publicKey: mallory.text, allowedIPs: ['10.0.0.3/32', '10.0.0.4/32'], endpoint: '192.0.2.3:3333' });
+  bob.updatePeer(key(1).text, { endpoint: '192.0.2.77:7' });
+  for (const [about, code] of [
+    [1, 'ERR_TIMED_OUT'],
+    [4, 'ERR_UNREACHABLE'],
+  ] as const) {
+    const tunnel = new Tunnel({
+      nowMs: network.nowMs,
+      unixMs: 1_700_000_000_000 + network.nowMs,
+      random: seededRandom(about),
+      suite: crypto,
+      privateKey: mallory.secret,
+    });
+    const publicKey = fromBase64(bob.publicKey)!;
+    const endpoint = { address: '192.0.2.2', port: 2222 };
+    tunnel.addPeer(network.nowMs, { publicKey, endpoint, allowedIPs: [parsePrefix('10.0.0.0/24')!] });
+    const slot = new Slot(2048);
+    const flush = () => {
+      while (tunnel.pollTransmit(network.nowMs, slot)) socket.send(slot.buf, slot.start, slot.end, endpoint);
+    };
+    const socket = await network.host('192.0.2.3', 33).openDatagrams(
+      { port: 3333 },
+      {
+        failed: () => undefined,
+        datagram: (buf, start, end, from) => {
+          tunnel.decapsulate(network.nowMs, buf, start, end, from);
+          flush();
+        },
+      },
+    );
+    const ping = bob.ping(`10.0.0.${about}`, { timeoutMs: 1000 });
+    // No luck is needed: the numbers of pings count up from 1.
+    const forged = unreachable(3, about, about === 1 ? 1 : 2);
+    slot.reset();
+    slot.buf.set(forged, slot.start);
+    slot.end = slot.start + forged.length;
+    tunnel.encapsulate(network.nowMs, slot);
+    flush();
+    assert.is((await rejection(network.until(ping))).code, code);
+    socket.close();
   }
 });
 
