@@ -19,6 +19,8 @@ const DUPLICATE_THRESHOLD = 3;
 /** Recoveries without a duplicate report after which the reordering window shrinks back (RFC 8985 §6.2 step 4). */
 const REORDER_PERSISTENCE = 16;
 const MAX_BLOCKS = 4;
+/** DEVIATES from RFC 8985 §6.2 step 4: clocks here tell milliseconds, and a batch of packets shares one reading. */
+const MIN_REORDER_MS = 1;
 
 /** Makes the SACK part of one connection; pass it to the TCP machine to have SACK. */
 export function createSack(board: Scoreboard): SackPart {
@@ -240,7 +242,8 @@ class Sack implements SackPart {
     const board = this.#board;
     if (!board.hasReordering && (inRecovery || board.sackedCount >= DUPLICATE_THRESHOLD)) return 0;
     if (smoothedRttMs === 0) return 0;
-    return Math.min((this.#reorderScale * minRttMs) / 4, smoothedRttMs);
+    const window = Math.max((this.#reorderScale * minRttMs) / 4, MIN_REORDER_MS);
+    return Math.min(window, Math.max(smoothedRttMs, MIN_REORDER_MS));
   }
 
   /** Marks what was sent before the RACK segment and more than `lateMs` ago (RFC 8985 §6.2 step 5). */
