@@ -90,9 +90,10 @@ function answerStale(t: Tcb, nowMs: number, segment: TcpSegment): number {
   return drops.count(reasons.oldTimestamp);
 }
 
-/** `[start, end)` came again: acknowledged at once, and named if SACK is on (RFC 2883). */
+/** `[start, end)` came again: acknowledged at once, and named if SACK is on and it can have been (RFC 2883). */
 function reportDuplicate(t: Tcb, start: number, end: number): void {
-  t.sack?.noteDuplicate(start, end);
+  const age = (t.rcvNxt - start) | 0;
+  if (age > 0 && age <= t.rcvTarget) t.sack?.noteDuplicate(start, end);
   t.isAckDue = true;
   wantTransmit(t);
 }

@@ -142,6 +142,11 @@ test('data that comes late with an old timestamp is reported as a duplicate', ()
   script.run('> A 1 ack 11 sack 1-11', 'drop tcp-old-timestamp 1');
 });
 
+test('data from far before the window is acknowledged, but not named to the sender', () => {
+  const script = modern().run('+ 100', '< A 1 ack 1 len 10', '> A 1 ack 11', '< A -2000000 ack 1 len 10');
+  script.run('> A 1 ack 11 nosack', '< A -2000000 ack 1 len 10 ts 1000 last', '> A 1 ack 11 nosack');
+});
+
 test('an old timestamp does not let an old acknowledgment in', () => {
   const script = modern().run('write 100', '> A 1 len 100', '+ 10', '< A 1 ack 101 ts 1000 last');
   assert.is(script.connection!.info().bytesInFlight, 100);
