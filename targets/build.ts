@@ -1,7 +1,8 @@
 /**
  * `npm run build`: what is published, into dist.
  *
- * - one bundle per runtime (node, deno, bun, and the core alone for browsers), the two machines that are useful alone
+ * - one bundle per runtime (node, deno, bun, and the core alone for browsers), Node's sockets and agents over a mote
+ *   (apart, because their types need Node's), the two machines that are useful alone
  *   (wireguard, netstack), and the command line;
  * - declarations of all of it, by tsc;
  * - for Moddable the core as one module per file, because a bundle turns `const` into `var`, and modules with constants
@@ -37,6 +38,12 @@ const CRYPTO = ['suite', 'noble', 'wasm', 'select', 'keys'].map(name => `lib/cry
 /** Everything that package.json exports. */
 export const ENTRIES: readonly Entry[] = [
   { name: 'node', sources: ['targets/node/index.ts'], platform: 'node', budgetBytes: 90_000 },
+  {
+    name: 'node-sockets',
+    sources: ['agent', 'secure-stream', 'server', 'socket'].map(name => `targets/node/${name}.ts`),
+    platform: 'node',
+    budgetBytes: 16_000,
+  },
   { name: 'deno', sources: ['targets/deno/index.ts'], platform: 'node', budgetBytes: 82_000 },
   { name: 'bun', sources: ['targets/bun/index.ts'], platform: 'node', budgetBytes: 82_000 },
   { name: 'browser', sources: ['lib/index.ts'], platform: 'browser', budgetBytes: 77_000 },

@@ -43,3 +43,8 @@ export class NetError extends Error {
     this.code = code;
   }
 }
+
+/** Whether something is a {@link NetError}, also one of another bundle of this library in the same process. */
+export function isNetError(error: unknown): error is NetError {
+  return error instanceof Error && error.name === 'NetError' && typeof (error as NetError).code === 'string';
+}

@@ -5,7 +5,7 @@
  * NetError for what the network does. Left out: caches, cookies, CORS, content codings, HTTP/2, `integrity` (refused).
  */
 import { utf8Decode } from '../base/bytes.ts';
-import { NetError } from '../base/errors.ts';
+import { NetError, isNetError } from '../base/errors.ts';
 import type { ByteStream, Timers } from './byte-stream.ts';
 import {
   type FetchClasses,
@@ -237,7 +237,7 @@ export class HttpClient {
 
 /** Whether an error says that the connection is gone, and not that somebody misbehaved. */
 function isLost(error: unknown): boolean {
-  return error instanceof NetError && ['ERR_CONNECTION_RESET', 'ERR_CLOSED', 'ERR_UNREACHABLE'].includes(error.code);
+  return isNetError(error) && ['ERR_CONNECTION_RESET', 'ERR_CLOSED', 'ERR_UNREACHABLE'].includes(error.code);
 }
 
 function refuse(from: string, what: string): NetError {

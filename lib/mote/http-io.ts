@@ -3,7 +3,7 @@
  * Client and server use the same two classes. Nothing here knows what a message means.
  */
 import { concatBytes } from '../base/bytes.ts';
-import { NetError } from '../base/errors.ts';
+import { NetError, isNetError } from '../base/errors.ts';
 import type { ByteStream, Timers } from './byte-stream.ts';
 import type { MessageHead } from './http-head.ts';
 import type { HttpEvent, HttpParser } from './http-parser.ts';
@@ -15,7 +15,7 @@ const PIECE_BYTES = 65536;
 
 /** Any thrown value as an Error of the environment. */
 export function toNetError(error: unknown): NetError {
-  if (error instanceof NetError) return error;
+  if (isNetError(error)) return error;
   return new NetError('ERR_CONNECTION_RESET', 'the connection failed', { cause: error });
 }
 

@@ -7,10 +7,6 @@ import type { MoteOptions } from '../../lib/mote/options.ts';
 import { host } from './host.ts';
 
 export * from '../../lib/index.ts';
-export { createAgent, createDispatcherConnect, createSecureAgent } from './agent.ts';
-export { secureStream } from './secure-stream.ts';
-export { attachServer, createServer } from './server.ts';
-export { createConnection, MoteSocket } from './socket.ts';
 export { fileStore, memoryStore } from './store.ts';
 export { host };
 

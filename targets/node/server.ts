@@ -4,7 +4,7 @@
  */
 import { randomInt } from 'node:crypto';
 import { EventEmitter } from 'node:events';
-import { NetError } from '../../lib/base/errors.ts';
+import { isNetError } from '../../lib/base/errors.ts';
 import type { ByteListener } from '../../lib/mote/byte-stream.ts';
 import { type ConnectTarget, MoteSocket, type MoteSocketOptions } from './socket.ts';
 import { socketError, toSocketError } from './socket-errors.ts';
@@ -232,7 +232,7 @@ async function listenAt(mote: ListeningMote, target: ListenTarget): Promise<Byte
     try {
       return await mote.listen(randomInt(DYNAMIC_PORT_FIRST, 65_536), options);
     } catch (error) {
-      const isTaken = error instanceof NetError && error.code === 'ERR_ADDRESS_IN_USE';
+      const isTaken = isNetError(error) && error.code === 'ERR_ADDRESS_IN_USE';
       if (!isTaken || tries === DYNAMIC_PORT_TRIES) throw error;
     }
   }

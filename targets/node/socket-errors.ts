@@ -3,7 +3,7 @@
  * is what packages look at; and the way back.
  */
 import { constants } from 'node:os';
-import { type ErrorCode, NetError } from '../../lib/base/errors.ts';
+import { type ErrorCode, NetError, isNetError } from '../../lib/base/errors.ts';
 
 /** Node's code of each of ours. `ERR_CLOSED` is a write after the end of this side. */
 const NODE_CODES: Readonly<Record<ErrorCode, string>> = Object.freeze({
@@ -36,7 +36,7 @@ export interface SocketError extends Error {
  * Anything but a NetError is returned as it is.
  */
 export function toSocketError(error: unknown, syscall: string, at?: { address: string; port: number }): SocketError {
-  if (!(error instanceof NetError)) return error instanceof Error ? error : new Error(String(error));
+  if (!isNetError(error)) return error instanceof Error ? error : new Error(String(error));
   const code = NODE_CODES[error.code];
   const isLookup = code === 'ENOTFOUND';
   const where = at === undefined ? '' : isLookup ? ` ${at.address}` : ` ${at.address}:${at.port}`;
@@ -57,7 +57,7 @@ export function socketError(code: string, message: string): SocketError {
 
 /** The NetError of what a Node stream failed with. */
 export function fromSocketError(error: unknown): NetError {
-  if (error instanceof NetError) return error;
+  if (isNetError(error)) return error;
   const { code, message } = error as SocketError;
   const known = (Object.keys(NODE_CODES) as ErrorCode[]).find(name => NODE_CODES[name] === code);
   return new NetError(known ?? 'ERR_CONNECTION_RESET', message, { cause: error });
