@@ -46,6 +46,7 @@ export function snippetFindings(snippets: readonly Snippet[]): Finding[] {
       lib: ['ES2023'],
       paths: {
         motenet: ['../targets/node/index.ts'],
+        'motenet/node': ['../targets/node/sockets.ts'],
         'motenet/wireguard': ['../lib/wireguard/tunnel.ts'],
         'motenet/netstack': ['../lib/netstack/stack.ts'],
       },
