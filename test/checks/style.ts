@@ -83,7 +83,7 @@ export function exportFormFindings(sources: readonly Source[]): Finding[] {
   const findings: Finding[] = [];
   for (const source of sources) {
     const { statements } = source.tree;
-    const isEntry = /^(lib|targets\/[a-z]+)\/index\.ts$/.test(source.path);
+    const isEntry = /^(lib\/index|targets\/[a-z]+\/index|targets\/node\/sockets)\.ts$/.test(source.path);
     const isBarrel = statements.length > 0 && statements.every(({ kind }) => kind === SyntaxKind.ExportDeclaration);
     if (isBarrel && !isEntry) findings.push({ path: source.path, line: 1, text: 'a file that only re-exports' });
     for (const statement of statements) {
