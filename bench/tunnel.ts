@@ -261,7 +261,7 @@ export async function bench(options: BenchOptions = {}): Promise<TunnelFigures> 
   const isShort = options.isShort === true;
   let inner = {} as InnerFigures;
   for (const what of ['seal', 'handshakes', 'alloc', 'idle']) inner = { ...inner, ...measureInner(what, isShort) };
-  const lab = new Lab();
+  const lab = new Lab({ isOneSession: true });
   const stop = () => {
     disposeAllSync();
     process.exit(130);

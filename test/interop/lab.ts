@@ -36,13 +36,18 @@ export class Program {
   stderr = '';
   isRunning = true;
 
-  constructor(name: string, command: readonly string[], env: Record<string, string> | undefined, input?: string) {
+  constructor(
+    name: string,
+    command: readonly string[],
+    o: { env: Record<string, string> | undefined; input: string | undefined; isDetached: boolean },
+  ) {
+    const { env, input } = o;
     this.name = name;
     this.child = spawn(command[0]!, command.slice(1), {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...process.env, ...env },
       // Its own process group: a Ctrl-C at the terminal reaches the runner only, which then cleans up in order.
-      detached: true,
+      detached: o.isDetached,
     });
     this.child.stdout!.setEncoding('utf8').on('data', (text: string) => {
       this.stdout = (this.stdout + text).slice(-OUTPUT_LIMIT);
@@ -141,9 +146,15 @@ export class Lab {
   readonly #namespaces: Namespace[] = [];
   readonly #programs: Program[] = [];
   readonly #files: string[] = [];
+  readonly #isOneSession: boolean;
   #isDisposed = false;
 
-  constructor() {
+  /**
+   * `isOneSession` starts programs in the session of this process. Linux shares the processor between sessions first
+   * (autogroup), so on a busy machine that is what makes contenders with few and with many processes equal.
+   */
+  constructor(o: { isOneSession?: boolean } = {}) {
+    this.#isOneSession = o.isOneSession === true;
     openLabs.add(this);
   }
 
@@ -192,7 +203,8 @@ export class Lab {
     if (this.#isDisposed) throw new Error('the case has ended');
     const inside = space === undefined ? [] : ['ip', 'netns', 'exec', space.name];
     const whole = [...inside, 'setpriv', '--pdeathsig', 'KILL', '--', ...command];
-    const program = new Program(o.name ?? command[0]!, whole, o.env, o.input);
+    const { env, input } = o;
+    const program = new Program(o.name ?? command[0]!, whole, { env, input, isDetached: !this.#isOneSession });
     this.#programs.push(program);
     return program;
   }
