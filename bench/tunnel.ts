@@ -4,7 +4,8 @@
  * the same virtual cable between two namespaces, take turns, and run in both directions; every figure is a median.
  *
  * Beside it, in one process: packets sealed and handshakes per second, allocation per packet, memory per idle peer
- * (tunnel-inner.ts). Needs root, wireguard-go, wg and iperf3, as `npm run interop` does.
+ * (tunnel-inner.ts). Needs root, wireguard-go, wg and iperf3, as `npm run interop` does. On a Linux that is busy with
+ * something else: `setsid -w sh -c 'echo -19 > /proc/self/autogroup; npm run bench -- tunnel'`.
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
