@@ -1,0 +1,51 @@
+/**
+ * HPACK encoding (RFC 7541) without a dynamic table and without Huffman: fields of the static table as its index, all
+ * others as literals. It keeps no state, which suits a sender of few, short requests.
+ *
+ * Secrets are literals that no one on the way may ever put into a table (§7.1.3).
+ */
+import { type Field, STATIC_TABLE } from './hpack-table.ts';
+
+/** The first byte of a block that says: this encoder uses no table (size update to 0, RFC 7541 §6.3). */
+export const NO_TABLE_UPDATE = 0x20;
+
+/** Names whose values are secrets. */
+const SECRET_NAMES: readonly string[] = Object.freeze(['authorization', 'cookie', 'proxy-authorization']);
+
+/** The header block of a list of fields. Characters of names and values are octets (0 to 255); the caller checked that. */
+export function encodeFields(fields: readonly Field[]): Uint8Array {
+  const out: number[] = [];
+  for (const field of fields) writeField(out, field);
+  return Uint8Array.from(out);
+}
+
+function writeField(out: number[], [name, value]: Field): void {
+  const isSecret = SECRET_NAMES.includes(name);
+  let nameIndex = 0;
+  for (let i = 0; i < STATIC_TABLE.length; i++) {
+    if (STATIC_TABLE[i]![0] !== name) continue;
+    nameIndex ||= i + 1;
+    if (STATIC_TABLE[i]![1] === value && !isSecret) return writeInteger(out, 0x80, 7, i + 1);
+  }
+  writeInteger(out, isSecret ? 0x10 : 0, 4, nameIndex);
+  if (nameIndex === 0) writeText(out, name);
+  writeText(out, value);
+}
+
+function writeText(out: number[], text: string): void {
+  writeInteger(out, 0, 7, text.length);
+  for (let i = 0; i < text.length; i++) out.push(text.charCodeAt(i));
+}
+
+/** RFC 7541 §5.1: `bits` bits of prefix behind the `flags`. */
+function writeInteger(out: number[], flags: number, bits: number, value: number): void {
+  const mask = (1 << bits) - 1;
+  if (value < mask) {
+    out.push(flags | value);
+    return;
+  }
+  out.push(flags | mask);
+  let rest = value - mask;
+  for (; rest >= 128; rest >>>= 7) out.push((rest & 0x7f) | 0x80);
+  out.push(rest);
+}

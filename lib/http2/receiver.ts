@@ -1,0 +1,426 @@
+/**
+ * The receiving half: frames as they stream, checked and applied (RFC 9113 §4 to §6, §8.1).
+ *
+ * DATA goes on to its stream piece by piece; only header blocks and the few bytes of control frames are put together.
+ * All accounts are settled at a frame's header and at its end, so that pieces of any size lead to the same answers.
+ */
+import { readU16BE, readU32BE } from '../base/bytes.ts';
+import { NetError } from '../base/errors.ts';
+import { ByteQueue } from './byte-queue.ts';
+import { parseResponseHead, trailersProblem } from './fields.ts';
+import { FloodGauge } from './flood-gauge.ts';
+import {
+  COMPRESSION_ERROR,
+  DEFAULT_FRAME_BYTES,
+  ENHANCE_YOUR_CALM,
+  FLAG_ACK,
+  FLAG_END_HEADERS,
+  FLAG_END_STREAM,
+  FLAG_PADDED,
+  FLAG_PRIORITY,
+  FLOW_CONTROL_ERROR,
+  FRAME_CONTINUATION,
+  FRAME_DATA,
+  FRAME_GOAWAY,
+  FRAME_HEADER_BYTES,
+  FRAME_HEADERS,
+  FRAME_PING,
+  FRAME_PRIORITY,
+  FRAME_PUSH_PROMISE,
+  FRAME_RST_STREAM,
+  FRAME_SETTINGS,
+  FRAME_SIZE_ERROR,
+  FRAME_WINDOW_UPDATE,
+  MAX_31_BITS,
+  PROTOCOL_ERROR,
+  REFUSED_STREAM,
+  STREAM_CLOSED,
+  errorName,
+} from './frame.ts';
+import { HpackDecoder } from './hpack-decoder.ts';
+import { SettingsReader } from './settings.ts';
+import type { Session } from './session.ts';
+import type { Stream } from './stream.ts';
+
+/** Sizes of the frames that have one. */
+const FIXED_BYTES: { readonly [type: number]: number } = Object.freeze({
+  [FRAME_PRIORITY]: 5,
+  [FRAME_RST_STREAM]: 4,
+  [FRAME_PING]: 8,
+  [FRAME_WINDOW_UPDATE]: 4,
+});
+
+/** Frames of the connection (id 0), and frames of streams; others may be either. */
+const ON_CONNECTION: readonly number[] = Object.freeze([FRAME_SETTINGS, FRAME_PING, FRAME_GOAWAY]);
+const ON_STREAM: readonly number[] = Object.freeze([
+  FRAME_DATA,
+  FRAME_HEADERS,
+  FRAME_PRIORITY,
+  FRAME_RST_STREAM,
+  FRAME_PUSH_PROMISE,
+  FRAME_CONTINUATION,
+]);
+
+/** One connection's; see the top of the file. */
+export class Receiver {
+  /** Whether the server has acknowledged our settings, and has sent its own. */
+  isSettled = false;
+  readonly #session: Session;
+  readonly #decoder: HpackDecoder;
+  readonly #gauge: FloodGauge;
+  readonly #settings: SettingsReader;
+  /** The header of the current frame, then the first bytes of its payload where they matter. */
+  readonly #header = new Uint8Array(FRAME_HEADER_BYTES);
+  #headerFill = 0;
+  readonly #fixed = new Uint8Array(8);
+  #fixedFill = 0;
+  #type = 0;
+  #flags = 0;
+  #id = 0;
+  #length = 0;
+  #left = 0;
+  #hasSettings = false;
+  /** The stream of the current DATA frame; undefined when its bytes go nowhere. */
+  #stream: Stream | undefined = undefined;
+  /** Bytes of padding at the end of the DATA frame; -1 until its length is known. */
+  #padding = 0;
+  /** Whether the DATA frame has no byte of body. */
+  #isEmpty = false;
+  /** A header block that is being put together, and the stream it belongs to; id 0 when there is none. */
+  readonly #block: ByteQueue;
+  #blockId = 0;
+  #blockEnds = false;
+  #continuations = 0;
+
+  constructor(session: Session) {
+    const { headerBlockBytes, headerTableBytes, headerListBytes, idleFrames, idleFramesPerSecond } = session.limits;
+    this.#block = new ByteQueue(headerBlockBytes / 8);
+    this.#session = session;
+    this.#decoder = new HpackDecoder(headerTableBytes, headerListBytes);
+    this.#gauge = new FloodGauge(session.nowMs, idleFrames, idleFramesPerSecond);
+    this.#settings = new SettingsReader(session);
+  }
+
+  /** Bytes of memory that grow with what the server sends. */
+  get memoryBytes(): number {
+    return this.#block.capacity + this.#decoder.tableBytes;
+  }
+
+  /** Takes all of `buf[start, end)`, unless the connection ends within. */
+  receive(buf: Uint8Array, start: number, end: number): void {
+    let at = start;
+    while (at < end && this.#session.error === undefined) {
+      if (this.#headerFill < FRAME_HEADER_BYTES) {
+        this.#header[this.#headerFill++] = buf[at++]!;
+        if (this.#headerFill < FRAME_HEADER_BYTES) continue;
+        this.#begin();
+      } else {
+        const count = Math.min(this.#left, end - at);
+        this.#left -= count;
+        this.#piece(buf, at, at + count);
+        at += count;
+      }
+      if (this.#left > 0 || this.#session.error !== undefined) continue;
+      this.#headerFill = 0;
+      this.#finish();
+    }
+  }
+
+  #begin(): void {
+    const header = this.#header;
+    this.#length = this.#left = (header[0]! << 16) | readU16BE(header, 1);
+    this.#type = header[3]!;
+    this.#flags = header[4]!;
+    this.#id = readU32BE(header, 5) & MAX_31_BITS;
+    this.#fixedFill = 0;
+    const isFirst = !this.#hasSettings;
+    this.#hasSettings = true;
+    const session = this.#session;
+    const isSettings = this.#type === FRAME_SETTINGS && (this.#flags & FLAG_ACK) === 0;
+    if (isFirst && !isSettings) return session.breakOff(PROTOCOL_ERROR, 'it does not begin with its settings'); // CHECK: http2-first-settings
+    if (this.#length > DEFAULT_FRAME_BYTES) return session.breakOff(FRAME_SIZE_ERROR, 'a frame above 16,384 bytes'); // CHECK: http2-frame-size
+    const isNext = this.#blockId === 0 || (this.#type === FRAME_CONTINUATION && this.#id === this.#blockId);
+    if (!isNext) return session.breakOff(PROTOCOL_ERROR, 'another frame within a header block'); // CHECK: http2-block-interrupted
+    const fixed = FIXED_BYTES[this.#type];
+    const isOdd = fixed !== undefined && fixed !== this.#length;
+    if (isOdd) return session.breakOff(FRAME_SIZE_ERROR, `a frame of type ${this.#type} with a wrong size`); // CHECK: http2-fixed-size
+    const isMisplaced = this.#id === 0 ? ON_STREAM.includes(this.#type) : ON_CONNECTION.includes(this.#type);
+    if (isMisplaced) return session.breakOff(PROTOCOL_ERROR, `a frame of type ${this.#type} on the wrong stream`); // CHECK: http2-frame-place
+    this.#beginTyped();
+  }
+
+  #beginTyped(): void {
+    const session = this.#session;
+    switch (this.#type) {
+      case FRAME_DATA:
+        if (this.#isKnown()) this.#beginData();
+        return;
+      case FRAME_HEADERS:
+        if (this.#isKnown()) this.#beginBlock();
+        return;
+      case FRAME_RST_STREAM:
+        this.#isKnown();
+        return;
+      case FRAME_WINDOW_UPDATE:
+        if (this.#id !== 0) this.#isKnown();
+        return;
+      case FRAME_SETTINGS: {
+        const isWrong = (this.#flags & FLAG_ACK) === 0 ? this.#length % 6 !== 0 : this.#length !== 0;
+        if (isWrong) session.breakOff(FRAME_SIZE_ERROR, 'settings with a wrong size'); // CHECK: http2-settings-size
+        return;
+      }
+      case FRAME_GOAWAY:
+        if (this.#length < 8) session.breakOff(FRAME_SIZE_ERROR, 'a goodbye that is too short'); // CHECK: http2-goaway-size
+        return;
+      case FRAME_CONTINUATION: {
+        const isStray = this.#blockId === 0;
+        if (isStray) return session.breakOff(PROTOCOL_ERROR, 'a continuation of nothing'); // CHECK: http2-stray-continuation
+        const isFlood = ++this.#continuations > session.limits.continuations;
+        if (isFlood) return session.breakOff(ENHANCE_YOUR_CALM, 'too many continuations'); // CHECK: http2-continuation-flood
+        return this.#growBlock();
+      }
+      case FRAME_PUSH_PROMISE:
+        return session.breakOff(PROTOCOL_ERROR, 'a push, which we refused');
+      default: // PING, PRIORITY and what later versions add
+    }
+  }
+
+  /** Whether the frame's stream was ever opened; otherwise the connection ends. */
+  #isKnown(): boolean {
+    const isIdle = this.#id % 2 === 0 || this.#id > this.#session.lastSentId;
+    if (isIdle) this.#session.breakOff(PROTOCOL_ERROR, 'a frame on a stream that nobody opened'); // CHECK: http2-idle-stream
+    return this.#session.error === undefined;
+  }
+
+  /** A frame that leads to nothing; too many end the connection. */
+  #countIdle(): void {
+    const isFlood = !this.#gauge.take(this.#session.nowMs);
+    if (isFlood) this.#session.breakOff(ENHANCE_YOUR_CALM, 'too many frames without use'); // CHECK: http2-idle-flood
+  }
+
+  #beginData(): void {
+    const session = this.#session;
+    const length = this.#length;
+    const isPadded = (this.#flags & FLAG_PADDED) !== 0;
+    if (length > session.window) return session.breakOff(FLOW_CONTROL_ERROR, 'more data than the connection allows'); // CHECK: http2-connection-window
+    if (isPadded && length === 0) return session.breakOff(FRAME_SIZE_ERROR, 'padding without its length'); // CHECK: http2-data-pad-size
+    session.window -= length;
+    this.#stream = this.#dataStream();
+    const stream = this.#stream;
+    if (stream !== undefined) {
+      stream.window -= length;
+      stream.unconsumed += length;
+      session.unconsumed += length;
+    }
+    this.#padding = isPadded ? -1 : 0;
+    if (!isPadded) this.#expectData(length);
+  }
+
+  /** The stream that may take a DATA frame of this length; a rule that is broken in it ends it. */
+  #dataStream(): Stream | undefined {
+    const session = this.#session;
+    const stream = session.live(this.#id);
+    if (stream === undefined) return undefined;
+    if (stream.isRemoteClosed)
+      session.breakStream(stream, STREAM_CLOSED, 'data after its end'); // CHECK: http2-data-after-end
+    else if (!stream.hasResponse)
+      session.breakStream(stream, PROTOCOL_ERROR, 'data before the response'); // CHECK: http2-data-before-head
+    else if (this.#length > stream.window) session.breakStream(stream, FLOW_CONTROL_ERROR, 'more data than allowed'); // CHECK: http2-stream-window
+    return stream.isDropped ? undefined : stream;
+  }
+
+  /** Now the number of bytes of body in the frame is known; padding counts as consumed. */
+  #expectData(bytes: number): void {
+    this.#isEmpty = bytes === 0;
+    const stream = this.#stream;
+    if (stream === undefined || stream.isDropped) return;
+    stream.received += bytes;
+    const isLong = stream.expected >= 0 && stream.received > stream.expected;
+    if (isLong) this.#session.breakStream(stream, PROTOCOL_ERROR, 'a body that is longer than its content-length'); // CHECK: http2-body-long
+    if (stream.isDropped) return;
+    stream.unconsumed -= this.#length - bytes;
+    this.#session.unconsumed -= this.#length - bytes;
+  }
+
+  #piece(buf: Uint8Array, start: number, end: number): void {
+    switch (this.#type) {
+      case FRAME_DATA:
+        return this.#handleData(buf, start, end);
+      case FRAME_HEADERS:
+      case FRAME_CONTINUATION:
+        return this.#block.append(buf, start, end);
+      case FRAME_SETTINGS:
+        return this.#settings.receive(buf, start, end);
+      default:
+        for (let at = start; at < end && this.#fixedFill < 8; at++) this.#fixed[this.#fixedFill++] = buf[at]!;
+    }
+  }
+
+  #handleData(buf: Uint8Array, start: number, end: number): void {
+    let at = start;
+    if (this.#padding < 0) {
+      this.#padding = buf[at++]!;
+      const isTooMuch = this.#padding >= this.#length;
+      if (isTooMuch) return this.#session.breakOff(PROTOCOL_ERROR, 'more padding than frame'); // CHECK: http2-data-padding
+      this.#expectData(this.#length - 1 - this.#padding);
+    }
+    const stream = this.#stream;
+    // What of this piece lies in front of the padding.
+    const dataEnd = Math.min(end, end + this.#left - this.#padding);
+    if (stream === undefined || stream.isDropped || dataEnd <= at) return;
+    stream.data.append(buf, at, dataEnd);
+    this.#session.wake(stream);
+  }
+
+  #finish(): void {
+    const session = this.#session;
+    const fixed = this.#fixed;
+    switch (this.#type) {
+      case FRAME_DATA:
+        return this.#finishData();
+      case FRAME_HEADERS:
+        return this.#finishHeaders();
+      case FRAME_CONTINUATION:
+        if ((this.#flags & FLAG_END_HEADERS) !== 0) this.#decodeBlock();
+        return;
+      case FRAME_RST_STREAM:
+        return this.#handleReset(readU32BE(fixed, 0));
+      case FRAME_SETTINGS:
+        return this.#finishSettings();
+      case FRAME_PING:
+        return this.#handlePing();
+      case FRAME_GOAWAY:
+        this.#countIdle();
+        return session.handleGoaway(readU32BE(fixed, 0) & MAX_31_BITS, readU32BE(fixed, 4));
+      case FRAME_WINDOW_UPDATE:
+        return this.#handleWindow(readU32BE(fixed, 0) & MAX_31_BITS);
+      default:
+        this.#countIdle();
+    }
+  }
+
+  #handlePing(): void {
+    const session = this.#session;
+    this.#countIdle();
+    if ((this.#flags & FLAG_ACK) !== 0 || session.error !== undefined) return;
+    const at = session.control(FRAME_PING, FLAG_ACK, 0, 8);
+    session.out.buf.set(this.#fixed, at);
+  }
+
+  #finishData(): void {
+    const stream = this.#stream;
+    const isEnd = (this.#flags & FLAG_END_STREAM) !== 0;
+    this.#stream = undefined;
+    const isLive = stream !== undefined && !stream.isDropped;
+    if (isLive && isEnd) this.#session.closeRemote(stream);
+    else if (this.#isEmpty) this.#countIdle();
+    this.#session.giveBack(isLive ? stream : undefined);
+  }
+
+  #beginBlock(): void {
+    this.#blockId = this.#id;
+    this.#blockEnds = (this.#flags & FLAG_END_STREAM) !== 0;
+    this.#continuations = 0;
+    this.#growBlock();
+  }
+
+  #growBlock(): void {
+    const isBomb = this.#block.length + this.#length > this.#session.limits.headerBlockBytes;
+    if (isBomb) this.#session.breakOff(ENHANCE_YOUR_CALM, 'a header block above the limit'); // CHECK: http2-header-block
+  }
+
+  #finishHeaders(): void {
+    const block = this.#block;
+    const isPadded = (this.#flags & FLAG_PADDED) !== 0;
+    const padding = isPadded && block.length > 0 ? block.buf[block.start]! : 0;
+    const front = (isPadded ? 1 : 0) + ((this.#flags & FLAG_PRIORITY) !== 0 ? 5 : 0);
+    const isTooMuch = front + padding > block.length;
+    if (isTooMuch) return this.#session.breakOff(PROTOCOL_ERROR, 'more padding than frame'); // CHECK: http2-headers-padding
+    block.start += front;
+    block.end -= padding;
+    if ((this.#flags & FLAG_END_HEADERS) !== 0) this.#decodeBlock();
+  }
+
+  #decodeBlock(): void {
+    const session = this.#session;
+    const block = this.#block;
+    const isRight = this.#decoder.decode(block.buf, block.start, block.end);
+    block.clear();
+    this.#blockId = 0;
+    if (!isRight) return session.breakOff(COMPRESSION_ERROR, 'a header block that does not decode'); // CHECK: http2-compression
+    const stream = session.live(this.#id);
+    if (stream === undefined) return this.#countIdle();
+    if (stream.isRemoteClosed) return session.breakStream(stream, STREAM_CLOSED, 'fields after its end'); // CHECK: http2-headers-after-end
+    if (this.#decoder.isTooLarge) return this.#refuseFields(stream);
+    if (stream.hasResponse) this.#handleTrailers(stream);
+    else this.#handleResponse(stream);
+  }
+
+  #refuseFields(stream: Stream): void {
+    const { headerListBytes } = this.#session.limits;
+    const error = new NetError('ERR_LIMIT', `the response has more header fields than ${headerListBytes} bytes`);
+    this.#session.abandon(stream, ENHANCE_YOUR_CALM, error, false);
+  }
+
+  #handleResponse(stream: Stream): void {
+    const session = this.#session;
+    const head = parseResponseHead(this.#decoder.fields);
+    if (typeof head === 'string') return session.breakStream(stream, PROTOCOL_ERROR, head); // CHECK: http2-response-head
+    const isInterim = head.status < 200;
+    if (isInterim && this.#blockEnds) return session.breakStream(stream, PROTOCOL_ERROR, 'an end without a response'); // CHECK: http2-interim-end
+    if (isInterim) return this.#countIdle();
+    const hasNoBody = stream.isHead || head.status === 204 || head.status === 304;
+    stream.expected = hasNoBody ? 0 : head.contentLength;
+    stream.hasResponse = true;
+    stream.response = head;
+    session.wake(stream);
+    if (this.#blockEnds) session.closeRemote(stream);
+  }
+
+  #handleTrailers(stream: Stream): void {
+    const session = this.#session;
+    const { fields } = this.#decoder;
+    const problem = this.#blockEnds ? trailersProblem(fields) : 'a second response';
+    if (problem !== undefined) return session.breakStream(stream, PROTOCOL_ERROR, problem); // CHECK: http2-trailers
+    stream.trailers = fields;
+    session.closeRemote(stream);
+  }
+
+  #handleReset(code: number): void {
+    const session = this.#session;
+    const stream = session.live(this.#id);
+    if (stream === undefined) return this.#countIdle();
+    // The response is complete: the server only wants no more of the request (RFC 9113 §8.1).
+    if (stream.isRemoteClosed) return session.stopSending(stream);
+    const text = `the server ended the request (${errorName(code)})`;
+    session.handleReset(stream, code, text, code === REFUSED_STREAM);
+  }
+
+  #finishSettings(): void {
+    const session = this.#session;
+    const isAck = (this.#flags & FLAG_ACK) !== 0;
+    if (isAck && this.isSettled) return session.breakOff(PROTOCOL_ERROR, 'settings acknowledged twice'); // CHECK: http2-settings-ack
+    if (isAck) {
+      this.isSettled = true;
+      return;
+    }
+    this.#settings.apply();
+    this.#countIdle();
+    if (session.error === undefined) session.control(FRAME_SETTINGS, FLAG_ACK, 0, 0);
+  }
+
+  #handleWindow(increment: number): void {
+    const session = this.#session;
+    if (this.#id === 0) {
+      if (increment === 0) return session.breakOff(PROTOCOL_ERROR, 'a window update of nothing'); // CHECK: http2-zero-update
+      session.sendWindow += increment;
+      if (session.sendWindow > MAX_31_BITS) session.breakOff(FLOW_CONTROL_ERROR, 'a window of 2 GB'); // CHECK: http2-window-overflow
+      return;
+    }
+    const stream = session.live(this.#id);
+    if (stream === undefined) return;
+    if (increment === 0) return session.breakStream(stream, PROTOCOL_ERROR, 'a window update of nothing'); // CHECK: http2-stream-zero-update
+    stream.sendWindow += increment;
+    if (stream.sendWindow > MAX_31_BITS) session.breakStream(stream, FLOW_CONTROL_ERROR, 'a window of 2 GB'); // CHECK: http2-stream-window-overflow
+  }
+}
