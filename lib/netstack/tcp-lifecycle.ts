@@ -3,13 +3,14 @@
  * §3.10; RFC 7323 §2.2 and §3.2; RFC 6298 §5.7).
  */
 import type { ErrorCode } from '../base/errors.ts';
-import { TCP_SYN, type TcpSegment } from '../packet/tcp.ts';
+import { TCP_ACK, TCP_RST, TCP_SYN, type TcpSegment } from '../packet/tcp.ts';
 import { announceRoom } from './tcp-ack.ts';
 import { Cubic } from './tcp-congestion.ts';
 import { MSS_DEFAULT_V4, MSS_DEFAULT_V6, QUICK_ACKS, RTO_AFTER_SYN_LOSS_MS } from './tcp-limits.ts';
 import { updateSegmentSize } from './tcp-output.ts';
 import { MIN_MTU_IPV4_BYTES, MIN_MTU_IPV6_BYTES } from './path-mtu.ts';
 import { Recovery } from './tcp-recovery.ts';
+import { seqAfter } from './tcp-sequence.ts';
 import {
   echoedMs,
   markReady,
@@ -116,6 +117,15 @@ export function enterTimeWait(t: Tcb, nowMs: number): void {
     markReady(t, READY_CLOSED);
   }
   t.waitAt = nowMs + t.owner.limits.timeWaitMs;
+}
+
+/** Whether the segment is a SYN that cannot be an old duplicate of a connection in TIME-WAIT (RFC 6191 §2). */
+export function isLaterSyn(connection: Tcb, segment: TcpSegment): boolean {
+  if ((segment.flags & (TCP_SYN | TCP_ACK | TCP_RST)) !== TCP_SYN) return false;
+  const isLater = seqAfter(segment.seq, connection.rcvNxt);
+  if (!segment.hasTimestamps || !connection.hasTimestamps) return isLater;
+  const elapsed = (segment.tsVal - connection.tsRecent) | 0;
+  return elapsed > 0 || (elapsed === 0 && isLater);
 }
 
 /** CLOSED, in good order. */

@@ -16,10 +16,11 @@ import { IpPath } from './path.ts';
 import { TcpConnection } from './tcp-connection.ts';
 import { type TcpDrops, tcpDrops } from './tcp-drops.ts';
 import { handleSegment } from './tcp-input.ts';
-import { closeConnection, failConnection, lowerMtu, openSend, takeSynOptions } from './tcp-lifecycle.ts';
+import { closeConnection, failConnection, isLaterSyn, lowerMtu, openSend, takeSynOptions } from './tcp-lifecycle.ts';
 import { TCP_LIMITS_LARGE, type TcpLimits } from './tcp-limits.ts';
 import { ListenerTable, TcpListener } from './tcp-listener.ts';
 import { isInFlight, transmit } from './tcp-output.ts';
+import { ConnectionQueue } from './tcp-queue.ts';
 import type { SackPart } from './tcp-recovery.ts';
 import { MemoryBudget } from './tcp-rings.ts';
 import { ReplyQueue } from './tcp-replies.ts';
@@ -96,10 +97,8 @@ export class Tcp implements TcpOwner {
   readonly #halfOpen = new Set<TcpConnection>();
   readonly #timeWait = new Set<TcpConnection>();
   readonly #replies: ReplyQueue;
-  #transmits: TcpConnection[] = [];
-  #transmitHead = 0;
-  #events: TcpConnection[] = [];
-  #eventHead = 0;
+  readonly #transmits = new ConnectionQueue();
+  readonly #events = new ConnectionQueue();
   #nowMs: number;
   #nextId = 1;
 
@@ -237,20 +236,15 @@ export class Tcp implements TcpOwner {
   pollTransmit(nowMs: number, slot: Slot): boolean {
     const now = this.#advance(nowMs);
     if (this.#replies.write(slot)) return true;
-    while (this.#transmitHead < this.#transmits.length) {
-      const connection = this.#transmits[this.#transmitHead++];
-      connection.isTransmitQueued = false;
-      const isWritten = transmit(connection, now, slot);
-      if (connection.stateCode !== STATE_CLOSED) {
-        if (isWritten) this.wantTransmit(connection);
-        this.#timers.schedule(connection, nextDeadline(connection));
+    for (let next = this.#transmits.shift(); next !== undefined; next = this.#transmits.shift()) {
+      next.isTransmitQueued = false;
+      const isWritten = transmit(next, now, slot);
+      if (next.stateCode !== STATE_CLOSED) {
+        if (isWritten) this.wantTransmit(next);
+        this.#timers.schedule(next, nextDeadline(next));
       }
-      if (isWritten) {
-        this.#compactTransmits();
-        return true;
-      }
+      if (isWritten) return true;
     }
-    this.#transmits.length = this.#transmitHead = 0;
     return false;
   }
 
@@ -270,12 +264,10 @@ export class Tcp implements TcpOwner {
 
   /** A connection whose `takeReady()` is not 0, each at most once until it is taken; undefined when there is none. */
   pollEvent(): TcpConnection | undefined {
-    while (this.#eventHead < this.#events.length) {
-      const connection = this.#events[this.#eventHead++];
-      if (this.#eventHead === this.#events.length) this.#events.length = this.#eventHead = 0;
-      connection.isEventQueued = false;
-      connection.listener?.unannounced.delete(connection);
-      if (connection.readyBits !== 0) return connection;
+    for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+      next.isEventQueued = false;
+      next.listener?.unannounced.delete(next);
+      if (next.readyBits !== 0) return next;
     }
     return undefined;
   }
@@ -327,12 +319,6 @@ export class Tcp implements TcpOwner {
   #advance(nowMs: number): number {
     if (nowMs > this.#nowMs) this.#nowMs = nowMs;
     return this.#nowMs;
-  }
-
-  #compactTransmits(): void {
-    if (this.#transmitHead < 64 || this.#transmitHead * 2 < this.#transmits.length) return;
-    this.#transmits = this.#transmits.slice(this.#transmitHead);
-    this.#transmitHead = 0;
   }
 
   /** A new connection takes the place of one in TIME-WAIT, well ahead of it in sequence numbers (RFC 9293 §3.6.1). */
@@ -451,13 +437,4 @@ export class Tcp implements TcpOwner {
   #isFree(path: IpPath, localPort: number, remotePort: number): boolean {
     return this.#table.findByPath(path, remotePort, localPort) === undefined;
   }
-}
-
-/** Whether the segment is a SYN that cannot be an old duplicate of a connection in TIME-WAIT (RFC 6191 §2). */
-function isLaterSyn(connection: TcpConnection, segment: TcpSegment): boolean {
-  if ((segment.flags & (TCP_SYN | TCP_ACK | TCP_RST)) !== TCP_SYN) return false;
-  const isLater = seqAfter(segment.seq, connection.rcvNxt);
-  if (!segment.hasTimestamps || !connection.hasTimestamps) return isLater;
-  const elapsed = (segment.tsVal - connection.tsRecent) | 0;
-  return elapsed > 0 || (elapsed === 0 && isLater);
 }
