@@ -1,0 +1,233 @@
+/**
+ * One message of the map stream while it is read: what it would change, checked and compact, without touching the
+ * netmap. Everything is bounded: peers by the table's limits, the rest by `stagedBytes` and the limits of each kind.
+ *
+ * Fields may come in any order, so a patch may stand before the peer that it is for. Such patches wait within a quarter
+ * of `stagedBytes`; where one had no room and its peer then comes after all, the message is refused, and the session
+ * starts anew with a full one.
+ */
+import type { WireDerpRegion } from '../derp/map.ts';
+import type { WireFilterRule } from '../filter/rule.ts';
+import type { MapLimits } from './map-limits.ts';
+import {
+  asObject,
+  type Collected,
+  dnsOf,
+  healthOf,
+  type MapPing,
+  type NetmapSelf,
+  type PeerPatch,
+  patchOf,
+  peerOf,
+  pingOf,
+  positive,
+  regionEntryOf,
+  ruleOf,
+  selfOf,
+  userOf,
+} from './map-values.ts';
+import type { WireDnsConfig, WireUserProfile } from './message.ts';
+import { writePeer } from './peer-record.ts';
+import { PeerTable } from './peer-table.ts';
+import { parseTimeMs } from './time.ts';
+
+const CHANGE_COST = 48;
+const PATCH_COST = 64;
+
+/** The rules of one named chunk, and about how many bytes they take. */
+export interface FilterChunk {
+  readonly rules: WireFilterRule[];
+  bytes: number;
+}
+
+/** What one message would change. */
+export class MapStage {
+  /** Why the message cannot be applied. */
+  problem: string | undefined = undefined;
+  isKeepAlive = false;
+  self: NetmapSelf | undefined = undefined;
+  /** `Peers`, when it was not empty. */
+  peers: PeerTable | undefined = undefined;
+  /** `PeersChanged`. */
+  readonly changed: PeerTable;
+  readonly removed = new Set<number>();
+  readonly patches: PeerPatch[] = [];
+  readonly online = new Map<number, boolean>();
+  readonly seen = new Map<number, boolean>();
+  regions: Map<number, WireDerpRegion> | undefined = undefined;
+  dns: WireDnsConfig | undefined = undefined;
+  domain: string | undefined = undefined;
+  /** `PacketFilter`. */
+  base: FilterChunk | undefined = undefined;
+  /** `PacketFilters`, `*` included; null: the chunk goes. */
+  readonly chunks = new Map<string, FilterChunk | null>();
+  readonly users = new Map<number, WireUserProfile>();
+  health: string[] | undefined = undefined;
+  controlTimeMs = 0;
+  ping: MapPing | undefined = undefined;
+  openUrl: string | undefined = undefined;
+  /** Values that were dropped alone because of their form or size, or because a limit was reached. */
+  malformed = 0;
+  overLimit = 0;
+  readonly #limits: MapLimits;
+  readonly #current: PeerTable;
+  readonly #record: Uint8Array;
+  #stagedBytes = 0;
+  #hasMissed = false;
+  #chunk: FilterChunk = { rules: [], bytes: 0 };
+  #ruleCount = 0;
+  #ruleBytes = 0;
+
+  /** `current` is the table that the message changes; `record` is scratch memory of `recordBytes`. */
+  constructor(limits: MapLimits, current: PeerTable, record: Uint8Array) {
+    this.#limits = limits;
+    this.#current = current;
+    this.#record = record;
+    this.changed = new PeerTable(limits, current.suffix);
+  }
+
+  /** About how many bytes of memory this holds. */
+  get heldBytes(): number {
+    return (this.peers?.heldBytes ?? 0) + this.changed.heldBytes + this.#stagedBytes + this.#ruleBytes;
+  }
+
+  /** A list begins. */
+  beginList(field: string, key: string): void {
+    this.#chunk = { rules: [], bytes: 0 };
+    if (field === 'PacketFilter') this.base = this.#chunk;
+    if (field === 'PacketFilters') this.#setChunk(key, this.#chunk);
+  }
+
+  /** `Regions` is there: it replaces all. */
+  beginRegions(): void {
+    this.regions = new Map();
+  }
+
+  /** A chunk of the filter goes. */
+  deleteChunk(key: string): void {
+    this.#setChunk(key, null);
+  }
+
+  /** A whole field; `undefined` for one that was larger than its limit. */
+  set(field: string, value: Collected): void {
+    const isText = typeof value === 'string';
+    if (field === 'Node') this.self = this.#need(field, selfOf(value, this.#limits));
+    else if (field === 'DNSConfig') this.dns = this.#need(field, dnsOf(value));
+    else if (field === 'KeepAlive')
+      this.isKeepAlive = this.#need(field, typeof value === 'boolean' ? value : undefined) === true;
+    else if (field === 'Domain') this.domain = this.#need(field, isText ? value : undefined);
+    else if (field === 'ControlTime')
+      this.controlTimeMs = this.#need(field, isText ? parseTimeMs(value) : undefined) ?? 0;
+    else if (field === 'Health') this.health = this.#orCount(healthOf(value, this.#limits.healthTexts));
+    else if (field === 'PingRequest') this.ping = this.#orCount(pingOf(value));
+    else if (field === 'PopBrowserURL' && value !== '')
+      this.openUrl = this.#orCount(isText && /^https?:\/\/[\x21-\x7e]+$/.test(value) ? value : undefined);
+  }
+
+  /** An element of a list; `undefined` for one that was larger than its limit. `cost` is what it takes, in bytes. */
+  addElement(field: string, value: Collected, cost: number): void {
+    if (field === 'Peers') this.#addPeer((this.peers ??= new PeerTable(this.#limits, this.#current.suffix)), value);
+    else if (field === 'PeersChanged') this.#addChanged(value);
+    else if (field === 'PeersRemoved') this.#addRemoved(positive(value));
+    else if (field === 'PeersChangedPatch') this.#addPatch(patchOf(value, this.#limits));
+    else if (field === 'UserProfiles') this.#addUser(userOf(value));
+    else this.#addRule(ruleOf(value), cost);
+  }
+
+  /** An entry of an object with any names. */
+  addEntry(field: string, key: string, value: Collected): void {
+    if (field === 'Regions') return this.#addRegion(key, value);
+    const id = /^[1-9][0-9]{0,15}$/.test(key) ? positive(Number(key)) : undefined;
+    if (id === undefined || typeof value !== 'boolean') return void this.malformed++;
+    const target = field === 'OnlineChange' ? this.online : this.seen;
+    if (target.has(id) || this.#mayStage(id, CHANGE_COST)) target.set(id, value);
+  }
+
+  #need<T>(field: string, value: T | undefined): T | undefined {
+    if (value === undefined) this.problem ??= `${field} is malformed or too large`; // CHECK: map-whole-form
+    return value;
+  }
+
+  #orCount<T>(value: T | undefined): T | undefined {
+    if (value === undefined) this.malformed++;
+    return value;
+  }
+
+  /** False when the peer was left out. */
+  #addPeer(table: PeerTable, value: Collected): boolean {
+    const peer = peerOf(value, this.#limits);
+    const length = peer === undefined ? 0 : writePeer(this.#record, peer, table.adoptSuffix(peer.name));
+    if (length === 0) {
+      this.malformed++;
+      return false;
+    }
+    const isKept = table.put(this.#record, 0);
+    if (!isKept) this.overLimit++;
+    return isKept;
+  }
+
+  #addChanged(value: Collected): void {
+    const id = positive(asObject(value)?.['ID']);
+    const isKnown = id !== undefined && this.#current.find(id) >= 0;
+    const isKept = this.#addPeer(this.changed, value);
+    if (isKept && !isKnown && this.#hasMissed) this.problem ??= 'too many changes in one message';
+    if (isKept || id === undefined) return;
+    // What was known of a peer whose change cannot be kept is not true any more.
+    this.changed.remove(id);
+    if (isKnown) this.removed.add(id); // CHECK: map-stale-peer
+  }
+
+  #addRemoved(id: number | undefined): void {
+    if (id === undefined) this.malformed++;
+    else if (this.#current.find(id) >= 0) this.removed.add(id);
+  }
+
+  #addPatch(patch: PeerPatch | undefined): void {
+    if (patch === undefined) return void this.malformed++;
+    const cost = PATCH_COST + 16 * Object.keys(patch).length + 64 * (patch.endpoints?.length ?? 0);
+    if (this.#mayStage(patch.id, cost)) this.patches.push(patch);
+  }
+
+  /** Whether a change of this peer is to be kept until the end of the message. */
+  #mayStage(id: number, cost: number): boolean {
+    const isKnown = this.#current.find(id) >= 0 || this.changed.find(id) >= 0;
+    const room = (isKnown ? 1 : 1 / 4) * this.#limits.stagedBytes - this.#stagedBytes;
+    if (cost <= room) {
+      this.#stagedBytes += cost;
+      return true;
+    }
+    if (isKnown) this.problem ??= 'too many changes in one message'; // CHECK: map-staged-bytes
+    this.#hasMissed = true;
+    return false;
+  }
+
+  #addRegion(key: string, value: Collected): void {
+    if (value === null) return; // some coordinators send them
+    const region = regionEntryOf(key, value, this.#limits);
+    if (region === undefined) this.malformed++;
+    else if (this.regions!.size < this.#limits.regions) this.regions!.set(region.RegionID, region);
+    else this.overLimit++;
+  }
+
+  #addUser(user: WireUserProfile | undefined): void {
+    if (user === undefined) this.malformed++;
+    else if (this.users.size < this.#limits.users || this.users.has(user.ID)) this.users.set(user.ID, user);
+    else this.overLimit++;
+  }
+
+  #addRule(rule: WireFilterRule | undefined, cost: number): void {
+    if (rule === undefined) return void this.malformed++;
+    if (rule.DstPorts?.length === 0) return; // about capabilities of applications
+    const isOver = this.#ruleCount >= this.#limits.rules || this.#ruleBytes + cost > this.#limits.ruleBytes;
+    if (isOver) return void this.overLimit++; // CHECK: map-rule-limit
+    this.#ruleCount++;
+    this.#ruleBytes += cost;
+    this.#chunk.bytes += cost;
+    this.#chunk.rules.push(rule);
+  }
+
+  #setChunk(key: string, chunk: FilterChunk | null): void {
+    if (this.chunks.size < this.#limits.rules || this.chunks.has(key)) this.chunks.set(key, chunk);
+    else this.problem ??= 'too many chunks of packet filters';
+  }
+}

@@ -1,0 +1,215 @@
+/**
+ * What a device knows of its tailnet: itself, its peers, relays, names, packet filter and users, as the messages of a
+ * map stream have built it up. A message changes everything it says at once, or nothing.
+ *
+ * A new stream starts from nothing, while the old netmap stays in force until the stream's first message is complete;
+ * what that message leaves out is then empty.
+ */
+import type { WireDerpRegion } from '../derp/map.ts';
+import type { WireFilterRule } from '../filter/rule.ts';
+import type { MapLimits } from './map-limits.ts';
+import type { FilterChunk, MapStage } from './map-stage.ts';
+import type { NetmapSelf, PeerPatch } from './map-values.ts';
+import type { WireDnsConfig, WireUserProfile } from './message.ts';
+import { type NetmapPeer, writePeer } from './peer-record.ts';
+import { PeerTable } from './peer-table.ts';
+
+/** What a message has changed. */
+export interface NetmapChanges {
+  /** The first message of a stream: everything may be new. */
+  isFirst: boolean;
+  self: boolean;
+  /** `all`, or the ids of peers that came, went or changed. */
+  peers: 'all' | Set<number>;
+  regions: boolean;
+  dns: boolean;
+  domain: boolean;
+  filter: boolean;
+  users: boolean;
+  health: boolean;
+}
+
+/** The netmap of one device. */
+export class Netmap {
+  self: NetmapSelf | undefined = undefined;
+  peers: PeerTable;
+  /** Relay regions by id. */
+  regions: ReadonlyMap<number, WireDerpRegion> = new Map();
+  dns: WireDnsConfig = {};
+  /** The tailnet's name, for people. */
+  domain = '';
+  /** User profiles by id. */
+  users: Map<number, WireUserProfile> = new Map();
+  /** Problems that the coordinator wants to be shown. */
+  health: readonly string[] = [];
+  /** The coordinator's clock when it last said so, in ms since 1970; 0: never. */
+  controlTimeMs = 0;
+  /** Values of applied messages that were dropped alone for their form, and those beyond a limit. */
+  malformed = 0;
+  overLimit = 0;
+  /** Peers that were left out because another peer, or this device, has their key or id. */
+  conflicting = 0;
+  readonly #limits: MapLimits;
+  readonly #record: Uint8Array;
+  #chunks = new Map<string, FilterChunk>();
+  #isFirst = true;
+
+  /** `record` is scratch memory of `recordBytes`, shared with the decoder. */
+  constructor(limits: MapLimits, record: Uint8Array) {
+    this.#limits = limits;
+    this.#record = record;
+    this.peers = new PeerTable(limits);
+  }
+
+  /** A new stream begins: the next message is a first one. */
+  startStream(): void {
+    this.#isFirst = true;
+  }
+
+  /** The peers that the next message changes: none at the start of a stream. */
+  get basis(): PeerTable {
+    return this.#isFirst ? new PeerTable(this.#limits) : this.peers;
+  }
+
+  /** The packet filter: all chunks, in the order of their names. Empty: nothing may come in. */
+  get filterRules(): WireFilterRule[] {
+    const names = [...this.#chunks.keys()].sort();
+    return names.flatMap(name => this.#chunks.get(name)!.rules);
+  }
+
+  /** What the tailnet's names end in, without the dots around it; empty when the device has no name. */
+  get suffix(): string {
+    const name = this.self?.name ?? '';
+    return name.slice(name.indexOf('.') + 1).replace(/\.$/, '');
+  }
+
+  /** The device that has an address (4 or 16 bytes) as its own, with its user. */
+  whois(address: Uint8Array): { peer: NetmapPeer; user: WireUserProfile | undefined } | undefined {
+    const slot = this.peers.findAddress(address);
+    if (slot < 0) return undefined;
+    const peer = this.peers.peerAt(slot);
+    return { peer, user: this.users.get(peer.user) };
+  }
+
+  /** Applies a message that was read whole. `unixSeconds` is now. Returns a text when it cannot be applied. */
+  apply(stage: MapStage, unixSeconds: number): NetmapChanges | string {
+    if (stage.problem !== undefined) return stage.problem;
+    const isFirst = this.#isFirst;
+    if (isFirst && stage.self === undefined) return 'the first message lacks this device'; // CHECK: map-first-node
+    if (isFirst) this.#clear();
+    this.#isFirst = false;
+    const peers = this.#applyPeers(stage, unixSeconds);
+    const isFilter = this.#applyFilter(stage);
+    this.self = stage.self ?? this.self;
+    if (this.self !== undefined) this.#dropConflicts(this.self, stage);
+    this.peers.compact();
+    this.regions = stage.regions ?? this.regions;
+    this.dns = stage.dns ?? this.dns;
+    this.domain = stage.domain ?? this.domain;
+    this.health = stage.health ?? this.health;
+    if (stage.controlTimeMs > 0) this.controlTimeMs = stage.controlTimeMs;
+    this.malformed += stage.malformed;
+    this.overLimit += stage.overLimit;
+    for (const [id, user] of stage.users) {
+      if (this.users.size < this.#limits.users || this.users.has(id)) this.users.set(id, user);
+      else this.overLimit++;
+    }
+    return {
+      isFirst,
+      self: stage.self !== undefined,
+      peers: isFirst || stage.peers !== undefined ? 'all' : peers,
+      regions: isFirst || stage.regions !== undefined,
+      dns: isFirst || stage.dns !== undefined,
+      domain: isFirst || stage.domain !== undefined,
+      filter: isFirst || isFilter,
+      users: isFirst || stage.users.size > 0,
+      health: isFirst || stage.health !== undefined,
+    };
+  }
+
+  #clear(): void {
+    this.peers = new PeerTable(this.#limits);
+    this.regions = new Map();
+    this.dns = {};
+    this.domain = '';
+    this.users = new Map();
+    this.health = [];
+    this.#chunks = new Map();
+  }
+
+  /** The order that the protocol prescribes; a full list of peers stands alone. */
+  #applyPeers(stage: MapStage, unixSeconds: number): Set<number> {
+    const touched = new Set<number>();
+    if (stage.peers !== undefined) {
+      this.peers = stage.peers;
+      return touched;
+    }
+    const { peers } = this;
+    for (const id of stage.removed) if (peers.remove(id)) touched.add(id);
+    const { changed } = stage;
+    if (peers.suffix === '') peers.suffix = changed.suffix;
+    for (let slot = 0; slot < changed.count; slot++) {
+      const id = changed.idAt(slot);
+      if (!peers.put(changed.pageAt(slot), changed.offsetAt(slot))) this.#drop(id);
+      touched.add(id);
+    }
+    for (const [id, isSeen] of stage.seen) if (peers.setLastSeen(id, isSeen ? unixSeconds : 0)) touched.add(id);
+    for (const [id, isOnline] of stage.online) if (peers.setOnline(id, isOnline)) touched.add(id);
+    for (const patch of stage.patches) if (this.#patch(patch)) touched.add(patch.id);
+    return touched;
+  }
+
+  /** A peer that does not fit any more: what was known of it is not true, so it goes. */
+  #drop(id: number): void {
+    this.overLimit++;
+    this.peers.remove(id);
+  }
+
+  #patch(patch: PeerPatch): boolean {
+    const slot = this.peers.find(patch.id);
+    if (slot < 0) return false;
+    const { id, ...changes } = patch;
+    const peer = { ...this.peers.peerAt(slot), ...changes };
+    const length = writePeer(this.#record, peer, this.peers.suffix);
+    if (length === 0 || !this.peers.put(this.#record, 0)) this.#drop(id);
+    return true;
+  }
+
+  #applyFilter(stage: MapStage): boolean {
+    if (stage.base !== undefined) this.#chunks.set('base', stage.base);
+    if (stage.chunks.get('*') === null) this.#chunks.clear();
+    for (const [name, chunk] of stage.chunks) {
+      if (name === '*') continue;
+      if (chunk === null) this.#chunks.delete(name);
+      else this.#chunks.set(name, chunk);
+    }
+    this.#boundFilter();
+    return stage.base !== undefined || stage.chunks.size > 0;
+  }
+
+  /** Chunks of several messages together: one that is beyond the limit is left out, and thereby denied. */
+  #boundFilter(): void {
+    let [chunks, rules, bytes] = [0, 0, 0];
+    for (const name of [...this.#chunks.keys()].sort()) {
+      const chunk = this.#chunks.get(name)!;
+      const isOver =
+        chunks + 1 > this.#limits.rules ||
+        rules + chunk.rules.length > this.#limits.rules ||
+        bytes + chunk.bytes > this.#limits.ruleBytes;
+      if (isOver) this.#chunks.delete(name); // CHECK: map-filter-total
+      if (isOver) this.overLimit++;
+      chunks++;
+      rules += chunk.rules.length;
+      bytes += chunk.bytes;
+    }
+  }
+
+  /** A node key belongs to one peer, and never to this device's peers when it is its own. */
+  #dropConflicts(self: NetmapSelf, stage: MapStage): void {
+    const hasNewPeers = stage.peers !== undefined || stage.changed.count > 0;
+    const hasNewKeys = stage.self !== undefined || stage.patches.some(({ key }) => key !== undefined);
+    if (!hasNewPeers && !hasNewKeys) return;
+    if (this.peers.remove(self.id)) this.conflicting++; // CHECK: map-own-id
+    this.conflicting += this.peers.removeSharedKeys(self.key);
+  }
+}

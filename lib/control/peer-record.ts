@@ -1,0 +1,282 @@
+/**
+ * A peer of the netmap as bytes: everything that is kept of it in one record of about 140 bytes, since a microcontroller
+ * holds hundreds of them. Layout:
+ *
+ *     u16 length | u16 flags | u32 last seen | 56-bit id | 32 node key | [32 disco key] | [u32 key expiry]
+ *     | varints: user, home relay, capability version | name | addresses | [allowed IPs] | endpoints | tags
+ *
+ * Numbers are little endian; lists begin with their count; times are seconds since 1970. A name that ends in the
+ * table's suffix is stored without it. An address of the tailnet's usual IPv6 prefix is stored without that prefix.
+ */
+import { type Endpoint, formatAddress, type Prefix, parseAddress } from '../base/address.ts';
+import { copyBytes, equalBytes, readU32LE, utf8Decode, utf8Encode, writeU32LE } from '../base/bytes.ts';
+
+/** A peer, as the application and the other machines see it. */
+export interface NetmapPeer {
+  readonly id: number;
+  /** Fully qualified with the trailing dot, or empty. */
+  readonly name: string;
+  readonly user: number;
+  readonly key: Uint8Array;
+  readonly discoKey: Uint8Array | undefined;
+  readonly addresses: readonly Prefix[];
+  readonly allowedIPs: readonly Prefix[];
+  readonly endpoints: readonly Endpoint[];
+  /** 0: unknown. */
+  readonly homeRegion: number;
+  readonly capability: number;
+  /** Seconds since 1970; 0: never. */
+  readonly keyExpiry: number;
+  /** Seconds since 1970; 0: unknown. */
+  readonly lastSeen: number;
+  readonly isOnline: boolean | undefined;
+  /** `tag:name`. */
+  readonly tags: readonly string[];
+  readonly isExpired: boolean;
+  readonly isWireGuardOnly: boolean;
+  readonly isJailed: boolean;
+  readonly isUnsignedPeerApiOnly: boolean;
+}
+
+/** Offset of the node key. */
+export const RECORD_KEY_AT = 15;
+const FLAGS_AT = 2;
+const LAST_SEEN_AT = 4;
+const ID_AT = 8;
+const FIXED_BYTES = 47;
+
+const ONLINE_KNOWN = 1;
+const ONLINE = 2;
+const EXPIRED = 4;
+const WIREGUARD_ONLY = 8;
+const JAILED = 16;
+const UNSIGNED = 32;
+const HAS_DISCO = 64;
+const HAS_EXPIRY = 128;
+const HAS_ALLOWED = 256;
+const HAS_SUFFIX = 512;
+
+/** fd7a:115c:a1e0::/48, from which tailnets have their IPv6 addresses. */
+const TAILNET_V6 = Object.freeze([0xfd, 0x7a, 0x11, 0x5c, 0xa1, 0xe0]);
+/** In place of a prefix length: an address of that prefix follows, without it. */
+const SHORT_V6 = 255;
+/** Prefix lengths of IPv6 are stored with this added. */
+const V6 = 64;
+
+/** Everything of a name behind its first label, with the dot in front; empty without one. */
+export function suffixOf(name: string): string {
+  const dot = name.indexOf('.');
+  return dot < 0 ? '' : name.slice(dot);
+}
+
+/** Writes a peer into `out` from its start; the bytes written, or 0 when it does not fit. */
+export function writePeer(out: Uint8Array, peer: NetmapPeer, suffix: string): number {
+  return new Writer(out).write(peer, suffix);
+}
+
+class Writer {
+  readonly #out: Uint8Array;
+  #at = 0;
+
+  constructor(out: Uint8Array) {
+    this.#out = out;
+  }
+
+  write(peer: NetmapPeer, suffix: string): number {
+    const isShort = suffix !== '' && peer.name.endsWith(suffix);
+    const hasAllowed = !samePrefixes(peer.addresses, peer.allowedIPs);
+    let flags = peer.isOnline === undefined ? 0 : peer.isOnline ? ONLINE_KNOWN | ONLINE : ONLINE_KNOWN;
+    if (peer.isExpired) flags |= EXPIRED;
+    if (peer.isWireGuardOnly) flags |= WIREGUARD_ONLY;
+    if (peer.isJailed) flags |= JAILED;
+    if (peer.isUnsignedPeerApiOnly) flags |= UNSIGNED;
+    if (peer.discoKey !== undefined) flags |= HAS_DISCO;
+    if (peer.keyExpiry > 0) flags |= HAS_EXPIRY;
+    if (hasAllowed) flags |= HAS_ALLOWED;
+    if (isShort) flags |= HAS_SUFFIX;
+    this.#number(0, 2);
+    this.#number(flags, 2);
+    this.#number(peer.lastSeen, 4);
+    this.#number(peer.id, 7);
+    this.#bytes(peer.key);
+    if (peer.discoKey !== undefined) this.#bytes(peer.discoKey);
+    if (peer.keyExpiry > 0) this.#number(peer.keyExpiry, 4);
+    this.#varint(peer.user);
+    this.#varint(peer.homeRegion);
+    this.#varint(peer.capability);
+    this.#text(isShort ? peer.name.slice(0, -suffix.length) : peer.name);
+    this.#prefixes(peer.addresses);
+    if (hasAllowed) this.#prefixes(peer.allowedIPs);
+    this.#varint(peer.endpoints.length);
+    for (const endpoint of peer.endpoints) this.#endpoint(endpoint);
+    this.#varint(peer.tags.length);
+    for (const tag of peer.tags) this.#text(tag.slice(4));
+    if (this.#at > Math.min(this.#out.length, 65_535)) return 0;
+    this.#out[0] = this.#at;
+    this.#out[1] = this.#at >> 8;
+    return this.#at;
+  }
+
+  /** Beyond the end of `out` writes are lost and only counted. */
+  #number(value: number, bytes: number): void {
+    for (let i = 0; i < bytes; i++) {
+      if (this.#at < this.#out.length) this.#out[this.#at] = value % 256;
+      this.#at++;
+      value = Math.floor(value / 256);
+    }
+  }
+
+  #varint(value: number): void {
+    for (; value >= 128; value = Math.floor(value / 128)) this.#number(128 + (value % 128), 1);
+    this.#number(value, 1);
+  }
+
+  #bytes(bytes: Uint8Array): void {
+    if (this.#at + bytes.length <= this.#out.length) copyBytes(this.#out, this.#at, bytes, 0, bytes.length);
+    this.#at += bytes.length;
+  }
+
+  #text(text: string): void {
+    const bytes = utf8Encode(text);
+    this.#varint(bytes.length);
+    this.#bytes(bytes);
+  }
+
+  #prefixes(prefixes: readonly Prefix[]): void {
+    this.#varint(prefixes.length);
+    for (const { bytes, bits } of prefixes) {
+      if (bits === 128 && TAILNET_V6.every((byte, i) => bytes[i] === byte)) {
+        this.#number(SHORT_V6, 1);
+        this.#bytes(bytes.subarray(TAILNET_V6.length));
+      } else {
+        this.#number(bytes.length === 4 ? bits : V6 + bits, 1);
+        this.#bytes(bytes.subarray(0, Math.ceil(bits / 8)));
+      }
+    }
+  }
+
+  #endpoint(endpoint: Endpoint): void {
+    const bytes = parseAddress(endpoint.address)!;
+    this.#number(bytes.length, 1);
+    this.#bytes(bytes);
+    this.#number(endpoint.port, 2);
+  }
+}
+
+function samePrefixes(a: readonly Prefix[], b: readonly Prefix[]): boolean {
+  return (
+    a.length === b.length && a.every((prefix, i) => prefix.bits === b[i]!.bits && equalBytes(prefix.bytes, b[i]!.bytes))
+  );
+}
+
+/** Id of the record at `start`. */
+export function recordId(buf: Uint8Array, start: number): number {
+  const at = start + ID_AT;
+  const high = buf[at + 4]! + 256 * buf[at + 5]! + 65_536 * buf[at + 6]!;
+  return high * 0x1_0000_0000 + readU32LE(buf, at);
+}
+
+/** Length of the record at `start`. */
+export function recordLength(buf: Uint8Array, start: number): number {
+  return buf[start]! + 256 * buf[start + 1]!;
+}
+
+/** Marks the peer as online or not. */
+export function setRecordOnline(buf: Uint8Array, start: number, isOnline: boolean): void {
+  buf[start + FLAGS_AT]! &= ~(ONLINE | ONLINE_KNOWN);
+  buf[start + FLAGS_AT]! |= isOnline ? ONLINE | ONLINE_KNOWN : ONLINE_KNOWN;
+}
+
+/** Sets when the peer was seen, in seconds; 0: unknown. */
+export function setRecordLastSeen(buf: Uint8Array, start: number, seconds: number): void {
+  writeU32LE(buf, start + LAST_SEEN_AT, seconds);
+}
+
+/** Reads the record at `start`. */
+export function readPeer(buf: Uint8Array, start: number, suffix: string): NetmapPeer {
+  return new Reader(buf, start).read(suffix);
+}
+
+class Reader {
+  readonly #buf: Uint8Array;
+  readonly #start: number;
+  #at: number;
+
+  constructor(buf: Uint8Array, start: number) {
+    this.#buf = buf;
+    this.#start = start;
+    this.#at = start + FIXED_BYTES;
+  }
+
+  read(suffix: string): NetmapPeer {
+    const buf = this.#buf;
+    const start = this.#start;
+    const flags = buf[start + FLAGS_AT]! + 256 * buf[start + FLAGS_AT + 1]!;
+    const discoKey = (flags & HAS_DISCO) !== 0 ? this.#bytes(32) : undefined;
+    const keyExpiry = (flags & HAS_EXPIRY) !== 0 ? readU32LE(this.#bytes(4), 0) : 0;
+    const [user, homeRegion, capability] = [this.#varint(), this.#varint(), this.#varint()];
+    const name = this.#text() + ((flags & HAS_SUFFIX) !== 0 ? suffix : '');
+    const addresses = this.#list(() => this.#prefix());
+    const allowedIPs = (flags & HAS_ALLOWED) !== 0 ? this.#list(() => this.#prefix()) : addresses;
+    const endpoints = this.#list(() => this.#endpoint());
+    const tags = this.#list(() => `tag:${this.#text()}`);
+    return {
+      id: recordId(buf, start),
+      name,
+      user,
+      key: buf.slice(start + RECORD_KEY_AT, start + FIXED_BYTES),
+      discoKey,
+      addresses,
+      allowedIPs,
+      endpoints,
+      homeRegion,
+      capability,
+      keyExpiry,
+      lastSeen: readU32LE(buf, start + LAST_SEEN_AT),
+      isOnline: (flags & ONLINE_KNOWN) !== 0 ? (flags & ONLINE) !== 0 : undefined,
+      tags,
+      isExpired: (flags & EXPIRED) !== 0,
+      isWireGuardOnly: (flags & WIREGUARD_ONLY) !== 0,
+      isJailed: (flags & JAILED) !== 0,
+      isUnsignedPeerApiOnly: (flags & UNSIGNED) !== 0,
+    };
+  }
+
+  #bytes(length: number): Uint8Array {
+    this.#at += length;
+    return this.#buf.slice(this.#at - length, this.#at);
+  }
+
+  #varint(): number {
+    let value = 0;
+    for (let scale = 1; ; scale *= 128) {
+      const byte = this.#buf[this.#at++]!;
+      value += (byte & 127) * scale;
+      if (byte < 128) return value;
+    }
+  }
+
+  #text(): string {
+    return utf8Decode(this.#bytes(this.#varint()));
+  }
+
+  #list<T>(one: () => T): T[] {
+    return Array.from({ length: this.#varint() }, one);
+  }
+
+  #prefix(): Prefix {
+    const code = this.#buf[this.#at++]!;
+    const isShort = code === SHORT_V6;
+    const bits = isShort ? 128 : code >= V6 ? code - V6 : code;
+    const bytes = new Uint8Array(code >= V6 ? 16 : 4);
+    if (isShort) bytes.set(TAILNET_V6);
+    bytes.set(this.#bytes(isShort ? 10 : Math.ceil(bits / 8)), isShort ? TAILNET_V6.length : 0);
+    return { bytes, bits };
+  }
+
+  #endpoint(): Endpoint {
+    const address = formatAddress(this.#bytes(this.#buf[this.#at++]!));
+    const port = this.#bytes(2);
+    return { address, port: port[0]! + 256 * port[1]! };
+  }
+}
