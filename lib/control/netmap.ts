@@ -204,12 +204,17 @@ export class Netmap {
     }
   }
 
+  #dropOwn(id: number): void {
+    this.conflicting++;
+    this.peers.remove(id);
+  }
+
   /** A node key belongs to one peer, and never to this device's peers when it is its own. */
   #dropConflicts(self: NetmapSelf, stage: MapStage): void {
     const hasNewPeers = stage.peers !== undefined || stage.changed.count > 0;
     const hasNewKeys = stage.self !== undefined || stage.patches.some(({ key }) => key !== undefined);
     if (!hasNewPeers && !hasNewKeys) return;
-    if (this.peers.remove(self.id)) this.conflicting++; // CHECK: map-own-id
+    if (this.peers.find(self.id) >= 0) this.#dropOwn(self.id); // CHECK: map-own-id
     this.conflicting += this.peers.removeSharedKeys(self.key);
   }
 }
