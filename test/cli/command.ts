@@ -11,8 +11,10 @@ import { genkey, pubkey } from '../../targets/cli/keys.ts';
 import { until } from './local.ts';
 
 const MAIN = fileURLToPath(new URL('../../targets/cli/main.ts', import.meta.url));
-/** A process that does not do what a test waits for is stopped after this. */
+/** How long a test waits for a line of a process. */
 const TIMEOUT_MS = 30_000;
+/** No process outlives this: longer than the slowest file of tests on a busy machine, shorter than its limit. */
+const LIFETIME_MS = 170_000;
 
 const bundles = mkdtempSync(join(tmpdir(), 'motenet-cli-'));
 process.on('exit', () => rmSync(bundles, { recursive: true, force: true }));
@@ -37,7 +39,7 @@ export class Command {
   isEnded = false;
 
   constructor(args: readonly string[], input?: string) {
-    this.child = spawn(process.execPath, [COMMAND, ...args], { timeout: TIMEOUT_MS });
+    this.child = spawn(process.execPath, [COMMAND, ...args], { timeout: LIFETIME_MS });
     this.child.stdout!.setEncoding('utf8').on('data', text => {
       this.stdout += text;
     });

@@ -106,6 +106,7 @@ const httpGet = (path: string): Promise<Buffer> =>
     const request = get(`http://127.0.0.1:${local['http']}${path}`, { agent: false }, response => {
       const chunks: Buffer[] = [];
       response.on('data', chunk => chunks.push(chunk)).on('end', () => resolve(Buffer.concat(chunks)));
+      response.on('error', reject);
     });
     request.on('error', reject);
   });
