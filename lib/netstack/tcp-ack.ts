@@ -45,12 +45,14 @@ export function handleAck(t: Tcb, segment: TcpSegment, nowMs: number, isBare: bo
   // Where a duplicate is reported, the echo is not of what was sent last: an earlier answer was lost.
   const rttMs = measure(t, nowMs, advance, (found & SACK_DUPLICATE) === 0 ? echoMs : Infinity);
   const mayGrow = recovery.onAck(advance, t.sndNxt, flightBefore, isNewLoss, echoMs, t.mss);
-  if (advance > 0) {
+  // What an acknowledgment says of arrivals counts, not by how far it moves: a gap that closes is one arrival.
+  const bytes = t.sack === undefined ? advance : board.deliveredBytes;
+  if (mayGrow && bytes > 0) {
     const isLimited =
       seqBefore(previousUna, t.limitedEnd) || (t.cubic.isSlowStart && flightBefore * 2 > t.cubic.window);
-    if (mayGrow) t.cubic.onAck(nowMs, advance, t.sndUna, t.sndNxt, rttMs, rtt.smoothedMs, isLimited);
-    onProgress(t, nowMs);
+    t.cubic.onAck(nowMs, bytes, t.sndUna, t.sndNxt, rttMs, rtt.smoothedMs, isLimited);
   }
+  if (advance > 0) onProgress(t, nowMs);
   if (board.lostBytes > 0 || hasUnsent(t)) wantTransmit(t);
 }
 

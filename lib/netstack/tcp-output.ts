@@ -77,7 +77,10 @@ function sendLost(t: Tcb, nowMs: number, slot: Slot): boolean {
   const bytes = (board.endOf(i) - board.startOf(i)) | 0;
   const pipe = recovery.pipeBytes;
   // With nothing in the network no answer would ever open the window again: one segment may always be out.
-  if (!recovery.mustRetransmit && pipe > 0 && pipe + bytes > t.cubic.window) return false;
+  if (!recovery.mustRetransmit && pipe > 0 && pipe + bytes > t.cubic.window) {
+    t.limitedEnd = t.sndNxt;
+    return false;
+  }
   sendAgain(t, nowMs, slot, i);
   return true;
 }

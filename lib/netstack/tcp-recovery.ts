@@ -139,11 +139,10 @@ export class Recovery {
    */
   onAck(advance: number, next: number, flightBefore: number, isNewLoss: boolean, echoMs: number, mss: number): boolean {
     const una = this.#board.headSeq;
-    const wasRecovering = this.phase === PHASE_RECOVERY;
     if (advance > 0 && this.#isMistake(una, echoMs)) this.#undo();
     if (this.phase !== PHASE_OPEN && !seqBefore(una, this.#point)) this.#leave();
     if (this.phase === PHASE_OPEN && this.#board.lostBytes > 0) this.#enter(next, flightBefore);
-    if (this.phase !== PHASE_RECOVERY) return !wasRecovering;
+    if (this.phase !== PHASE_RECOVERY) return true;
     this.#reduce(advance > 0 && !isNewLoss, mss);
     return false;
   }
