@@ -6,6 +6,7 @@
  * and a burst of sending is cut into pieces, so that the socket is read in between.
  */
 import type { Endpoint } from './base/address.ts';
+import { concatBytes } from './base/bytes.ts';
 import { dropReason } from './base/drop.ts';
 import { NetError } from './base/errors.ts';
 import type { Device, DeviceEvent } from './device/device.ts';
@@ -17,10 +18,26 @@ const BURST_DATAGRAMS = 64;
 const CLOSE_BURSTS = 64;
 /** How old the device's idea of the wall clock may get. */
 const WALL_CLOCK_REFRESH_MS = 1000;
-/** Name in the store of the TAI64N floor. */
-export const TIMESTAMP_STORE_NAME = 'tai64n';
+/** Name in the store of the TAI64N floor: a schema version byte and the 12 bytes of the timestamp. */
+const TIMESTAMP_STORE_NAME = 'tai64n';
+const TIMESTAMP_SCHEMA = 1;
 
 const SOCKET_FULL = /* @__PURE__ */ dropReason('socket-full');
+
+/**
+ * The TAI64N floor that an earlier run saved, for `DeviceOptions.timestampFloor`. Throws NetError `ERR_STORE` when the
+ * store cannot be read or holds something else.
+ */
+export function loadTimestampFloor(store: Store | undefined): Uint8Array | undefined {
+  const value = store?.load(TIMESTAMP_STORE_NAME);
+  if (value === undefined) return undefined;
+  if (value.length !== 13 || value[0] !== TIMESTAMP_SCHEMA || value[1] !== 0x40)
+    throw new NetError(
+      'ERR_STORE',
+      `"${TIMESTAMP_STORE_NAME}" in the store is damaged: remove it if the clock is right`,
+    );
+  return value.slice(1);
+}
 
 /** Who hears from the driver. Calls come after the device has settled, never from inside one of its methods. */
 export interface DriverEvents {
@@ -147,7 +164,7 @@ export class Driver implements DatagramSink {
 
   #save(floor: Uint8Array): void {
     try {
-      this.#store?.save(TIMESTAMP_STORE_NAME, floor);
+      this.#store?.save(TIMESTAMP_STORE_NAME, concatBytes(Uint8Array.of(TIMESTAMP_SCHEMA), floor));
     } catch (cause) {
       // The initiation still leaves: a device with a broken store but a right clock keeps working, and is told.
       const message = `the store did not take the handshake clock: ${cause instanceof Error ? cause.message : 'unknown'}`;

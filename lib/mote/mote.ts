@@ -9,7 +9,7 @@ import { fromBase64, toBase64 } from '../base/bytes.ts';
 import { NetError } from '../base/errors.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
 import { Device, type DeviceEvent, type DeviceParts } from '../device/device.ts';
-import { Driver, TIMESTAMP_STORE_NAME } from '../driver.ts';
+import { Driver, loadTimestampFloor } from '../driver.ts';
 import { READY_ACCEPTED, type TcpConnection, type TcpListener } from '../netstack/tcp.ts';
 import type { UdpSocket as UdpMachine } from '../netstack/udp.ts';
 import type { StackEvent } from '../netstack/stack.ts';
@@ -96,7 +96,7 @@ export class Mote {
     options: MoteOptions,
     parts: DeviceParts,
   ) {
-    const timestampFloor = options.store?.load(TIMESTAMP_STORE_NAME);
+    const timestampFloor = loadTimestampFloor(options.store);
     this.#host = host;
     if (options.onEvent !== undefined) this.#watchers.add(options.onEvent);
     this.#suite = suite;
@@ -111,7 +111,7 @@ export class Mote {
       addresses: settings.addresses,
       mtu: settings.mtu,
       preset: settings.preset,
-      ...(timestampFloor?.length === 12 ? { timestampFloor } : {}),
+      ...(timestampFloor === undefined ? {} : { timestampFloor }),
       parts,
     });
     this.#driver = new Driver(

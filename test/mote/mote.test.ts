@@ -398,6 +398,16 @@ test('the handshake clock is saved before the first initiation leaves, and a reb
   await bob.close();
 });
 
+test('a handshake clock that is damaged in the store is named, with what to do', async () => {
+  for (const value of [new Uint8Array(0), new Uint8Array(12), new Uint8Array(13), new Uint8Array(13).fill(0x40)]) {
+    const store = new MemoryStore();
+    store.save('tai64n', value);
+    const error = await rejection(pair(new MemoryNetwork(), { alice: { store } }));
+    assert.is(error.code, 'ERR_STORE');
+    assert.match(error.message, /"tai64n" in the store is damaged: remove it/);
+  }
+});
+
 test('a store that does not save is reported, and the network goes on', async () => {
   const network = new MemoryNetwork();
   const store = new MemoryStore();
