@@ -284,8 +284,8 @@ story('the timeout fires after silence, and only then', async kind => {
   socket.on('data', (data: Buffer) => socket.write(data));
   client.resume();
   let listener = 0;
-  client.setTimeout(120, () => listener++);
-  for (let i = 0; i < 4; i++) {
+  client.setTimeout(400, () => listener++);
+  for (let i = 0; i < 8; i++) {
     await pause(60);
     client.write('x');
   }
@@ -293,7 +293,7 @@ story('the timeout fires after silence, and only then', async kind => {
   await once(client, 'timeout');
   const timeout = client.timeout;
   client.setTimeout(0);
-  await pause(150);
+  await pause(450);
   client.end();
   await closed(client, socket);
   return { clientLog, listener, timeout, off: client.timeout ?? 0 };
