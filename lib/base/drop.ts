@@ -40,7 +40,6 @@ export const DROP_NAMES = Object.freeze([
   'ip-checksum',
   'ip-not-local',
   'ip-bad-source',
-  'ip-hop-limit',
   'ip-options',
   'ip-unknown-protocol',
   'ip-reassembly-limit',
