@@ -50,6 +50,54 @@ export interface DatagramOptions {
   readonly address?: string;
 }
 
+/** What {@link Host.openStream} takes. */
+export interface StreamOptions {
+  /** Name or address to connect to. */
+  readonly host: string;
+  readonly port: number;
+  /** Addresses to try instead of resolving `host`. */
+  readonly addresses?: readonly string[];
+  /** Absent: TCP alone. Present: TLS, whose certificate is always verified, or pinned. */
+  readonly tls?: StreamTlsOptions;
+  /** Time until `opened`, TLS included; 10 seconds unless told. */
+  readonly timeoutMs?: number;
+}
+
+/** How the other end of a TLS stream is checked. */
+export interface StreamTlsOptions {
+  /** Name that is asked for (SNI) and that the certificate must bear. */
+  readonly serverName: string;
+  /** SHA-256 of the certificate's DER form, 32 bytes: this certificate and no other, whoever signed it. */
+  readonly pin?: Uint8Array;
+  /** Certificates (PEM) of authorities that are trusted beside the runtime's own. */
+  readonly authorities?: string;
+}
+
+/** Where an open stream delivers. No call comes before {@link Host.openStream} has returned. */
+export interface StreamSink {
+  /** Connected, and TLS verified: {@link HostStream.write} takes bytes. */
+  opened(): void;
+  /** Bytes `buf[start, end)`, lent until the call returns. */
+  bytes(buf: Uint8Array, start: number, end: number): void;
+  /** After `write` took less than it was given: it takes more now. */
+  writable(): void;
+  /** The other side has ended its half; nothing more is read. The stream is still to be closed. */
+  ended(): void;
+  /** It failed: refused, timed out, reset, not trusted (`ERR_TLS`). The last call. */
+  failed(error: NetError): void;
+}
+
+/** A connection to the outside. */
+export interface HostStream {
+  /** Takes bytes (copied) and returns how many; fewer than given when its buffer is full, 0 before `opened`. */
+  write(buf: Uint8Array, start: number, end: number): number;
+  /** No `bytes` until `resume`, so that the other side is slowed down. */
+  pause(): void;
+  resume(): void;
+  /** Sends what was written, then ends; no sink call follows. Safe to call twice. */
+  close(): void;
+}
+
 /**
  * A small synchronous store for state that must survive a restart. Names have at most 15 characters of `[a-z0-9-]`,
  * values at most 1,900 bytes (what an ESP32's NVS takes).
@@ -75,6 +123,8 @@ export interface Host {
   defer(run: () => void): void;
   /** Opens a UDP socket; rejects with NetError (`ERR_ADDRESS_IN_USE`, `ERR_ADDRESS_UNAVAILABLE`). */
   openDatagrams(options: DatagramOptions, sink: DatagramSink): Promise<Datagrams>;
+  /** Opens a TCP or TLS connection; what becomes of it the sink is told. */
+  openStream(options: StreamOptions, sink: StreamSink): HostStream;
   /** Addresses of a public name, best first; rejects with NetError `ERR_NAME_NOT_FOUND`. */
   resolve(name: string): Promise<readonly string[]>;
   /** What to use for `https:` on this runtime, as the end of a sentence. */

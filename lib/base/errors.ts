@@ -29,6 +29,10 @@ export type ErrorCode =
   | 'ERR_NAME_NOT_FOUND'
   /** The store failed to load or save. */
   | 'ERR_STORE'
+  /** The other end of a TLS connection could not be verified. */
+  | 'ERR_TLS'
+  /** The coordinator refused this device: its auth key, its login or its node key. */
+  | 'ERR_LOGIN'
   /** The peer broke the application protocol that this library speaks for the caller (HTTP, SOCKS). */
   | 'ERR_PROTOCOL';
 

@@ -19,6 +19,8 @@ const NODE_CODES: Readonly<Record<ErrorCode, string>> = Object.freeze({
   ERR_MESSAGE_SIZE: 'EMSGSIZE',
   ERR_NAME_NOT_FOUND: 'ENOTFOUND',
   ERR_STORE: 'EIO',
+  ERR_TLS: 'ERR_TLS',
+  ERR_LOGIN: 'EACCES',
   ERR_PROTOCOL: 'EPROTO',
 });
 

@@ -1,12 +1,12 @@
 /**
- * Clocks, randomness, timer, deferral and names for runtimes with Node's modules. Sockets are in `datagrams.ts`, state
- * on disk in `store.ts`.
+ * The ports of runtimes with Node's modules: clocks, randomness, timer and deferral are here, UDP in `datagrams.ts`,
+ * TCP and TLS in `streams.ts`, state on disk in `store.ts`.
  */
-import { lookup } from 'node:dns/promises';
 import { uptime } from 'node:os';
 import { setImmediate } from 'node:timers';
-import { NetError } from '../../lib/base/errors.ts';
 import type { Clock, Host, Timer } from '../../lib/ports.ts';
+import { resolveName } from './names.ts';
+import { openNodeStream } from './streams.ts';
 
 /** How often the clock asks how long the machine has been up, suspend included. */
 const SUSPEND_CHECK_MS = 1000;
@@ -29,6 +29,7 @@ export function createHost(name: string, openDatagrams: Host['openDatagrams']): 
       setImmediate(run);
     },
     openDatagrams,
+    openStream: openNodeStream,
     resolve: resolveName,
   });
 }
@@ -104,14 +105,4 @@ class NodeTimer implements Timer {
     this.#wantedMs = Number.POSITIVE_INFINITY;
     this.#fire();
   }
-}
-
-async function resolveName(name: string): Promise<readonly string[]> {
-  try {
-    const found = await lookup(name, { all: true, verbatim: true });
-    if (found.length > 0) return found.map(({ address }) => address);
-  } catch (cause) {
-    throw new NetError('ERR_NAME_NOT_FOUND', `the name ${name} does not resolve`, { cause });
-  }
-  throw new NetError('ERR_NAME_NOT_FOUND', `the name ${name} has no address`);
 }

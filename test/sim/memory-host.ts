@@ -1,10 +1,11 @@
 /**
- * Hosts without a machine: one in-memory UDP network, a virtual clock and seeded randomness, so that whole motes run
+ * Hosts without a machine: one in-memory network (UDP, and streams), a virtual clock and seeded randomness, so that whole motes run
  * in a test without sockets and always in the same way. Implements the ports of `lib/ports.ts`.
  */
 import { type Endpoint, formatEndpoint } from '../../lib/base/address.ts';
 import { NetError } from '../../lib/base/errors.ts';
 import type { DatagramOptions, Datagrams, DatagramSink, Host, Store, Timer } from '../../lib/ports.ts';
+import { MemoryStreams } from './memory-streams.ts';
 
 /** Steps that one call may run before it gives up: a test that loops must fail, not hang. */
 const MAX_STEPS = 2_000_000;
@@ -30,6 +31,8 @@ export class MemoryNetwork {
   fate: (bytes: Uint8Array, from: Endpoint, to: Endpoint) => Fate = () => ({ isDropped: false, delayMs: 1 });
   /** Datagrams sent so far. */
   sent = 0;
+  /** Streams between its hosts: where servers listen, and what goes wrong. */
+  readonly streams = new MemoryStreams((delayMs, run) => this.#at(this.nowMs + delayMs, run));
   readonly #events: SimEvent[] = [];
   readonly #bound = new Map<string, (bytes: Uint8Array, from: Endpoint) => void>();
   #order = 0;
@@ -37,6 +40,11 @@ export class MemoryNetwork {
 
   /** A host with one address outside; `names` is its view of the public DNS. */
   host(address: string, seed: number, names: Readonly<Record<string, readonly string[]>> = {}): Host {
+    const resolve = async (name: string) => {
+      const found = names[name];
+      if (found === undefined) throw new NetError('ERR_NAME_NOT_FOUND', `no such name: ${name}`);
+      return found;
+    };
     return {
       name: 'memory',
       clock: { nowMs: () => this.nowMs, unixMs: () => UNIX_ORIGIN_MS + this.nowMs + this.unixOffsetMs },
@@ -44,11 +52,8 @@ export class MemoryNetwork {
       createTimer: fire => this.#createTimer(fire),
       defer: run => this.#at(this.nowMs, run),
       openDatagrams: async (options, sink) => this.#open(address, options, sink),
-      resolve: async name => {
-        const found = names[name];
-        if (found === undefined) throw new NetError('ERR_NAME_NOT_FOUND', `no such name: ${name}`);
-        return found;
-      },
+      openStream: (options, sink) => this.streams.connect(address, options, sink, resolve),
+      resolve,
     };
   }
 
