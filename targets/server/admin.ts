@@ -1,0 +1,322 @@
+/**
+ * The administration interface over HTTP: JSON in, JSON out, below `/api/v1/`.
+ *
+ * | Request | Answer |
+ * |---|---|
+ * | `POST /api/v1/command` with an {@link AdminCommand} | what {@link AdminResults} says for it |
+ * | `GET /api/v1/tailnets`, `GET /api/v1/tailnets/NAME/users`, `keys`, `devices`, `tokens` | the list |
+ * | `GET /api/v1/audit?tailnet=NAME&limit=N&before=MS` | audit entries, newest first |
+ * | `GET /api/v1/status` | counts and versions |
+ * | `POST /api/v1/backup` | the store as a file; only for the administrator on the machine itself |
+ *
+ * A mistake is answered with `{"error":{"code","message"}}`: 400 `invalid`, 401 `unauthorized`, 403 `forbidden`,
+ * 404 `not-found`, 405 `method`, 408 `timeout`, 409 `conflict`, 413 `too-large`, 415 `media-type`, 500 `failed`.
+ * Whoever asks has a token (`Authorization: Bearer`, RFC 6750 §2.1), or comes through a socket that only the
+ * administrator can open. A token is never taken from a query, and never written anywhere.
+ */
+import { createReadStream } from 'node:fs';
+import { mkdtemp, open, rm } from 'node:fs/promises';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import type { AdminCommand, AdminErrorCode, AdminOutcome } from '../../lib/coordinator/commands.ts';
+import type { AuditEntry } from '../../lib/coordinator/model.ts';
+import { CommandError, readCommand } from './admin-command.ts';
+import { isLabel } from './admin-syntax.ts';
+
+/** Who asks: what the audit log says, and the tailnet that the right is limited to (absent: the whole server). */
+export interface AdminActor {
+  /** `admin` or `token:<id>`. */
+  readonly name: string;
+  readonly tailnet: string | undefined;
+}
+
+/** The administrator on the machine itself: whoever can open the data folder or its socket. */
+export const LOCAL_ADMIN: AdminActor = /* @__PURE__ */ Object.freeze({ name: 'admin', tailnet: undefined });
+
+/** Which entries of the audit log are wanted, newest first. */
+export interface AuditQuery {
+  /** Entries about this tailnet alone; absent: all. */
+  readonly tailnet?: string;
+  /** At most so many. */
+  readonly limit: number;
+  /** Entries older than this, ms since 1970. */
+  readonly before?: number;
+}
+
+/** What the interface needs of a coordinator; a running server has it, and a store that is opened offline. */
+export interface AdminContext {
+  /** Carries a command out; resolves when the outcome is durable. */
+  command(actor: AdminActor, command: AdminCommand): Promise<AdminOutcome>;
+  /** Whose token this is, by a comparison in constant time; undefined for one that is not valid. */
+  authenticate(token: string): AdminActor | undefined;
+  audit(query: AuditQuery): readonly AuditEntry[];
+  status(): object;
+  /** Writes a copy of the store to `path`, which does not exist yet. */
+  backup(path: string): Promise<void>;
+}
+
+/** What {@link handleAdmin} may be told beside its context. */
+export interface AdminOptions {
+  /** The request came through a socket that only the administrator can open: no token is needed. */
+  readonly isLocal?: boolean;
+  /** Hears of failures inside (answered with 500). `message` holds no secret of the request. */
+  readonly onError?: (message: string) => void;
+}
+
+/** Largest command in bytes. */
+export const BODY_LIMIT_BYTES = 65_536;
+/** Time for the whole body of a request. */
+const BODY_TIMEOUT_MS = 10_000;
+/** Longest text that is looked up as a token; ours have 65 characters. */
+const TOKEN_LIMIT = 256;
+/** Entries of one audit answer: unless told, and at most. */
+const AUDIT_USUAL = 100;
+const AUDIT_LIMIT = 1000;
+
+const BACKUP_PLACE = 'a backup is made on the machine of the coordinator: motenet backup FILE';
+
+const STATUS: Readonly<Record<AdminErrorCode, number>> = /* @__PURE__ */ Object.freeze({
+  invalid: 400,
+  forbidden: 403,
+  'not-found': 404,
+  conflict: 409,
+});
+
+/** Ends a request with a status and `{"error":…}`. */
+class Refusal extends Error {
+  readonly status: number;
+  readonly code: string;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(status: number, code: string, message: string, headers: Readonly<Record<string, string>> = {}) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.headers = headers;
+  }
+}
+
+/**
+ * Answers one request whose path begins with `/api/`. Never rejects: whatever goes wrong is an answer, or the end of the
+ * connection where an answer has begun.
+ */
+export async function handleAdmin(
+  request: IncomingMessage,
+  response: ServerResponse,
+  context: AdminContext,
+  options: AdminOptions = {},
+): Promise<void> {
+  response.on('error', () => undefined); // the client went away: nobody is left to tell
+  try {
+    const actor = authenticate(request, context, options.isLocal === true);
+    await route(request, response, context, actor, options.isLocal === true);
+  } catch (error) {
+    if (response.headersSent) return void response.destroy();
+    if (error instanceof Refusal) {
+      // What is left of the body is not read, and cannot be the next request.
+      const close = hasRest(request) ? { connection: 'close' } : {};
+      answer(response, error.status, failure(error.code, error.message), { ...error.headers, ...close });
+      return;
+    }
+    options.onError?.(`admin interface: ${error instanceof Error ? error.message.split('\n', 1)[0] : 'failed'}`);
+    answer(response, 500, failure('failed', 'the coordinator failed: its log says why'), { connection: 'close' });
+  }
+}
+
+/** Whether there may be more of the request's body to come. */
+function hasRest(request: IncomingMessage): boolean {
+  const { 'content-length': length, 'transfer-encoding': coding } = request.headers;
+  return !request.complete && (coding !== undefined || (length !== undefined && length !== '0'));
+}
+
+/** Who asks. The same work for every wrong token, in whatever form: one look-up. */
+function authenticate(request: IncomingMessage, context: AdminContext, isLocal: boolean): AdminActor {
+  if (isLocal) return LOCAL_ADMIN;
+  const header = request.headers.authorization ?? '';
+  const token = /^Bearer +([A-Za-z0-9._~+/=-]+) *$/i.exec(header)?.[1] ?? '';
+  const actor = context.authenticate(token.length <= TOKEN_LIMIT ? token : '');
+  if (actor === undefined) throw unauthorized(header === ''); // CHECK: admin-token
+  return actor;
+}
+
+function unauthorized(isAbsent: boolean): Refusal {
+  const why = isAbsent
+    ? 'a token is needed: Authorization: Bearer TOKEN'
+    : 'the token is not valid: it is wrong, expired or revoked';
+  return new Refusal(401, 'unauthorized', why, { 'www-authenticate': 'Bearer realm="motenet"' });
+}
+
+async function route(
+  request: IncomingMessage,
+  response: ServerResponse,
+  context: AdminContext,
+  actor: AdminActor,
+  isLocal: boolean,
+): Promise<void> {
+  const [whole, query = ''] = (request.url ?? '').split(/\?(.*)/s, 2) as [string, string?];
+  const path = whole.replace(/^\/api\/v1(?=\/|$)/, '');
+  if (path === whole) throw new Refusal(404, 'not-found', 'the administration interface is at /api/v1/');
+  if (path === '/command') {
+    expectMethod(request, 'POST');
+    return finish(response, await context.command(actor, await readBody(request)));
+  }
+  if (path === '/audit') {
+    expectMethod(request, 'GET');
+    return answer(response, 200, context.audit(auditQuery(new URLSearchParams(query), actor)));
+  }
+  if (path === '/status') {
+    expectMethod(request, 'GET');
+    expectWholeServer(actor, 'the status');
+    return answer(response, 200, context.status());
+  }
+  if (path === '/backup') {
+    expectMethod(request, 'POST');
+    if (!isLocal) throw new Refusal(403, 'forbidden', BACKUP_PLACE); // CHECK: admin-backup-local
+    return sendBackup(response, context);
+  }
+  const list = listCommand(path);
+  if (list === undefined) throw new Refusal(404, 'not-found', 'there is nothing at this path below /api/v1/');
+  expectMethod(request, 'GET');
+  finish(response, await context.command(actor, list));
+}
+
+/** The list that a path names. */
+function listCommand(path: string): AdminCommand | undefined {
+  if (path === '/tailnets') return { type: 'tailnet-list' };
+  const [, tailnet, kind] = /^\/tailnets\/([^/]+)\/(user|key|device|token)s$/.exec(path) ?? [];
+  if (tailnet === undefined || kind === undefined || !isLabel(tailnet)) return undefined;
+  return { type: `${kind as 'user' | 'key' | 'device' | 'token'}-list`, tailnet };
+}
+
+function auditQuery(search: URLSearchParams, actor: AdminActor): AuditQuery {
+  for (const name of search.keys())
+    if (!['tailnet', 'limit', 'before'].includes(name) || search.getAll(name).length > 1)
+      throw new Refusal(400, 'invalid', 'the audit log takes "tailnet", "limit" and "before", once each');
+  const limit = number(search, 'limit', AUDIT_LIMIT) ?? AUDIT_USUAL;
+  const before = number(search, 'before', Number.MAX_SAFE_INTEGER);
+  const asked = search.get('tailnet') ?? actor.tailnet;
+  if (asked !== undefined && !isLabel(asked)) throw new Refusal(400, 'invalid', '"tailnet" is not a name of one');
+  if (actor.tailnet !== undefined && asked !== actor.tailnet) throw outOfScope(actor); // CHECK: admin-audit-scope
+  return {
+    limit,
+    ...(asked === undefined ? {} : { tailnet: asked }),
+    ...(before === undefined ? {} : { before }),
+  };
+}
+
+function number(search: URLSearchParams, name: string, most: number): number | undefined {
+  const text = search.get(name);
+  if (text === null) return undefined;
+  const value = /^[0-9]{1,16}$/.test(text) ? Number(text) : 0;
+  if (value >= 1 && value <= most) return value;
+  throw new Refusal(400, 'invalid', `"${name}" expected a whole number from 1 to ${most}`);
+}
+
+function expectMethod(request: IncomingMessage, method: 'GET' | 'POST'): void {
+  if (request.method === method) return;
+  throw new Refusal(405, 'method', `this path takes ${method}`, { allow: method });
+}
+
+function expectWholeServer(actor: AdminActor, what: string): void {
+  if (actor.tailnet !== undefined) throw outOfScope(actor, what); // CHECK: admin-status-scope
+}
+
+function outOfScope(actor: AdminActor, what = 'this'): Refusal {
+  const message = `the token is for the tailnet "${actor.tailnet}" alone: ${what} needs another`;
+  return new Refusal(403, 'forbidden', message);
+}
+
+/** The command in the body of a request. */
+async function readBody(request: IncomingMessage): Promise<AdminCommand> {
+  const type = (request.headers['content-type'] ?? '').split(';', 1)[0]!.trim().toLowerCase();
+  if (type !== 'application/json')
+    throw new Refusal(415, 'media-type', 'a command is sent as Content-Type: application/json');
+  const text = await readText(request);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new Refusal(400, 'invalid', 'the body is not JSON'); // the parser's own text would repeat what was sent
+  }
+  try {
+    return readCommand(value);
+  } catch (error) {
+    if (error instanceof CommandError) throw new Refusal(400, 'invalid', error.message);
+    throw error;
+  }
+}
+
+function readText(request: IncomingMessage): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const tooLarge = new Refusal(413, 'too-large', `a command has at most ${BODY_LIMIT_BYTES} bytes`);
+    if (Number(request.headers['content-length'] ?? 0) > BODY_LIMIT_BYTES) return reject(tooLarge);
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    let isSettled = false;
+    const settle = (run: () => void) => {
+      if (isSettled) return;
+      isSettled = true;
+      clearTimeout(timer);
+      request.removeAllListeners('data').pause();
+      run();
+    };
+    const timer = setTimeout(
+      () => settle(() => reject(new Refusal(408, 'timeout', 'the command did not arrive in time'))),
+      BODY_TIMEOUT_MS,
+    );
+    request.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes > BODY_LIMIT_BYTES) return settle(() => reject(tooLarge)); // CHECK: admin-body-limit
+      chunks.push(chunk);
+    });
+    request.once('end', () => settle(() => resolve(Buffer.concat(chunks).toString('utf8'))));
+    const gone = () => settle(() => reject(new Refusal(400, 'invalid', 'the body broke off')));
+    request.once('error', gone);
+    request.once('close', gone);
+  });
+}
+
+function finish(response: ServerResponse, outcome: AdminOutcome): void {
+  if (outcome.isOk) answer(response, 200, outcome.value);
+  else answer(response, STATUS[outcome.code] ?? 500, failure(outcome.code, outcome.message));
+}
+
+function failure(code: string, message: string): object {
+  return { error: { code, message } };
+}
+
+function answer(response: ServerResponse, status: number, value: unknown, more: Record<string, string> = {}): void {
+  const body = Buffer.from(JSON.stringify(value));
+  response.writeHead(status, {
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': body.length,
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    ...more,
+  });
+  response.end(body);
+}
+
+/** Makes a copy in a folder that nobody else can open, sends it and removes it. */
+async function sendBackup(response: ServerResponse, context: AdminContext): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'motenet-backup-'));
+  try {
+    const path = join(folder, 'coordinator.db');
+    await context.backup(path);
+    const file = await open(path, 'r');
+    try {
+      response.writeHead(200, {
+        'content-type': 'application/vnd.sqlite3',
+        'content-length': (await file.stat()).size,
+        'cache-control': 'no-store',
+      });
+      await pipeline(createReadStream('', { fd: file, autoClose: false }), response);
+    } finally {
+      await file.close();
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
