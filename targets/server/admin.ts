@@ -5,9 +5,9 @@
  * |---|---|
  * | `POST /api/v1/command` with an {@link AdminCommand} | what {@link AdminResults} says for it |
  * | `GET /api/v1/tailnets`, `GET /api/v1/tailnets/NAME/users`, `keys`, `devices`, `tokens` | the list |
- * | `GET /api/v1/audit?tailnet=NAME&limit=N&before=MS` | audit entries, newest first |
+ * | `GET /api/v1/audit?tailnet=NAME&limit=N&before=SEQ` | lines of the audit log, newest first |
  * | `GET /api/v1/status` | counts and versions |
- * | `POST /api/v1/backup` | the store as a file; only for the administrator on the machine itself |
+ * | `POST /api/v1/backup` | a copy of the database as a file (without the keys of the server, which are not in it) |
  *
  * A mistake is answered with `{"error":{"code","message"}}`: 400 `invalid`, 401 `unauthorized`, 403 `forbidden`,
  * 404 `not-found`, 405 `method`, 408 `timeout`, 409 `conflict`, 413 `too-large`, 415 `media-type`, 500 `failed`.
@@ -21,46 +21,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { AdminCommand, AdminErrorCode, AdminOutcome } from '../../lib/coordinator/commands.ts';
-import type { AuditEntry } from '../../lib/coordinator/model.ts';
 import { CommandError, readCommand } from './admin-command.ts';
 import { isLabel } from './admin-syntax.ts';
-
-/** Who asks: what the audit log says, and the tailnet that the right is limited to (absent: the whole server). */
-export interface AdminActor {
-  /** `admin` or `token:<id>`. */
-  readonly name: string;
-  readonly tailnet: string | undefined;
-}
+import type { Actor, AdminContext, AuditQuery } from './types.ts';
 
 /** The administrator on the machine itself: whoever can open the data folder or its socket. */
-export const LOCAL_ADMIN: AdminActor = /* @__PURE__ */ Object.freeze({ name: 'admin', tailnet: undefined });
-
-/** Which entries of the audit log are wanted, newest first. */
-export interface AuditQuery {
-  /** Entries about this tailnet alone; absent: all. */
-  readonly tailnet?: string;
-  /** At most so many. */
-  readonly limit: number;
-  /** Entries older than this, ms since 1970. */
-  readonly before?: number;
-}
-
-/** What the interface needs of a coordinator; a running server has it, and a store that is opened offline. */
-export interface AdminContext {
-  /** Carries a command out; resolves when the outcome is durable. */
-  command(actor: AdminActor, command: AdminCommand): Promise<AdminOutcome>;
-  /** Whose token this is, by a comparison in constant time; undefined for one that is not valid. */
-  authenticate(token: string): AdminActor | undefined;
-  audit(query: AuditQuery): readonly AuditEntry[];
-  status(): object;
-  /** Writes a copy of the store to `path`, which does not exist yet. */
-  backup(path: string): Promise<void>;
-}
+export const LOCAL_ADMIN: Actor = /* @__PURE__ */ Object.freeze({ name: 'admin', tailnet: undefined });
 
 /** What {@link handleAdmin} may be told beside its context. */
 export interface AdminOptions {
-  /** The request came through a socket that only the administrator can open: no token is needed. */
-  readonly isLocal?: boolean;
   /** Hears of failures inside (answered with 500). `message` holds no secret of the request. */
   readonly onError?: (message: string) => void;
 }
@@ -71,11 +40,9 @@ export const BODY_LIMIT_BYTES = 65_536;
 const BODY_TIMEOUT_MS = 10_000;
 /** Longest text that is looked up as a token; ours have 65 characters. */
 const TOKEN_LIMIT = 256;
-/** Entries of one audit answer: unless told, and at most. */
+/** Lines of one audit answer: unless told, and at most. */
 const AUDIT_USUAL = 100;
 const AUDIT_LIMIT = 1000;
-
-const BACKUP_PLACE = 'a backup is made on the machine of the coordinator: motenet backup FILE';
 
 const STATUS: Readonly<Record<AdminErrorCode, number>> = /* @__PURE__ */ Object.freeze({
   invalid: 400,
@@ -110,8 +77,8 @@ export async function handleAdmin(
 ): Promise<void> {
   response.on('error', () => undefined); // the client went away: nobody is left to tell
   try {
-    const actor = authenticate(request, context, options.isLocal === true);
-    await route(request, response, context, actor, options.isLocal === true);
+    const actor = authenticate(request, context);
+    await route(request, response, context, actor);
   } catch (error) {
     if (response.headersSent) return void response.destroy();
     if (error instanceof Refusal) {
@@ -132,8 +99,8 @@ function hasRest(request: IncomingMessage): boolean {
 }
 
 /** Who asks. The same work for every wrong token, in whatever form: one look-up. */
-function authenticate(request: IncomingMessage, context: AdminContext, isLocal: boolean): AdminActor {
-  if (isLocal) return LOCAL_ADMIN;
+function authenticate(request: IncomingMessage, context: AdminContext): Actor {
+  if (context.isLocal) return LOCAL_ADMIN;
   const header = request.headers.authorization ?? '';
   const token = /^Bearer +([A-Za-z0-9._~+/=-]+) *$/i.exec(header)?.[1] ?? '';
   const actor = context.authenticate(token.length <= TOKEN_LIMIT ? token : '');
@@ -152,8 +119,7 @@ async function route(
   request: IncomingMessage,
   response: ServerResponse,
   context: AdminContext,
-  actor: AdminActor,
-  isLocal: boolean,
+  actor: Actor,
 ): Promise<void> {
   const [whole, query = ''] = (request.url ?? '').split(/\?(.*)/s, 2) as [string, string?];
   const path = whole.replace(/^\/api\/v1(?=\/|$)/, '');
@@ -173,7 +139,7 @@ async function route(
   }
   if (path === '/backup') {
     expectMethod(request, 'POST');
-    if (!isLocal) throw new Refusal(403, 'forbidden', BACKUP_PLACE); // CHECK: admin-backup-local
+    expectWholeServer(actor, 'a backup');
     return sendBackup(response, context);
   }
   const list = listCommand(path);
@@ -190,7 +156,7 @@ function listCommand(path: string): AdminCommand | undefined {
   return { type: `${kind as 'user' | 'key' | 'device' | 'token'}-list`, tailnet };
 }
 
-function auditQuery(search: URLSearchParams, actor: AdminActor): AuditQuery {
+function auditQuery(search: URLSearchParams, actor: Actor): AuditQuery {
   for (const name of search.keys())
     if (!['tailnet', 'limit', 'before'].includes(name) || search.getAll(name).length > 1)
       throw new Refusal(400, 'invalid', 'the audit log takes "tailnet", "limit" and "before", once each');
@@ -219,11 +185,11 @@ function expectMethod(request: IncomingMessage, method: 'GET' | 'POST'): void {
   throw new Refusal(405, 'method', `this path takes ${method}`, { allow: method });
 }
 
-function expectWholeServer(actor: AdminActor, what: string): void {
-  if (actor.tailnet !== undefined) throw outOfScope(actor, what); // CHECK: admin-status-scope
+function expectWholeServer(actor: Actor, what: string): void {
+  if (actor.tailnet !== undefined) throw outOfScope(actor, what); // CHECK: admin-whole-server
 }
 
-function outOfScope(actor: AdminActor, what = 'this'): Refusal {
+function outOfScope(actor: Actor, what = 'this'): Refusal {
   const message = `the token is for the tailnet "${actor.tailnet}" alone: ${what} needs another`;
   return new Refusal(403, 'forbidden', message);
 }
