@@ -148,9 +148,10 @@ function hint(word: unknown, known: readonly string[]): string {
   return known.length === 0 ? ': it takes none' : `: known are ${known.join(', ')}`;
 }
 
-/** A short, printable form of what came. A text that may be an auth key or a token is not shown. */
+/** A short, printable form of what came. A text that may hold an auth key or a token is not shown. */
 function show(value: unknown): string {
-  if (typeof value === 'string' && /mote-(auth|api)-/.test(value)) return 'a key or token (not shown)';
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'an object'; // any depth
+  if (typeof value === 'string' && /mote-(auth|api)-/i.test(value)) return 'a key or token (not shown)'; // CHECK: admin-no-secret-echo
   const json = JSON.stringify(value) ?? String(value);
   const cut = json.length > 60 ? `${json.slice(0, 60)}…` : json;
   return cut.replace(/[^\x20-\x7e…]/g, '?');

@@ -273,6 +273,7 @@ async function sendBackup(response: ServerResponse, context: AdminContext): Prom
     await context.backup(path);
     const file = await open(path, 'r');
     try {
+      await rm(folder, { recursive: true, force: true }).catch(() => undefined); // open it stays readable, where that is allowed
       response.writeHead(200, {
         'content-type': 'application/vnd.sqlite3',
         'content-length': (await file.stat()).size,
