@@ -14,10 +14,16 @@ const DELAY_MS = 1;
 const RETRY_MS = 100;
 const TIMEOUT_MS = 10_000;
 
+/** A listener's end of a stream. */
+export interface MemoryStream extends HostStream {
+  /** Ends this half after what was written; what the other side sends still comes. */
+  end(): void;
+}
+
 /** A connection that a listener is offered. */
 export interface MemoryArrival {
   /** The listener's end of it. Open at once. */
-  readonly stream: HostStream;
+  readonly stream: MemoryStream;
   /** What the other side asked for, TLS included. */
   readonly options: StreamOptions;
   readonly from: Endpoint;
@@ -122,7 +128,7 @@ interface Pair {
 }
 
 /** One end: its output is a queue that the other end's sink empties. */
-class MemoryEnd implements HostStream {
+class MemoryEnd implements MemoryStream {
   readonly address: string;
   sink: StreamSink | undefined;
   other: MemoryEnd | undefined;
@@ -132,6 +138,7 @@ class MemoryEnd implements HostStream {
   readonly #output: Uint8Array[] = [];
   #outputBytes = 0;
   #isEnding = false;
+  #hasEnded = false;
   #isCarrying = false;
   #isPaused = false;
   #owesWritable = false;
@@ -142,7 +149,7 @@ class MemoryEnd implements HostStream {
   }
 
   write(buf: Uint8Array, start: number, end: number): number {
-    if (!this.isOpen || this.isDone) return 0;
+    if (!this.isOpen || this.isDone || this.#hasEnded) return 0;
     const length = Math.min(end - start, STREAM_BUFFER_BYTES - this.#outputBytes);
     if (length < end - start) this.#owesWritable = true;
     if (length > 0) this.#output.push(buf.slice(start, start + length));
@@ -163,8 +170,13 @@ class MemoryEnd implements HostStream {
   close(): void {
     if (this.isDone) return;
     this.isDone = true;
-    this.#isEnding = true;
     this.other?.pump(); // what still comes is dropped, so that its sender is not stopped
+    if (!this.#hasEnded) this.end();
+  }
+
+  end(): void {
+    this.#isEnding = true;
+    this.#hasEnded = true;
     this.pump();
   }
 

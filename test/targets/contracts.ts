@@ -7,12 +7,17 @@ import { fileStore, memoryStore } from '../../targets/node/store.ts';
 import { datagramsContract } from '../contract/datagrams.ts';
 import { clockContract, deferContract, randomContract, resolveContract, timerContract } from '../contract/host.ts';
 import { storeContract } from '../contract/store.ts';
+import { streamsContract } from '../contract/streams.ts';
+import { RealWorld } from '../contract/streams-far.ts';
+import { secureStreamsContract } from '../contract/streams-tls.ts';
 
 /** Queues every contract; `name` is how the suites are called. */
 export function allContracts(name: string, host: Host): void {
   const addresses = Object.values(networkInterfaces()).flatMap(list => list ?? []);
   const hasV6 = addresses.some(({ address }) => address === '::1');
   datagramsContract(name, host, hasV6);
+  streamsContract(name, new RealWorld(host));
+  secureStreamsContract(name, new RealWorld(host));
   clockContract(name, host);
   timerContract(name, host);
   deferContract(name, host);
