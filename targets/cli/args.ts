@@ -121,10 +121,16 @@ export function quote(text: string): string {
   return `"${cut.replace(/[^\x20-\x7e…]/g, '?')}"`;
 }
 
-function parseBind(flag: string, text: string, mayBeZero: boolean): { bind: string; port: number } {
+/** `[BIND:]PORT` of a flag: an address or name of this machine (IPv6 in brackets), `usual` where none is given. */
+export function parseBind(
+  flag: string,
+  text: string,
+  mayBeZero: boolean,
+  usual = LOOPBACK,
+): { bind: string; port: number } {
   const colon = text.lastIndexOf(':');
   const port = portOf(flag, text.slice(colon + 1), mayBeZero ? 0 : 1);
-  if (colon < 0) return { bind: LOOPBACK, port };
+  if (colon < 0) return { bind: usual, port };
   const host = text.slice(0, colon);
   const inner = /^\[(.*)\]$/.exec(host)?.[1];
   const address = canonicalAddress(inner ?? host);
@@ -148,7 +154,8 @@ function splitTarget(text: string): { host: string; port: string } | undefined {
   return { host: address ?? host.toLowerCase(), port: text.slice(colon + 1) };
 }
 
-function portOf(flag: string, text: string, least: 0 | 1): number {
+/** A port in decimal that a flag was given. Throws {@link UsageError}. */
+export function portOf(flag: string, text: string, least: 0 | 1): number {
   const port = parseDecimal(text, 65535);
   if (port === undefined || port < least)
     throw new UsageError(`${flag} expected a port of ${least} to 65535, got ${quote(text)}`);
@@ -163,7 +170,8 @@ function isHostName(text: string): boolean {
     .every(label => /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/i.test(label));
 }
 
-function isLevel(text: string): text is Level {
+/** Whether a text is one of {@link LEVELS}. */
+export function isLevel(text: string): text is Level {
   return (LEVELS as readonly string[]).includes(text);
 }
 

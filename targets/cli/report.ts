@@ -37,15 +37,21 @@ export interface Events {
   error: { message: string; exitCode: number };
 }
 
-interface EventKind<F> {
+/** What is known of one kind of event with the fields `F`. */
+export interface EventKind<F> {
   readonly level: Level;
+  /** Where the level depends on the event; `level` is the most urgent one then. */
+  readonly levelOf?: (fields: F) => Level;
   readonly fields: readonly (keyof F & string)[];
   /** The line for people; undefined where another line already says it. */
   readonly text: (fields: F) => string | undefined;
 }
 
+/** Kinds of all events of a command. */
+export type EventTable<E> = { readonly [name in keyof E]: EventKind<E[name]> };
+
 /** Every event. `ready` and `error` are told at any level. */
-export const EVENTS: { readonly [name in keyof Events]: EventKind<Events[name]> } = /* @__PURE__ */ Object.freeze({
+export const EVENTS: EventTable<Events> = /* @__PURE__ */ Object.freeze({
   start: { level: 'info', fields: ['version', 'file'], text: f => `motenet ${f.version} with ${f.file}` },
   warning: { level: 'warn', fields: ['message'], text: f => `warning: ${f.message}` },
   ignored: { level: 'warn', fields: ['line', 'key', 'why'], text: f => `ignored: line ${f.line}, ${f.key}: ${f.why}` },
@@ -106,8 +112,7 @@ export const EVENTS: { readonly [name in keyof Events]: EventKind<Events[name]> 
 } satisfies { [name in keyof Events]: EventKind<Events[name]> });
 
 /** Events that others can cause at will, told so often per window at most: who knocks all day must not fill a disk. */
-const LIMITED: readonly (keyof Events)[] = /* @__PURE__ */ Object.freeze(['refused', 'trouble', 'gave-up', 'endpoint']);
-const WARNINGS_PER_WINDOW = 20;
+const LIMITED = /* @__PURE__ */ Object.freeze({ refused: 20, trouble: 20, 'gave-up': 20, endpoint: 20 });
 const WINDOW_MS = 10_000;
 
 /** What {@link createReport} takes. */
@@ -123,41 +128,52 @@ export interface ReportOptions {
 }
 
 /** Tells one event. */
-export type Report = <N extends keyof Events>(event: N, fields: Events[N]) => void;
+export type Report = ReportOf<Events>;
+/** Tells one event of the kinds in `E`. */
+export type ReportOf<E> = <N extends keyof E>(event: N, fields: E[N]) => void;
 
 /** A {@link Report} that writes lines: JSON to `out`; or text to `err`, of which only `ready` goes to `out`. */
 export function createReport(options: ReportOptions): Report {
+  return createReportOf(EVENTS, LIMITED, options);
+}
+
+/** The same for another table; `limited` says how often per 10 seconds some events are told at most. */
+export function createReportOf<E extends { warning: { message: string } }>(
+  table: EventTable<E>,
+  limited: Readonly<Partial<Record<keyof E, number>>>,
+  options: ReportOptions,
+): ReportOf<E> {
   const most = LEVELS.indexOf(options.level);
   const isInBudget = budget(options.now);
+  const write = <N extends keyof E>(event: N, fields: E[N]) => {
+    const time = new Date(options.now()).toISOString();
+    const text = options.isJson ? JSON.stringify({ event, time, ...fields }) : table[event].text(fields);
+    if (text === undefined) return;
+    if (options.isJson || event === 'ready') options.out(text);
+    else options.err(text);
+  };
   return (event, fields) => {
-    const kind = EVENTS[event];
-    if (LEVELS.indexOf(kind.level) > most) return;
-    const left = LIMITED.includes(event) ? isInBudget(event) : 'tell';
+    const kind = table[event];
+    if (LEVELS.indexOf(kind.levelOf?.(fields) ?? kind.level) > most) return;
+    const perWindow = limited[event];
+    const left = perWindow === undefined ? 'tell' : isInBudget(event, perWindow);
     if (left === 'silent') return;
-    write(options, event, fields);
-    const message = `further "${event}" messages are left out for ${WINDOW_MS / 1000} seconds`;
-    if (left === 'last') write(options, 'warning', { message });
+    write(event, fields);
+    const message = `further "${String(event)}" messages are left out for ${WINDOW_MS / 1000} seconds`;
+    if (left === 'last') write('warning', { message });
   };
 }
 
-function write<N extends keyof Events>(options: ReportOptions, event: N, fields: Events[N]): void {
-  const time = new Date(options.now()).toISOString();
-  const text = options.isJson ? JSON.stringify({ event, time, ...fields }) : EVENTS[event].text(fields);
-  if (text === undefined) return;
-  if (options.isJson || event === 'ready') options.out(text);
-  else options.err(text);
-}
-
-function budget(now: () => number): (event: string) => 'tell' | 'last' | 'silent' {
-  const windows = new Map<string, { startMs: number; told: number }>();
-  return event => {
+function budget(now: () => number): (event: PropertyKey, perWindow: number) => 'tell' | 'last' | 'silent' {
+  const windows = new Map<PropertyKey, { startMs: number; told: number }>();
+  return (event, perWindow) => {
     let window = windows.get(event);
     if (window === undefined || now() - window.startMs >= WINDOW_MS || now() < window.startMs) {
       window = { startMs: now(), told: 0 };
       windows.set(event, window);
     }
     window.told++;
-    return window.told < WARNINGS_PER_WINDOW ? 'tell' : window.told === WARNINGS_PER_WINDOW ? 'last' : 'silent';
+    return window.told < perWindow ? 'tell' : window.told === perWindow ? 'last' : 'silent';
   };
 }
 
