@@ -45,7 +45,7 @@ export class Attempts {
     const host = this.#waiting.shift();
     if (host === undefined) return;
     if (this.#waiting.length > 0) this.#timer = setTimeout(() => this.#next(), HEAD_START_MS);
-    const socket = connect({ host, port: this.#port, allowHalfOpen: true });
+    const socket = connect({ host, port: this.#port, allowHalfOpen: true, noDelay: true });
     this.#running.add(socket);
     const fail = (error: Error) => this.#lose(socket, error);
     socket.on('error', fail);

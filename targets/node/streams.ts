@@ -9,6 +9,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { isIP, type Socket } from 'node:net';
 import * as tls from 'node:tls';
 import { NetError } from '../../lib/base/errors.ts';
+import type { Duplex } from 'node:stream';
 import type { HostStream, StreamOptions, StreamSink, StreamTlsOptions } from '../../lib/ports.ts';
 import { Attempts } from './attempts.ts';
 import { resolveName } from './names.ts';
@@ -21,11 +22,25 @@ const TIMEOUT_MS = 10_000;
 const LINGER_MS = 10_000;
 const PIN_BYTES = 32;
 
+/** A connection beneath TLS, for a runtime whose TLS does not stop reading when it is paused. */
+export interface Gate extends Duplex {
+  /** Reads no more from the connection. */
+  hold(): void;
+  /** Reads again. */
+  release(): void;
+  /** Lets the process end while the connection is open. */
+  unref(): void;
+}
+
 /**
  * Opens a stream as `Host.openStream` says. Throws RangeError for a port outside 1 to 65535, an address that is none
- * and a pin that is not 32 bytes.
+ * and a pin that is not 32 bytes. `createGate` gives what TLS is spoken over, where that is not the socket itself.
  */
-export function openNodeStream(options: StreamOptions, sink: StreamSink): HostStream {
+export function openNodeStream(
+  options: StreamOptions,
+  sink: StreamSink,
+  createGate?: (socket: Socket) => Gate,
+): HostStream {
   const { port, addresses = [], tls: secure } = options;
   if (!Number.isInteger(port) || port < 1 || port > 65535)
     throw new RangeError(`"port" expected 1 to 65535, got ${port}`);
@@ -33,12 +48,14 @@ export function openNodeStream(options: StreamOptions, sink: StreamSink): HostSt
   if (wrong !== undefined) throw new RangeError(`"addresses" expected IP addresses, got ${wrong}`);
   if (secure?.pin !== undefined && secure.pin.length !== PIN_BYTES)
     throw new RangeError(`"pin" expected ${PIN_BYTES} bytes, got ${secure.pin.length}`);
-  return new NodeStream(options, sink);
+  return new NodeStream(options, sink, createGate);
 }
 
 class NodeStream implements HostStream {
   readonly #options: StreamOptions;
   readonly #sink: StreamSink;
+  readonly #createGate: ((socket: Socket) => Gate) | undefined;
+  #gate: Gate | undefined;
   #attempts: Attempts | undefined;
   /** The connected socket, TLS around it from the start of the handshake on. */
   #socket: Socket | undefined;
@@ -49,9 +66,10 @@ class NodeStream implements HostStream {
   #isPaused = false;
   #owesWritable = false;
 
-  constructor(options: StreamOptions, sink: StreamSink) {
+  constructor(options: StreamOptions, sink: StreamSink, createGate?: (socket: Socket) => Gate) {
     this.#options = options;
     this.#sink = sink;
+    this.#createGate = createGate;
     const { timeoutMs = TIMEOUT_MS } = options;
     this.#deadline = setTimeout(() => {
       this.#fail(new NetError('ERR_TIMED_OUT', `${this.#target} did not answer within ${timeoutMs} ms`));
@@ -87,7 +105,8 @@ class NodeStream implements HostStream {
 
   /** TLS over the connected socket. INVARIANT: `#open` is reached only by a certificate that passed. */
   #secure(socket: Socket, options: StreamTlsOptions): void {
-    const secured = tls.connect({ ...tlsOptions(options), socket });
+    this.#gate = this.#createGate?.(socket);
+    const secured = tls.connect({ ...tlsOptions(options), socket: this.#gate ?? socket });
     this.#socket = secured;
     const refuse = (error: Error) => this.#fail(tlsError(error, options.serverName));
     secured.once('error', refuse);
@@ -107,7 +126,6 @@ class NodeStream implements HostStream {
     clearTimeout(this.#deadline);
     this.#socket = socket;
     this.#isOpen = true;
-    socket.setNoDelay(true);
     const fail = (error: Error) => this.#fail(streamError(error, `the connection to ${this.#target} failed`));
     socket.on('error', fail);
     socket.on('close', () => fail(new Error('it was closed')));
@@ -125,7 +143,7 @@ class NodeStream implements HostStream {
       if (this.#isDone) return;
       this.#sink.bytes(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length), 0, chunk.length);
     });
-    if (this.#isPaused && !this.#isDone) socket.pause();
+    if (this.#isPaused) this.pause();
   }
 
   write(buf: Uint8Array, start: number, end: number): number {
@@ -139,12 +157,16 @@ class NodeStream implements HostStream {
 
   pause(): void {
     this.#isPaused = true;
-    if (this.#isOpen && !this.#isDone) this.#socket!.pause();
+    if (!this.#isOpen || this.#isDone) return;
+    this.#socket!.pause();
+    this.#gate?.hold();
   }
 
   resume(): void {
     this.#isPaused = false;
-    if (this.#isOpen && !this.#isDone) this.#socket!.resume();
+    if (!this.#isOpen || this.#isDone) return;
+    this.#gate?.release();
+    this.#socket!.resume();
   }
 
   close(): void {
@@ -156,9 +178,10 @@ class NodeStream implements HostStream {
     const timer = setTimeout(() => socket.destroy(), LINGER_MS);
     socket.once('close', () => clearTimeout(timer));
     socket.once('finish', () => {
-      socket.unref();
+      (this.#gate ?? socket).unref();
       timer.unref();
     });
+    this.#gate?.release();
     socket.resume();
     socket.end();
   }

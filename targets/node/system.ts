@@ -17,8 +17,12 @@ const MAX_DELAY_MS = 30_000;
 /** What getRandomValues gives at most per call. */
 const MAX_RANDOM_BYTES = 65_536;
 
-/** All of a {@link Host} but its sockets. */
-export function createHost(name: string, openDatagrams: Host['openDatagrams']): Host {
+/** A {@link Host} with the given sockets. */
+export function createHost(
+  name: string,
+  openDatagrams: Host['openDatagrams'],
+  openStream: Host['openStream'] = openNodeStream,
+): Host {
   const clock = createClock(() => performance.now(), uptime);
   return Object.freeze({
     name,
@@ -29,7 +33,7 @@ export function createHost(name: string, openDatagrams: Host['openDatagrams']): 
       setImmediate(run);
     },
     openDatagrams,
-    openStream: openNodeStream,
+    openStream,
     resolve: resolveName,
   });
 }

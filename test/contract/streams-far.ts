@@ -1,6 +1,6 @@
 /** The other side of stream tests on real sockets of the loopback interface: plain, and with TLS. */
 import { readFileSync } from 'node:fs';
-import { createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import type { Host } from '../../lib/ports.ts';
 import { type FarEnd, isPattern, type StreamWorld } from './streams.ts';
@@ -24,6 +24,9 @@ class SocketEnd implements FarEnd {
   hasEnded = false;
   isGone = false;
   readonly #socket: Socket;
+  readonly #waiting: Uint8Array[] = [];
+  #isSending = false;
+  #isEnding = false;
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -40,12 +43,26 @@ class SocketEnd implements FarEnd {
     });
   }
 
+  get unsent(): number {
+    return this.#waiting.reduce((sum, bytes) => sum + bytes.length, 0);
+  }
+
+  /** In parts: what a runtime says about a single large write is not comparable. */
   write(bytes: Uint8Array): void {
-    this.#socket.write(bytes);
+    for (let at = 0; at < bytes.length; at += 65_536) this.#waiting.push(bytes.subarray(at, at + 65_536));
+    if (!this.#isSending) this.#send();
   }
 
   end(): void {
-    this.#socket.end();
+    this.#isEnding = true;
+    if (!this.#isSending) this.#send();
+  }
+
+  #send(): void {
+    const next = this.#waiting.shift();
+    this.#isSending = next !== undefined;
+    if (next !== undefined) this.#socket.write(next, () => this.#send());
+    else if (this.#isEnding) this.#socket.end();
   }
 
   reset(): void {
@@ -103,6 +120,34 @@ export class RealWorld implements StreamWorld {
     const port = await this.#open(server);
     await new Promise(resolve => server.close(resolve));
     return { address: '127.0.0.1', port };
+  }
+
+  /** A port that leads to another one, whose way there can be stopped: Deno's TLS servers read on while paused. */
+  async passage(to: number): Promise<{ port: number; hold(): void; release(): void }> {
+    let arrived: Socket | undefined;
+    let isHeld = false;
+    const port = await this.accept(socket => {
+      arrived = socket;
+      const onward = connect({ host: '127.0.0.1', port: to });
+      this.#sockets.push(onward);
+      socket.on('error', () => onward.destroy());
+      onward.on('error', () => socket.destroy());
+      onward.pipe(socket);
+      socket.on('data', chunk => {
+        if (!onward.write(chunk)) socket.pause();
+      });
+      onward.on('drain', () => isHeld || socket.resume());
+      socket.on('end', () => onward.end());
+    });
+    const hold = () => {
+      isHeld = true;
+      arrived!.pause();
+    };
+    const release = () => {
+      isHeld = false;
+      arrived!.resume();
+    };
+    return { port, hold, release };
   }
 
   /** Listens with TLS and a certificate (PEM). */

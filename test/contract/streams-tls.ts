@@ -150,9 +150,10 @@ export function secureStreamsContract(name: string, world: RealWorld): void {
 
   test('a reader that stops stops the writer at a bound, and lets it go on', async () => {
     const far = await world.listenTls(CERTIFICATES.own);
-    const probe = start(far.port, { serverName: 'x', pin: pinOf(CERTIFICATES.own) });
+    const passage = await world.passage(far.port);
+    const probe = start(passage.port, { serverName: 'x', pin: pinOf(CERTIFICATES.own) });
     await eventually(() => probe.has('opened') && far.ends.length === 1);
-    far.ends[0]!.pause();
+    passage.hold();
     const bytes = pattern(0, 32 << 20);
     let taken = 0;
     const fill = () => {
@@ -167,9 +168,24 @@ export function secureStreamsContract(name: string, world: RealWorld): void {
     await pause(300);
     const stopped = taken;
     assert.ok(stopped < world.slackBytes + (2 << 20), `${stopped} bytes were taken`);
-    far.ends[0]!.resume();
+    passage.release();
     await eventually(() => taken > stopped + 1_000_000 && far.ends[0]!.received > stopped);
     assert.ok(far.ends[0]!.isIntact);
+  });
+
+  test('a paused stream stops the other side', async () => {
+    const far = await world.listenTls(CERTIFICATES.own);
+    const probe = start(far.port, { serverName: 'x', pin: pinOf(CERTIFICATES.own) });
+    await eventually(() => probe.has('opened') && far.ends.length === 1);
+    probe.on = call => call === 'bytes' && probe.stream!.pause();
+    const length = world.slackBytes + (16 << 20);
+    far.ends[0]!.write(pattern(0, length));
+    await pause(300);
+    assert.ok(far.ends[0]!.unsent > 8 << 20, `${far.ends[0]!.unsent} bytes wait`);
+    probe.on = () => undefined;
+    probe.stream!.resume();
+    await eventually(() => probe.received === length);
+    assert.ok(probe.isIntact);
   });
 
   test('a paused stream delivers nothing, and everything once it is resumed', async () => {

@@ -15,6 +15,8 @@ export interface FarEnd {
   readonly isIntact: boolean;
   readonly hasEnded: boolean;
   readonly isGone: boolean;
+  /** Bytes of {@link write} that wait here because the other side does not take them. */
+  readonly unsent: number;
   /** Queues bytes to be sent, without bound. */
   write(bytes: Uint8Array): void;
   end(): void;
@@ -238,6 +240,19 @@ export function streamsContract(name: string, world: StreamWorld): void {
     probe.stream!.resume();
     await world.eventually(() => probe.has('ended'));
     assert.is(probe.received, length);
+    assert.ok(probe.isIntact);
+  });
+
+  test('a paused stream stops the other side', async () => {
+    const { probe, far } = await connected();
+    probe.on = call => call === 'bytes' && probe.stream!.pause();
+    const length = world.slackBytes + (16 << 20);
+    far.write(pattern(0, length));
+    await world.pause(300);
+    assert.ok(far.unsent > 8 << 20, `${far.unsent} bytes wait`);
+    probe.on = () => undefined;
+    probe.stream!.resume();
+    await world.eventually(() => probe.received === length);
     assert.ok(probe.isIntact);
   });
 

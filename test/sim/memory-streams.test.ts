@@ -58,6 +58,10 @@ class MemoryFar implements FarEnd, StreamSink {
     this.isGone = true;
   }
 
+  get unsent(): number {
+    return this.#waiting.reduce((sum, bytes) => sum + bytes.length, 0);
+  }
+
   write(bytes: Uint8Array): void {
     this.#waiting.push(bytes);
     this.writable();
