@@ -6,9 +6,11 @@
  * other side, before that. Left out: client certificates, ALPN, session resumption.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { isIP, type Socket } from 'node:net';
 import * as tls from 'node:tls';
 import { NetError } from '../../lib/base/errors.ts';
+import { env } from 'node:process';
 import type { Duplex } from 'node:stream';
 import type { HostStream, StreamOptions, StreamSink, StreamTlsOptions } from '../../lib/ports.ts';
 import { Attempts } from './attempts.ts';
@@ -217,10 +219,16 @@ function tlsOptions(options: StreamTlsOptions): tls.ConnectionOptions {
   };
 }
 
-/** What the runtime trusts, what its user has added to it included (Node 22.15). */
+/** What the runtime trusts, what its user has added to it included. */
 function trusted(): readonly string[] {
   const { getCACertificates } = tls as { getCACertificates?: (type: 'default') => string[] };
-  return getCACertificates?.('default') ?? tls.rootCertificates;
+  if (getCACertificates !== undefined) return getCACertificates('default');
+  const added = env.NODE_EXTRA_CA_CERTS; // before Node 22.15 there is no asking for what that variable brought
+  try {
+    return added ? [...tls.rootCertificates, readFileSync(added, 'utf8')] : tls.rootCertificates;
+  } catch {
+    return tls.rootCertificates; // Node itself warns
+  }
 }
 
 function unverified(socket: tls.TLSSocket): Error | undefined {

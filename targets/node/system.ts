@@ -2,7 +2,7 @@
  * The ports of runtimes with Node's modules: clocks, randomness, timer and deferral are here, UDP in `datagrams.ts`,
  * TCP and TLS in `streams.ts`, state on disk in `store.ts`.
  */
-import { uptime } from 'node:os';
+import { hostname, platform, uptime } from 'node:os';
 import { setImmediate } from 'node:timers';
 import type { Clock, Host, Timer } from '../../lib/ports.ts';
 import { resolveName } from './names.ts';
@@ -28,6 +28,7 @@ export function createHost(
     name,
     clock,
     random,
+    self: Object.freeze({ hostname: hostname(), os: platform() }),
     createTimer: (fire: () => void) => new NodeTimer(clock, fire),
     defer: (run: () => void) => {
       setImmediate(run);
