@@ -297,7 +297,7 @@ export function sweep(): number {
     const name = line.split(' ')[0]!;
     if (isDead(name) && spawnSync('ip', ['netns', 'del', name]).status === 0) removed++;
   }
-  for (const folder of [tmpdir(), '/var/run/wireguard'])
+  for (const folder of [tmpdir(), '/var/run/wireguard', '/etc/netns'])
     for (const name of existsSync(folder) ? readdirSync(folder) : [])
       if (isDead(name)) {
         rmSync(join(folder, name), { recursive: true, force: true });

@@ -11,6 +11,7 @@ import type { Bench, Case } from './case.ts';
 import { disposeAllSync, Lab, sweep } from './lab.ts';
 import { makePair } from './pair.ts';
 import { newestWireguardGo, whatIsMissing, wireguardGoVersion } from './programs.ts';
+import { tailscaleCases } from './tailscale.ts';
 import { cliCases } from './wireguard-cli.ts';
 import { handshakeAndSessionCases } from './wireguard-handshake.ts';
 import { hostileCases } from './wireguard-hostile.ts';
@@ -27,6 +28,10 @@ const SUITES: Readonly<Record<string, Suite>> = Object.freeze({
   wireguard: {
     needs: ['ip', 'setpriv', 'wg', 'wireguard-go'],
     cases: [...handshakeAndSessionCases, ...trafficCases, ...tcpCases, ...cliCases, ...hostileCases],
+  },
+  tailscale: {
+    needs: ['ip', 'setpriv', 'openssl', 'ss', 'tailscaled'],
+    cases: tailscaleCases,
   },
 });
 

@@ -1,0 +1,7 @@
+/**
+ * The suite `tailscale`: motenet among stock tailscaled, headscale and derper.
+ */
+import type { Case } from './case.ts';
+import { headscaleCases } from './tailscale-headscale.ts';
+
+export const tailscaleCases: readonly Case[] = [...headscaleCases];
