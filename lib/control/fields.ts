@@ -1,7 +1,7 @@
 /**
- * What this library does with every field that a coordinator may send in a MapResponse: obeyed, narrowed (and how), or
- * ignored. A field that is not listed is ignored. The decoder reads this very table: a field that is ignored is skipped
- * as it streams, and nothing beyond the others is ever stored.
+ * What this library does with every field that a coordinator may send, in a MapResponse above all: obeyed, narrowed (and
+ * how), or ignored. A field that is not listed is ignored. The readers use this very table: a field that is ignored is
+ * skipped as it streams, and nothing beyond the others is ever stored.
  */
 
 /** What becomes of a field. */
@@ -208,6 +208,19 @@ export const FIELDS: { readonly [kind: string]: FieldRules } = Object.freeze({
     IP: OBEYED,
     Payload: OBEYED,
     Log: { verdict: 'ignored', how: 'not used' },
+  }) as FieldRules,
+  RegisterResponse: Object.freeze({
+    Error: { verdict: 'narrowed', how: 'shown: cut, printable, without the auth key' },
+    AuthURL: { verdict: 'narrowed', how: 'shown, never opened; http and https only' },
+    NodeKeyExpired: { verdict: 'narrowed', how: 'answered with one new key per attempt' },
+    User: { verdict: 'ignored', how: 'the map says it' },
+    Login: { verdict: 'ignored', how: 'the map says it' },
+    MachineAuthorized: { verdict: 'ignored', how: 'the map says it' },
+    NodeKeySignature: { verdict: 'ignored', how: 'no tailnet lock yet' },
+  }) as FieldRules,
+  ServerKeys: Object.freeze({
+    publicKey: OBEYED,
+    legacyPublicKey: { verdict: 'ignored', how: 'of old versions' },
   }) as FieldRules,
 });
 

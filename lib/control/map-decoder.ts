@@ -191,7 +191,7 @@ export class MapDecoder {
     }
     const changes = this.netmap.apply(stage, Math.floor(unixMs / 1000));
     if (typeof changes === 'string') return this.#refuse(changes);
-    this.#changes = merged(this.#changes, changes);
+    this.#changes = mergedChanges(this.#changes, changes);
     return true;
   }
 
@@ -303,7 +303,7 @@ export class MapDecoder {
 }
 
 /** Changes of two messages as one. */
-function merged(before: NetmapChanges | undefined, after: NetmapChanges): NetmapChanges {
+export function mergedChanges(before: NetmapChanges | undefined, after: NetmapChanges): NetmapChanges {
   if (before === undefined) return after;
   const peers = new Set<number>();
   for (const part of [before.peers, after.peers]) if (part !== 'all') for (const id of part) peers.add(id);

@@ -1,0 +1,71 @@
+/**
+ * What a device tells its coordinator of itself: endpoints, home relay, what it is. Changes are collected for a moment
+ * and leave as one lite update; after every reconnect everything is told again.
+ */
+import { formatEndpoint } from '../base/address.ts';
+import { formatKey } from '../crypto/key-text.ts';
+import type { LocalEndpoint } from './client-types.ts';
+import { CAPABILITY_VERSION, type WireHostinfo, type WireMapRequest } from './message.ts';
+
+/** Changes within this time leave together. */
+export const COALESCE_MS = 200;
+
+/** See the top of the file. */
+export class Report {
+  /** When the next lite update is due; Infinity: nothing new. */
+  dueMs = Infinity;
+  #hostinfo: WireHostinfo;
+  #endpoints: readonly LocalEndpoint[] = [];
+  #netInfo: object = {};
+  readonly #discoKey: string | undefined;
+
+  constructor(hostinfo: WireHostinfo, discoKey: Uint8Array | undefined) {
+    this.#hostinfo = hostinfo;
+    this.#discoKey = discoKey === undefined ? undefined : formatKey('discokey', discoKey);
+  }
+
+  /** What the device says of itself, its network included. */
+  get hostinfo(): WireHostinfo {
+    return { ...this.#hostinfo, NetInfo: { ...this.#hostinfo.NetInfo, ...this.#netInfo } };
+  }
+
+  setHostinfo(nowMs: number, hostinfo: WireHostinfo): void {
+    const isSame = JSON.stringify(hostinfo) === JSON.stringify(this.#hostinfo);
+    this.#hostinfo = hostinfo;
+    if (!isSame) this.#change(nowMs);
+  }
+
+  setEndpoints(nowMs: number, endpoints: readonly LocalEndpoint[]): void {
+    const isSame = JSON.stringify(endpoints) === JSON.stringify(this.#endpoints);
+    this.#endpoints = endpoints.map(({ address, port, type }) => ({ address, port, type }));
+    if (!isSame) this.#change(nowMs);
+  }
+
+  /** `latencies` in seconds, by `region-v4` or `region-v6`. */
+  setHomeRegion(nowMs: number, region: number, latencies: Readonly<Record<string, number>> | undefined): void {
+    const netInfo = { PreferredDERP: region, ...(latencies === undefined ? {} : { DERPLatency: { ...latencies } }) };
+    const isSame = JSON.stringify(netInfo) === JSON.stringify(this.#netInfo);
+    this.#netInfo = netInfo;
+    if (!isSame) this.#change(nowMs);
+  }
+
+  /** A map request: for the stream, or a lite update. */
+  request(nodeKey: string, isStream: boolean): WireMapRequest {
+    return {
+      Version: CAPABILITY_VERSION,
+      NodeKey: nodeKey,
+      ...(this.#discoKey === undefined ? {} : { DiscoKey: this.#discoKey }),
+      Stream: isStream,
+      OmitPeers: !isStream,
+      KeepAlive: isStream,
+      Compress: '',
+      Hostinfo: this.hostinfo,
+      Endpoints: this.#endpoints.map(formatEndpoint),
+      EndpointTypes: this.#endpoints.map(({ type }) => type),
+    };
+  }
+
+  #change(nowMs: number): void {
+    this.dueMs = Math.min(this.dueMs, nowMs + COALESCE_MS);
+  }
+}
