@@ -80,6 +80,16 @@ export const DROP_NAMES = Object.freeze([
   'tcp-icmp-mismatch',
   // a sender outside that cannot be answered
   'wg-source-port',
+  // the packet filter
+  'filter-no-rule',
+  'filter-not-local',
+  'filter-multicast',
+  'filter-link-local',
+  'filter-fragment',
+  'filter-truncated',
+  'filter-extension-header',
+  // no relay carries it: the peer has none, its queue is full, or it is not connected
+  'derp-no-relay',
 ] as const);
 
 /** Name of a drop reason. */
@@ -110,6 +120,11 @@ export class DropCounters {
   count(reason: DropReason): DropReason {
     this.#counts[-reason - 1]! += 1;
     return reason;
+  }
+
+  /** Adds what other counters have counted. */
+  add(other: DropCounters): void {
+    for (let i = 0; i < this.#counts.length; i++) this.#counts[i]! += other.#counts[i]!;
   }
 
   /** How often a reason was counted. */

@@ -1,0 +1,307 @@
+/**
+ * The packet filter of one device: which packets of peers may come in. It follows tailscaled, so that a policy means
+ * the same on every member:
+ *
+ * - Rules only allow. Without a rule nothing comes in but replies; there is no filter for what goes out.
+ * - TCP: only the segment that opens a connection (SYN without ACK) needs a rule.
+ * - UDP and SCTP: a reply to a flow that this device has opened passes, everything else needs a rule. Other protocols
+ *   likewise, by addresses alone; their rule must name the protocol and allow all ports.
+ * - ICMP: echo replies and errors pass; the rest needs a rule between the two addresses, about whatever ports.
+ * - TSMP (protocol 99) passes: the device answers or uses it, and its network stack never sees it.
+ * - Fragments: the first has the whole transport header and is judged as a packet; later ones pass unless they could
+ *   overlap such a header (RFC 1858), since without a first one nothing can be put together.
+ * - Multicast, link-local destinations, foreign destinations and IPv6 extension headers other than a fragment header
+ *   directly behind the fixed one are dropped before any rule.
+ *
+ * A jailed peer is one from which nothing may come in but replies, whatever the rules say.
+ *
+ * Left out: an outbound filter, connection tracking of TCP and ICMP, masquerading, the peerapi exception.
+ */
+import type { Prefix } from '../base/address.ts';
+import { readU16BE } from '../base/bytes.ts';
+import { type DropCounters, type DropReason, dropReason } from '../base/drop.ts';
+import type { Packet } from '../packet/classify.ts';
+import {
+  ICMP_ECHO_REPLY,
+  ICMP_PARAMETER_PROBLEM,
+  ICMP_TIME_EXCEEDED,
+  ICMP_UNREACHABLE,
+  ICMPV6_ECHO_REPLY,
+  ICMPV6_PARAMETER_PROBLEM,
+  ICMPV6_UNREACHABLE,
+} from '../packet/icmp.ts';
+import { IPV6_FRAGMENT_BYTES, IPV6_HEADER_BYTES } from '../packet/ipv6.ts';
+import {
+  PROTOCOL_ICMP,
+  PROTOCOL_ICMPV6,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+  transportHeaderBytes,
+} from '../packet/protocol.ts';
+import { TCP_ACK, TCP_SYN, tcpFlags } from '../packet/tcp.ts';
+import { PROTOCOL_TSMP, TSMP_LEAST_BYTES } from '../packet/tsmp.ts';
+import { compileTable } from './compile.ts';
+import { FlowTable } from './flows.ts';
+import { Grants } from './grants.ts';
+import type { FilterLimits } from './limits.ts';
+import { ANY_PROTOCOL, type MatchTable } from './match-table.ts';
+import type { WireFilterRule } from './rule.ts';
+import { type ParsedRule, RuleParser } from './rule-parser.ts';
+
+const NO_RULE = /* @__PURE__ */ dropReason('filter-no-rule');
+const NOT_LOCAL = /* @__PURE__ */ dropReason('filter-not-local');
+const MULTICAST = /* @__PURE__ */ dropReason('filter-multicast');
+const LINK_LOCAL = /* @__PURE__ */ dropReason('filter-link-local');
+const FRAGMENT = /* @__PURE__ */ dropReason('filter-fragment');
+const TRUNCATED = /* @__PURE__ */ dropReason('filter-truncated');
+const EXTENSION_HEADER = /* @__PURE__ */ dropReason('filter-extension-header');
+
+const PROTOCOL_SCTP = 132;
+const SCTP_HEADER_BYTES = 12;
+/** A later fragment that begins before this could overlap the largest IPv4 header and a TCP header of a first one. */
+const LEAST_FRAGMENT_OFFSET = 80;
+
+/** What a filter is made of. */
+export interface FilterOptions {
+  readonly limits: FilterLimits;
+  readonly drops: DropCounters;
+}
+
+/** The filter. Until {@link setRules} was called, every packet is dropped. */
+export class PacketFilter {
+  readonly #limits: FilterLimits;
+  readonly #drops: DropCounters;
+  readonly #flows: FlowTable;
+  #v4: MatchTable;
+  #v6: MatchTable;
+  #grants: Grants;
+  #malformed = 0;
+  #overLimit = 0;
+
+  constructor(o: FilterOptions) {
+    this.#limits = o.limits;
+    this.#drops = o.drops;
+    this.#flows = new FlowTable(o.limits.flows);
+    [this.#v4, this.#v6] = this.#compile([], new RuleParser(o.limits, nobody), []);
+    this.#grants = new Grants(o.limits, nobody);
+  }
+
+  /** Parts of the rules in force that were dropped for their form, so that less is allowed than was meant. */
+  get malformed(): number {
+    return this.#malformed;
+  }
+
+  /** Rules in force that were left out, wholly or in part, for a limit. */
+  get overLimit(): number {
+    return this.#overLimit;
+  }
+
+  /** Bytes of memory that the compiled rules and the flows take. */
+  get heldBytes(): number {
+    return this.#v4.heldBytes + this.#v6.heldBytes + this.#flows.heldBytes;
+  }
+
+  /**
+   * Replaces all rules. `self` is this device's addresses and the routes that it serves: nothing else may be a
+   * destination. `holdersOf` gives the addresses of the peers that have a node capability, for sources `cap:NAME`;
+   * without it such sources match nobody. Flows that were opened before go on.
+   */
+  setRules(
+    rules: readonly WireFilterRule[],
+    self: readonly Prefix[],
+    holdersOf: (capability: string) => readonly Prefix[] = nobody,
+  ): void {
+    const parser = new RuleParser(this.#limits, holdersOf);
+    const grants = new Grants(this.#limits, holdersOf);
+    const parsed: ParsedRule[] = [];
+    for (const rule of rules) {
+      const network = parser.parse(rule);
+      if (network !== undefined) parsed.push(network);
+      grants.add(rule);
+    }
+    [this.#v4, this.#v6] = this.#compile(parsed, parser, self);
+    this.#grants = grants;
+    this.#malformed = parser.malformed + grants.malformed;
+    this.#overLimit += grants.overLimit;
+  }
+
+  #compile(rules: readonly ParsedRule[], parser: RuleParser, self: readonly Prefix[]): [MatchTable, MatchTable] {
+    const budget = { left: this.#limits.pieces, overLimit: 0 };
+    const v4 = compileTable({
+      rules,
+      sideOf: rule => rule.v4,
+      sources: parser.sources4,
+      destinations: parser.destinations4,
+      self,
+      budget,
+    });
+    const v6 = compileTable({
+      rules,
+      sideOf: rule => rule.v6,
+      sources: parser.sources6,
+      destinations: parser.destinations6,
+      self,
+      budget,
+    });
+    this.#overLimit = parser.overLimit + budget.overLimit;
+    return [v4, v6];
+  }
+
+  /**
+   * Judges a packet that came out of the tunnel and was classified: 0 to let it in, or a negative reason, counted. The
+   * inner source must have been checked against the peer's allowed IPs. A `filter-no-rule` for a TCP SYN is what the
+   * sender may be told by `writeTsmpReject`.
+   */
+  handleInbound(
+    nowMs: number,
+    packet: Packet,
+    buf: Uint8Array,
+    _start: number,
+    _end: number,
+    isJailed = false,
+  ): DropReason {
+    const reason = this.#judge(nowMs, packet, buf, isJailed);
+    return reason < 0 ? this.#drops.count(reason) : 0;
+  }
+
+  /**
+   * Remembers the flow of a packet that is about to be sealed, so that replies pass. Also for packets that the
+   * device's own network stack has made; never for packets that are only passed on. A flow whose replies some rule
+   * allows is not remembered: when the rule goes, so do they, and no peer can fill the table with questions.
+   */
+  handleOutbound(nowMs: number, packet: Packet, buf: Uint8Array, _start: number, _end: number, isJailed = false): void {
+    const { protocol, source, destination, addressBytes } = packet;
+    if (packet.fragmentOffset > 0 || protocol === PROTOCOL_TCP || protocol === PROTOCOL_TSMP) return;
+    if (protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6 || isTruncated(packet)) return;
+    const remotePort = destinationPort(packet, buf);
+    const localPort = sourcePort(packet, buf);
+    const flows = this.#flows;
+    if (flows.isKnown(nowMs, buf, destination, source, addressBytes, protocol, remotePort, localPort)) return;
+    const table = packet.family === 4 ? this.#v4 : this.#v6;
+    const local = table.destinationAt(buf, source);
+    if (local < 0) return;
+    if (!isJailed && table.allows(buf, destination, local, protocol, localPort)) return; // CHECK: filter-flow-of-rule
+    flows.note(nowMs, buf, destination, source, addressBytes, protocol, remotePort, localPort);
+  }
+
+  /** Names of the capabilities that a source has on a destination (addresses of 4 or 16 bytes). */
+  capabilities(source: Uint8Array, destination: Uint8Array): readonly string[] {
+    return [...this.#grants.find(source, destination).keys()];
+  }
+
+  /** The same with the values of all grants together, JSON as it came. */
+  capabilityValues(source: Uint8Array, destination: Uint8Array): ReadonlyMap<string, readonly unknown[]> {
+    return this.#grants.find(source, destination);
+  }
+
+  #judge(nowMs: number, packet: Packet, buf: Uint8Array, isJailed: boolean): DropReason {
+    const table = packet.family === 4 ? this.#v4 : this.#v6;
+    if (isMulticast(packet, buf)) return MULTICAST; // CHECK: filter-multicast
+    if (isLinkLocal(packet, buf)) return LINK_LOCAL; // CHECK: filter-link-local
+    const destination = table.destinationAt(buf, packet.destination);
+    if (destination < 0) return NOT_LOCAL; // CHECK: filter-not-local
+    if (hasOtherExtension(packet)) return EXTENSION_HEADER; // CHECK: filter-extension-header
+    if (packet.fragmentOffset > 0) {
+      if (packet.fragmentOffset < LEAST_FRAGMENT_OFFSET) return FRAGMENT; // CHECK: filter-fragment-offset
+      return 0;
+    }
+    if (isTruncated(packet)) return TRUNCATED; // CHECK: filter-truncated
+    const { protocol } = packet;
+    if (protocol === PROTOCOL_TCP) {
+      if ((tcpFlags(buf, packet.payload) & (TCP_SYN | TCP_ACK)) !== TCP_SYN) return 0;
+      return this.#ask(table, packet, buf, destination, protocol, packet.destinationPort, isJailed);
+    }
+    if (protocol === PROTOCOL_TSMP) {
+      if (packet.isFragment) return FRAGMENT; // CHECK: filter-tsmp-fragment
+      return 0;
+    }
+    if (protocol === (packet.family === 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6)) {
+      if (isIcmpReply(packet, buf)) return 0;
+      return this.#ask(table, packet, buf, destination, ANY_PROTOCOL, 0, isJailed);
+    }
+    const port = destinationPort(packet, buf);
+    const { source, addressBytes } = packet;
+    const remotePort = sourcePort(packet, buf);
+    const isReply = this.#flows.isKnown(
+      nowMs,
+      buf,
+      source,
+      packet.destination,
+      addressBytes,
+      protocol,
+      remotePort,
+      port,
+    );
+    return isReply ? 0 : this.#ask(table, packet, buf, destination, protocol, port, isJailed);
+  }
+
+  #ask(
+    table: MatchTable,
+    packet: Packet,
+    buf: Uint8Array,
+    destination: number,
+    protocol: number,
+    port: number,
+    isJailed: boolean,
+  ): DropReason {
+    if (isJailed) return NO_RULE; // CHECK: filter-jailed
+    if (!table.allows(buf, packet.source, destination, protocol, port)) return NO_RULE; // CHECK: filter-no-rule
+    return 0;
+  }
+}
+
+function nobody(): readonly Prefix[] {
+  return [];
+}
+
+function isMulticast(packet: Packet, buf: Uint8Array): boolean {
+  const first = buf[packet.destination]!;
+  return packet.family === 4 ? first >> 4 === 14 : first === 255;
+}
+
+/** fe80::/10 and 169.254.0.0/16, except 169.254.169.254: the metadata and DNS service of several clouds. */
+function isLinkLocal(packet: Packet, buf: Uint8Array): boolean {
+  const at = packet.destination;
+  if (packet.family === 6) return buf[at] === 0xfe && (buf[at + 1]! & 0xc0) === 0x80;
+  return buf[at] === 169 && buf[at + 1] === 254 && !(buf[at + 2] === 169 && buf[at + 3] === 254);
+}
+
+function hasOtherExtension(packet: Packet): boolean {
+  if (packet.family === 4) return false;
+  const first = packet.start + IPV6_HEADER_BYTES;
+  if (packet.fragmentHeader === 0) return packet.payload !== first;
+  return packet.fragmentHeader !== first || packet.payload !== first + IPV6_FRAGMENT_BYTES;
+}
+
+/** Whether a transport header that is judged is not wholly there; in a first fragment it always is. */
+function isTruncated(packet: Packet): boolean {
+  const { protocol } = packet;
+  const least =
+    protocol === PROTOCOL_SCTP
+      ? SCTP_HEADER_BYTES
+      : protocol === PROTOCOL_TSMP
+        ? TSMP_LEAST_BYTES
+        : transportHeaderBytes(protocol);
+  return packet.payload + least > packet.end;
+}
+
+function isIcmpReply(packet: Packet, buf: Uint8Array): boolean {
+  const type = buf[packet.payload]!;
+  const code = buf[packet.payload + 1]!;
+  if (packet.family === 6)
+    return (
+      (type >= ICMPV6_UNREACHABLE && type <= ICMPV6_PARAMETER_PROBLEM) || (type === ICMPV6_ECHO_REPLY && code === 0)
+    );
+  if (type === ICMP_ECHO_REPLY) return code === 0;
+  return type === ICMP_UNREACHABLE || type === ICMP_TIME_EXCEEDED || type === ICMP_PARAMETER_PROBLEM;
+}
+
+function sourcePort(packet: Packet, buf: Uint8Array): number {
+  if (packet.protocol === PROTOCOL_UDP) return packet.sourcePort;
+  return packet.protocol === PROTOCOL_SCTP ? readU16BE(buf, packet.payload) : 0;
+}
+
+function destinationPort(packet: Packet, buf: Uint8Array): number {
+  if (packet.protocol === PROTOCOL_UDP) return packet.destinationPort;
+  return packet.protocol === PROTOCOL_SCTP ? readU16BE(buf, packet.payload + 2) : 0;
+}

@@ -1,0 +1,140 @@
+/**
+ * Flows that this device has opened, so that replies pass although no rule allows them: UDP, SCTP and other protocols
+ * without a handshake of their own. TCP needs none of this: only a segment that opens a connection is judged by rules.
+ *
+ * The table is bounded, in buckets of eight: a new flow takes the place of the one in its bucket that has been quiet
+ * longest. A flow that was quiet both ways for {@link FLOW_IDLE_MS} is over (RFC 4787 §4.3). New rules leave flows as
+ * they are.
+ */
+
+/** A flow without a packet for so long is forgotten; RFC 4787 REQ-5 wants at least two minutes, better five. */
+export const FLOW_IDLE_MS = 300_000;
+
+const WAYS = 8;
+/** Words of a key: remote and local address, ports, protocol and family. */
+const KEY_WORDS = 10;
+
+/** A table of flows. */
+export class FlowTable {
+  readonly #slots: number;
+  /** Made with the first flow: most devices of a network where everything is allowed never need it. */
+  #keys = new Int32Array(0);
+  #usedMs = new Float64Array(0);
+  readonly #key = new Int32Array(KEY_WORDS);
+  #bucket = 0;
+
+  /** `flows` is a power of two of at least 32 (RangeError otherwise). */
+  constructor(flows: number) {
+    if (flows < 32 || !Number.isInteger(Math.log2(flows)))
+      throw new RangeError(`"flows" expected a power of two of at least 32, got ${flows}`);
+    this.#slots = flows;
+  }
+
+  /** Bytes of memory that the table takes now. */
+  get heldBytes(): number {
+    return this.#keys.byteLength + this.#usedMs.byteLength;
+  }
+
+  /**
+   * Remembers a flow, or that it is alive. The addresses of `addressBytes` each lie at `remote` and `local` in `buf`;
+   * ports are 0 where the protocol has none.
+   */
+  note(
+    nowMs: number,
+    buf: Uint8Array,
+    remote: number,
+    local: number,
+    addressBytes: number,
+    protocol: number,
+    remotePort: number,
+    localPort: number,
+  ): void {
+    if (this.#keys.length === 0) this.#make();
+    this.#setKey(buf, remote, local, addressBytes, protocol, remotePort, localPort);
+    let slot = this.#find();
+    if (slot < 0) {
+      slot = this.#oldest();
+      this.#keys.set(this.#key, slot * KEY_WORDS);
+    }
+    this.#usedMs[slot] = nowMs;
+  }
+
+  /** Whether a packet belongs to a live flow, which then stays alive. Arguments as for {@link note}. */
+  isKnown(
+    nowMs: number,
+    buf: Uint8Array,
+    remote: number,
+    local: number,
+    addressBytes: number,
+    protocol: number,
+    remotePort: number,
+    localPort: number,
+  ): boolean {
+    if (this.#keys.length === 0) return false;
+    this.#setKey(buf, remote, local, addressBytes, protocol, remotePort, localPort);
+    const slot = this.#find();
+    if (slot < 0) return false;
+    if (nowMs - this.#usedMs[slot]! >= FLOW_IDLE_MS) return false; // CHECK: filter-flow-idle
+    this.#usedMs[slot] = nowMs;
+    return true;
+  }
+
+  #make(): void {
+    this.#keys = new Int32Array(this.#slots * KEY_WORDS);
+    this.#usedMs = new Float64Array(this.#slots).fill(-Infinity);
+  }
+
+  #setKey(
+    buf: Uint8Array,
+    remote: number,
+    local: number,
+    addressBytes: number,
+    protocol: number,
+    remotePort: number,
+    localPort: number,
+  ): void {
+    const key = this.#key;
+    for (let i = 0; i < 4; i++) {
+      const isThere = i * 4 < addressBytes;
+      key[i] = isThere ? readWord(buf, remote + i * 4) : 0;
+      key[i + 4] = isThere ? readWord(buf, local + i * 4) : 0;
+    }
+    key[8] = (remotePort << 16) | localPort;
+    key[9] = (protocol << 8) | addressBytes;
+    let hash = 0;
+    for (let i = 0; i < KEY_WORDS; i++) hash = mix(hash, key[i]!);
+    this.#bucket = hash & (this.#slots / WAYS - 1);
+  }
+
+  /** Slot of the key, or -1. */
+  #find(): number {
+    const keys = this.#keys;
+    const key = this.#key;
+    const first = this.#bucket * WAYS;
+    for (let slot = first; slot < first + WAYS; slot++) {
+      const at = slot * KEY_WORDS;
+      let i = 0;
+      while (i < KEY_WORDS && keys[at + i] === key[i]) i++;
+      if (i === KEY_WORDS) return slot;
+    }
+    return -1;
+  }
+
+  #oldest(): number {
+    const first = this.#bucket * WAYS;
+    let oldest = first;
+    for (let slot = first + 1; slot < first + WAYS; slot++)
+      if (this.#usedMs[slot]! < this.#usedMs[oldest]!) oldest = slot;
+    return oldest;
+  }
+}
+
+function readWord(buf: Uint8Array, at: number): number {
+  return (buf[at]! << 24) | (buf[at + 1]! << 16) | (buf[at + 2]! << 8) | buf[at + 3]!;
+}
+
+/** A step of a multiplicative hash: spreads flows, keeps no secret. */
+function mix(hash: number, word: number): number {
+  const mixed = Math.imul(hash ^ word, 0x9e37_79b1);
+  return mixed ^ (mixed >>> 15);
+}
