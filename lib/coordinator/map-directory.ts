@@ -1,0 +1,169 @@
+/**
+ * The devices and users of a tailnet as the map sessions need them: in the order of their ids, each with a slot (a small
+ * number by which viewers remember it), and the one place that says who sees whom.
+ */
+import type { DeadlineOwner } from '../derp/deadline-heap.ts';
+import type { WireUserProfile } from '../control/message.ts';
+import type { MapSession } from './map-session.ts';
+import { encodeText } from './map-text.ts';
+import { type DeviceRecord, suffixOfTailnet, type TailnetRecord, type UserRecord } from './model.ts';
+import { isPublishable, isUsable, profileOf, TAGGED_USER_ID, taggedProfile, userIdOf } from './node-view.ts';
+
+/** A device. As the owner of a deadline: when its key expires, by the wall clock. */
+export class MapEntry implements DeadlineOwner {
+  dueMs = Infinity;
+  heapIndex = -1;
+  readonly tailnet: MapTailnet;
+  readonly slot: number;
+  record: DeviceRecord;
+  /** Approved, not expired and in order: it may see others. */
+  isMember = false;
+  /** A member that others can reach. */
+  isPublished = false;
+  isExpired = false;
+  isOnline = false;
+  /** Last time that it was online or in contact, ms since 1970; 0: never. */
+  seenMs: number;
+  /** Slot of its user. */
+  user = 0;
+  /** The session that it streams the map by, and one that it only looks at it by. */
+  stream: MapSession | undefined = undefined;
+  single: MapSession | undefined = undefined;
+  /** While it has no stream but still counts as online. */
+  grace: PresenceGrace | undefined = undefined;
+  /** As a peer: `,{…}`, and how long that is (0: not known). */
+  whole: Uint8Array | undefined = undefined;
+  wholeBytes = 0;
+  /** The patch that was made last: for which bits, and `,{…}`. */
+  patchBits = 0;
+  patch: Uint8Array | undefined = undefined;
+
+  constructor(tailnet: MapTailnet, slot: number, record: DeviceRecord) {
+    this.tailnet = tailnet;
+    this.slot = slot;
+    this.record = record;
+    this.seenMs = record.lastSeenMs;
+  }
+
+  get id(): number {
+    return this.record.id;
+  }
+
+  /** Says anew, from the record and {@link isExpired}, what it is. */
+  judge(): void {
+    this.isMember = this.record.isApproved && !this.isExpired && isUsable(this.record);
+    this.isPublished = this.isMember && isPublishable(this.record);
+  }
+}
+
+/** When a device that has gone counts as offline (monotonic), and when it went (wall clock). */
+export class PresenceGrace implements DeadlineOwner {
+  dueMs = Infinity;
+  heapIndex = -1;
+  readonly entry: MapEntry;
+  readonly goneUnixMs: number;
+
+  constructor(entry: MapEntry, goneUnixMs: number) {
+    this.entry = entry;
+    this.goneUnixMs = goneUnixMs;
+  }
+}
+
+/** Whether a device is to know another one as a peer. */
+export function sees(viewer: MapEntry, device: MapEntry): boolean {
+  if (viewer.tailnet !== device.tailnet) return false; // CHECK: map-sees-tailnet
+  if (viewer === device) return false;
+  if (!viewer.isMember) return false; // CHECK: map-sees-viewer
+  return device.isPublished; // approved, unexpired, reachable
+}
+
+/** A user of a tailnet. */
+export interface MapUser {
+  readonly id: number;
+  readonly slot: number;
+  /** `,{…}`. */
+  profile: Uint8Array;
+  /** Published devices that have this user. */
+  devices: number;
+}
+
+/** A tailnet. */
+export class MapTailnet {
+  record: TailnetRecord;
+  readonly suffix: string;
+  /** All devices by id, ascending. */
+  readonly order: MapEntry[] = [];
+  /** Changes whenever an index into {@link order} may mean another device. */
+  orderVersion = 0;
+  /** Devices by slot. */
+  readonly slots: (MapEntry | undefined)[] = [];
+  /** Users by slot; the first is the owner of tagged devices. */
+  readonly users: MapUser[] = [];
+  readonly sessions = new Set<MapSession>();
+  readonly #freeSlots: number[] = [];
+  readonly #userSlots = new Map<number, number>();
+
+  constructor(record: TailnetRecord) {
+    this.record = record;
+    this.suffix = suffixOfTailnet(record.id);
+    this.#addUser(TAGGED_USER_ID, taggedProfile());
+  }
+
+  /** Adds a device that is not there yet. */
+  add(record: DeviceRecord): MapEntry {
+    const slot = this.#freeSlots.pop() ?? this.slots.length;
+    const entry = new MapEntry(this, slot, record);
+    this.slots[slot] = entry;
+    this.order.splice(this.indexAfter(entry.id), 0, entry);
+    this.orderVersion++;
+    entry.user = this.userSlot(record);
+    return entry;
+  }
+
+  /** Removes a device; its slot may be given to another one at once. */
+  remove(entry: MapEntry): void {
+    this.order.splice(this.indexAfter(entry.id) - 1, 1);
+    this.orderVersion++;
+    this.slots[entry.slot] = undefined;
+    this.#freeSlots.push(entry.slot);
+  }
+
+  /** Index in {@link order} of the first device with a greater id. */
+  indexAfter(id: number): number {
+    let [low, high] = [0, this.order.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.order[middle]!.id <= id) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** Slot of the user of a device; one that is not known is called by its number. */
+  userSlot(device: DeviceRecord): number {
+    const id = userIdOf(device);
+    return this.#userSlots.get(id) ?? this.#addUser(id, profileOf({ id, loginName: '', displayName: '' }));
+  }
+
+  /** Adds or changes a user; returns its slot. The owner of tagged devices cannot be changed. */
+  setUser(user: UserRecord): number {
+    const slot = this.#userSlots.get(user.id);
+    if (slot === 0) return 0;
+    const profile = profileOf(user);
+    if (slot === undefined) return this.#addUser(user.id, profile);
+    this.users[slot]!.profile = encodeItem(profile);
+    return slot;
+  }
+
+  #addUser(id: number, profile: WireUserProfile): number {
+    const slot = this.users.length;
+    this.users.push({ id, slot, profile: encodeItem(profile), devices: 0 });
+    this.#userSlots.set(id, slot);
+    return slot;
+  }
+}
+
+/** An element of a list, with the comma that stands before it. */
+export function encodeItem(value: object): Uint8Array {
+  return encodeText(`,${JSON.stringify(value)}`);
+}

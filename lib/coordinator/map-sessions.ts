@@ -1,0 +1,455 @@
+/**
+ * Who is told what, and when: the map sessions of all tailnets (what `/machine/map` streams). A change reaches the viewers
+ * that see the device and nobody else; each remembers only that this peer is dirty, and its message is made when the
+ * target takes bytes. So a viewer that reads slowly gets the latest state, not every step to it.
+ *
+ * The first change in a quiet period leaves at once; further ones wait until 100 ms after the last message. A device
+ * whose key expires or that loses its approval disappears from all others, and keeps its session, with itself in it.
+ * A session whose bytes nobody takes for 30 s ends; the device then comes back and is told everything anew.
+ *
+ * Left out: who may see whom beyond membership, and what the packet filter allows: policy comes later.
+ */
+import { DeadlineHeap } from '../derp/deadline-heap.ts';
+import type { WireDerpMap } from '../derp/map.ts';
+import { type MapEntry, MapTailnet, PresenceGrace, sees } from './map-directory.ts';
+import { type MapMessageLimits, MapMessages } from './map-messages.ts';
+import { MapSession, type MapSessionOptions } from './map-session.ts';
+import type { DeviceRecord, TailnetRecord, UserRecord } from './model.ts';
+import { DIFFERS_PRESENCE, DIFFERS_WHOLE, isUsable, peerDifference, selfDiffers } from './node-view.ts';
+
+/** What sessions may cost and how long they may take. */
+export interface MapSessionLimits extends MapMessageLimits {
+  /** Least time between two messages of changes. */
+  readonly quietMs: number;
+  /** A session whose bytes are not taken for so long ends. */
+  readonly slowMs: number;
+  /** A device without a session counts as online for so long. */
+  readonly graceMs: number;
+  /** Time from a message to a keepalive: at least this, and up to `keepAliveJitterMs` more. Clients give up at 120 s. */
+  readonly keepAliveMs: number;
+  readonly keepAliveJitterMs: number;
+}
+
+/** The limits unless told otherwise. */
+export const MAP_SESSION_LIMITS: MapSessionLimits = Object.freeze({
+  cacheBytes: 64 << 20,
+  messageBytes: 65_536,
+  quietMs: 100,
+  slowMs: 30_000,
+  graceMs: 10_000,
+  keepAliveMs: 50_000,
+  keepAliveJitterMs: 9_000,
+});
+
+/** What happens with sessions. */
+export type MapSessionEvent =
+  /**
+   * A session is over: a newer one of the same device took its place; nobody took its bytes; its device is gone; the map
+   * that it was to get once is complete.
+   */
+  | { readonly type: 'end'; readonly id: number; readonly reason: 'replaced' | 'slow' | 'gone' | 'complete' }
+  | { readonly type: 'presence'; readonly tailnet: string; readonly device: number; readonly isOnline: boolean };
+
+/** How a session is opened. */
+export interface OpenMapSession extends MapSessionOptions {
+  readonly device: DeviceRecord;
+  /** Capability version of the reader; all of them are told the same. */
+  readonly capability: number;
+}
+
+/** A queue whose memory follows what is in it. */
+class Fifo<T> {
+  #items: T[] = [];
+  #head = 0;
+
+  push(item: T): void {
+    this.#items.push(item);
+  }
+
+  shift(): T | undefined {
+    const item = this.#items[this.#head];
+    if (item !== undefined) this.#head++;
+    if (2 * this.#head >= this.#items.length) {
+      this.#items = this.#items.slice(this.#head);
+      this.#head = 0;
+    }
+    return item;
+  }
+}
+
+/** All map sessions. */
+export class MapSessions {
+  readonly #random: (out: Uint8Array) => void;
+  readonly #limits: MapSessionLimits;
+  readonly #messages: MapMessages;
+  readonly #tailnets = new Map<string, MapTailnet>();
+  readonly #entries = new Map<number, MapEntry>();
+  readonly #sessions = new Map<number, MapSession>();
+  readonly #deadlines = new DeadlineHeap<MapSession>();
+  readonly #graces = new DeadlineHeap<PresenceGrace>();
+  /** By the wall clock. */
+  readonly #expiries = new DeadlineHeap<MapEntry>();
+  readonly #ready = new Fifo<number>();
+  readonly #events = new Fifo<MapSessionEvent>();
+  /** Wall clock minus monotonic clock. */
+  #wallOffsetMs = 0;
+  readonly #noise = new Uint8Array(2);
+
+  /** `limits` are those that differ from {@link MAP_SESSION_LIMITS}. */
+  constructor(o: {
+    random: (out: Uint8Array) => void;
+    limits?: Partial<MapSessionLimits> | undefined;
+    derpMap: WireDerpMap;
+  }) {
+    this.#random = o.random;
+    this.#limits = { ...MAP_SESSION_LIMITS, ...o.limits };
+    this.#messages = new MapMessages(this.#limits, o.derpMap);
+  }
+
+  /** Sessions that are open. */
+  get sessionCount(): number {
+    return this.#sessions.size;
+  }
+
+  /** Bytes of peers that are kept ready. */
+  get cacheBytes(): number {
+    return this.#messages.cacheBytes;
+  }
+
+  /** Another relay map, for everybody. */
+  setDerpMap(nowMs: number, map: WireDerpMap): void {
+    this.#messages.setDerpMap(map);
+    for (const session of this.#sessions.values()) {
+      session.isDerpDue = true;
+      this.#wake(nowMs, session);
+    }
+  }
+
+  /** A tailnet and its users, before their devices. */
+  addTailnet(tailnet: TailnetRecord, users: Iterable<UserRecord>): void {
+    if (this.#tailnets.has(tailnet.id)) throw new RangeError(`"tailnet" expected a new one, got ${tailnet.id}`);
+    const added = new MapTailnet(tailnet);
+    for (const user of users) added.setUser(user);
+    this.#tailnets.set(tailnet.id, added);
+  }
+
+  /** A tailnet is gone with its devices; its sessions end. */
+  removeTailnet(_nowMs: number, id: string): void {
+    const tailnet = this.#tailnets.get(id);
+    if (tailnet === undefined) return;
+    this.#tailnets.delete(id);
+    for (const session of [...tailnet.sessions]) this.#end(session, 'gone');
+    for (const entry of tailnet.order) this.#forget(entry);
+  }
+
+  /** What is known of a tailnet has changed. Nothing of that is in a map. */
+  tailnetChanged(_nowMs: number, tailnet: TailnetRecord): void {
+    const known = this.#tailnets.get(tailnet.id);
+    if (known !== undefined) known.record = tailnet;
+  }
+
+  /** A user is new or has changed; whoever knows it is told. */
+  userChanged(nowMs: number, user: UserRecord): void {
+    const tailnet = this.#tailnets.get(user.tailnet);
+    if (tailnet === undefined) return;
+    const slot = tailnet.setUser(user);
+    for (const session of tailnet.sessions) {
+      if (!session.knownUsers.has(slot)) continue;
+      session.owedUsers.add(slot);
+      this.#wake(nowMs, session);
+    }
+  }
+
+  /** A device is new or has changed. What it was before is known here, and the last argument is not looked at. */
+  deviceChanged(nowMs: number, unixMs: number, device: DeviceRecord, _previous?: DeviceRecord | undefined): void {
+    this.#tick(nowMs, unixMs);
+    const entry = this.#entries.get(device.id);
+    if (entry !== undefined) return this.#update(nowMs, unixMs, entry, device);
+    const tailnet = this.#tailnets.get(device.tailnet);
+    if (tailnet === undefined) return;
+    const added = tailnet.add(device);
+    this.#entries.set(device.id, added);
+    this.#watchExpiry(unixMs, added);
+    added.judge();
+    if (added.isPublished) this.#countUser(added, 1);
+    this.#tellViewers(nowMs, added, DIFFERS_WHOLE);
+  }
+
+  /** A device is gone; its session ends, and it is removed from others. */
+  deviceRemoved(nowMs: number, device: DeviceRecord): void {
+    const entry = this.#entries.get(device.id);
+    if (entry === undefined) return;
+    const { tailnet } = entry;
+    for (const session of [entry.stream, entry.single]) if (session !== undefined) this.#end(session, 'gone');
+    if (entry.isPublished) this.#countUser(entry, -1);
+    entry.isPublished = false;
+    this.#tellViewers(nowMs, entry, 0);
+    tailnet.remove(entry);
+    this.#forget(entry);
+  }
+
+  /**
+   * Opens a session with a number of the caller's. A stream takes the place of the device's older one. A device that is
+   * not known here, or not in order, ends at once as `gone`.
+   */
+  open(nowMs: number, unixMs: number, id: number, o: OpenMapSession): void {
+    if (this.#sessions.has(id)) throw new RangeError(`"id" expected a new one, got ${id}`);
+    this.#tick(nowMs, unixMs);
+    const entry = this.#entries.get(o.device.id);
+    if (entry === undefined || !isUsable(entry.record))
+      return void this.#events.push({ type: 'end', id, reason: 'gone' });
+    const session = new MapSession(id, entry, o);
+    const older = o.isStream ? entry.stream : entry.single;
+    if (o.isStream) entry.stream = session;
+    else entry.single = session;
+    if (older !== undefined) this.#end(older, 'replaced');
+    this.#sessions.set(id, session);
+    entry.tailnet.sessions.add(session);
+    this.#watchExpiry(unixMs, entry);
+    if (o.isStream) this.#arrive(nowMs, entry);
+    this.#wake(nowMs, session);
+  }
+
+  /** The target has closed a session. One that is over already is none any more. */
+  close(nowMs: number, id: number): void {
+    const session = this.#sessions.get(id);
+    if (session !== undefined) this.#drop(nowMs, session);
+  }
+
+  /** Whether a device has a stream, or had one just now. */
+  isOnline(device: number): boolean {
+    return this.#entries.get(device)?.isOnline === true;
+  }
+
+  /** The next session that has bytes, or undefined. Poll it until it has none; it is named again when it has more. */
+  pollReady(): number | undefined {
+    for (let id = this.#ready.shift(); id !== undefined; id = this.#ready.shift()) {
+      if (this.#sessions.get(id)?.isAnnounced === true) return id;
+    }
+    return undefined;
+  }
+
+  /** Writes what a session has for its device into `out[start, end)`; returns the bytes, 0 for none now. */
+  pollBytes(nowMs: number, unixMs: number, id: number, out: Uint8Array, start: number, end: number): number {
+    const session = this.#sessions.get(id);
+    if (session === undefined || start >= end) return 0;
+    this.#wallOffsetMs = unixMs - nowMs;
+    let at = start;
+    while (at < end) {
+      if (!session.isMidMessage && !this.#startMessage(nowMs, unixMs, session)) break;
+      at += this.#messages.write(session, out, at, end);
+      const isOver = !session.isMidMessage && !session.options.isStream;
+      if (isOver) {
+        this.#end(session, 'complete');
+        return at - start;
+      }
+    }
+    if (at < end) {
+      session.isAnnounced = false;
+      session.slowMs = Infinity;
+    } else {
+      session.slowMs = nowMs + this.#limits.slowMs;
+    }
+    this.#arm(session);
+    return at - start;
+  }
+
+  /** The next event, or undefined. */
+  pollEvent(): MapSessionEvent | undefined {
+    return this.#events.shift();
+  }
+
+  /** When {@link handleTimeout} is due, monotonic; the expiry of keys by the wall clock as it was given last. */
+  nextTimeout(): number {
+    return Math.min(this.#deadlines.nextMs, this.#graces.nextMs, this.#expiries.nextMs - this.#wallOffsetMs);
+  }
+
+  /** Time has passed. */
+  handleTimeout(nowMs: number, unixMs: number): void {
+    this.#tick(nowMs, unixMs);
+    while (this.#graces.nextMs <= nowMs) this.#leave(nowMs, this.#graces.first!);
+    while (this.#deadlines.nextMs <= nowMs) this.#serve(nowMs, this.#deadlines.first!);
+  }
+
+  // Devices.
+
+  /** The wall clock, and keys that have expired by it. */
+  #tick(nowMs: number, unixMs: number): void {
+    this.#wallOffsetMs = unixMs - nowMs;
+    while (this.#expiries.nextMs <= unixMs) {
+      const entry = this.#expiries.first!;
+      this.#update(nowMs, unixMs, entry, entry.record);
+    }
+  }
+
+  #watchExpiry(unixMs: number, entry: MapEntry): void {
+    const { keyExpiryMs } = entry.record;
+    entry.isExpired = keyExpiryMs > 0 && keyExpiryMs <= unixMs; // CHECK: map-expired
+    this.#expiries.set(entry, keyExpiryMs > 0 && !entry.isExpired ? keyExpiryMs : Infinity);
+  }
+
+  #update(nowMs: number, unixMs: number, entry: MapEntry, device: DeviceRecord): void {
+    const before = entry.record;
+    const [wasMember, wasPublished] = [entry.isMember, entry.isPublished];
+    entry.record = device;
+    this.#watchExpiry(unixMs, entry);
+    entry.judge();
+    if (wasPublished) this.#countUser(entry, -1);
+    entry.user = entry.tailnet.userSlot(device);
+    if (entry.isPublished) this.#countUser(entry, 1);
+    const bits = peerDifference(before, device);
+    if (bits !== 0) this.#messages.forget(entry);
+    if (bits !== 0 || wasPublished !== entry.isPublished) this.#tellViewers(nowMs, entry, bits);
+    const isSelfOther = wasMember !== entry.isMember || selfDiffers(before, device);
+    for (const session of isSelfOther ? [entry.stream, entry.single] : []) {
+      if (session === undefined) continue;
+      if (isUsable(device)) this.#tellSelf(nowMs, session, wasMember);
+      else this.#end(session, 'gone');
+    }
+  }
+
+  #tellSelf(nowMs: number, session: MapSession, wasMember: boolean): void {
+    const { entry, known } = session;
+    if (!session.knownUsers.has(entry.user)) session.owedUsers.add(entry.user);
+    session.isSelfDue = true;
+    if (entry.isMember && !wasMember) session.isWholeDue = true;
+    if (!entry.isMember && wasMember) {
+      session.isViewDue = true;
+      for (const slot of known.slots()) session.removed.add(entry.tailnet.slots[slot]!.id);
+      known.clear();
+      session.dirty.clear();
+      session.knownUsers.clear();
+      session.owedUsers.clear();
+      session.owedUsers.add(entry.user);
+    }
+    this.#wake(nowMs, session);
+  }
+
+  /** Everybody who sees a device, or saw it, is to be told of it. */
+  #tellViewers(nowMs: number, entry: MapEntry, bits: number): void {
+    for (const session of entry.tailnet.sessions) {
+      if (session.options.omitPeers) continue;
+      const isKnown = session.known.has(entry.slot);
+      if (sees(session.entry, entry)) {
+        const toTell = isKnown ? bits : DIFFERS_WHOLE;
+        if (toTell === 0 || session.isWholeDue) continue;
+        session.dirty.mark(entry.slot, toTell);
+      } else {
+        session.dirty.delete(entry.slot);
+        if (!isKnown) continue;
+        session.known.delete(entry.slot);
+        session.removed.add(entry.id);
+      }
+      this.#wake(nowMs, session);
+    }
+  }
+
+  #countUser(entry: MapEntry, change: number): void {
+    entry.tailnet.users[entry.user]!.devices += change;
+  }
+
+  #forget(entry: MapEntry): void {
+    this.#entries.delete(entry.id);
+    this.#expiries.remove(entry);
+    if (entry.grace !== undefined) this.#graces.remove(entry.grace);
+    this.#messages.forget(entry);
+  }
+
+  // Presence.
+
+  #arrive(nowMs: number, entry: MapEntry): void {
+    if (entry.grace !== undefined) this.#graces.remove(entry.grace);
+    entry.grace = undefined;
+    if (!entry.isOnline) this.#setOnline(nowMs, entry, true);
+  }
+
+  #leave(nowMs: number, grace: PresenceGrace): void {
+    const { entry } = grace;
+    this.#graces.remove(grace);
+    entry.grace = undefined;
+    entry.seenMs = grace.goneUnixMs;
+    this.#setOnline(nowMs, entry, false);
+  }
+
+  #setOnline(nowMs: number, entry: MapEntry, isOnline: boolean): void {
+    entry.isOnline = isOnline;
+    this.#messages.forget(entry);
+    if (entry.isPublished) this.#tellViewers(nowMs, entry, DIFFERS_PRESENCE);
+    this.#events.push({ type: 'presence', tailnet: entry.tailnet.record.id, device: entry.id, isOnline });
+  }
+
+  // Sessions.
+
+  /** A session has something to say. */
+  #wake(nowMs: number, session: MapSession): void {
+    if (session.isAnnounced) return;
+    if (session.quietMs <= nowMs || session.isKeepAliveDue) this.#announce(nowMs, session);
+    this.#arm(session);
+  }
+
+  #announce(nowMs: number, session: MapSession): void {
+    session.isAnnounced = true;
+    session.slowMs = nowMs + this.#limits.slowMs;
+    this.#ready.push(session.id);
+  }
+
+  #startMessage(nowMs: number, unixMs: number, session: MapSession): boolean {
+    const isQuiet = nowMs < session.quietMs && !session.isKeepAliveDue;
+    if (isQuiet || !this.#messages.start(session, unixMs)) return false;
+    // What did not fit into one message follows at once.
+    if (session.dirty.count === 0) session.quietMs = nowMs + this.#limits.quietMs;
+    session.keepAliveMs = session.options.keepAlive ? nowMs + this.#keepAliveDelayMs() : Infinity;
+    return true;
+  }
+
+  #keepAliveDelayMs(): number {
+    this.#random(this.#noise);
+    const part = (this.#noise[0]! * 256 + this.#noise[1]!) / 65_536;
+    return this.#limits.keepAliveMs + Math.floor(part * this.#limits.keepAliveJitterMs);
+  }
+
+  /** The earliest of what a session waits for. */
+  #arm(session: MapSession): void {
+    let dueMs = session.slowMs;
+    if (!session.isAnnounced)
+      dueMs = session.hasChanges ? Math.min(session.quietMs, session.keepAliveMs) : session.keepAliveMs;
+    if (dueMs !== session.dueMs) this.#deadlines.set(session, dueMs);
+  }
+
+  /** A session's deadline has come. */
+  #serve(nowMs: number, session: MapSession): void {
+    if (session.slowMs <= nowMs) {
+      this.#events.push({ type: 'end', id: session.id, reason: 'slow' });
+      return this.#drop(nowMs, session);
+    }
+    if (session.keepAliveMs <= nowMs) {
+      session.isKeepAliveDue = true;
+      session.keepAliveMs = Infinity;
+    }
+    if (session.isKeepAliveDue || session.quietMs <= nowMs) this.#announce(nowMs, session);
+    this.#arm(session);
+  }
+
+  #end(session: MapSession, reason: 'replaced' | 'gone' | 'complete'): void {
+    this.#events.push({ type: 'end', id: session.id, reason });
+    this.#detach(session);
+  }
+
+  /** A session is over, and its device, if it has no other one, counts as offline after a while. */
+  #drop(nowMs: number, session: MapSession): void {
+    const { entry } = session;
+    this.#detach(session);
+    if (!session.options.isStream || entry.stream !== undefined) return;
+    entry.grace = new PresenceGrace(entry, nowMs + this.#wallOffsetMs);
+    this.#graces.set(entry.grace, nowMs + this.#limits.graceMs);
+  }
+
+  #detach(session: MapSession): void {
+    const { entry } = session;
+    if (entry.stream === session) entry.stream = undefined;
+    if (entry.single === session) entry.single = undefined;
+    entry.tailnet.sessions.delete(session);
+    this.#sessions.delete(session.id);
+    this.#deadlines.remove(session);
+  }
+}
