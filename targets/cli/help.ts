@@ -1,8 +1,18 @@
 /** Help texts. */
+import { isAdminCommand } from './admin-args.ts';
+import { adminHelp } from './admin-help.ts';
 
 /** One line per command, in the order of the help. */
 export const COMMANDS: Readonly<Record<string, string>> = /* @__PURE__ */ Object.freeze({
   wg: 'Join a WireGuard network with a wg-quick file, without root',
+  serve: 'Run a coordinator, with its relay and STUN',
+  keys: 'Auth keys, with which devices join: create, list, revoke',
+  devices: 'Devices: list, approve, rename, expire, remove',
+  tailnets: 'Isolated networks on a coordinator: list, create, update, remove',
+  users: 'Users, who own devices: list, create, remove',
+  tokens: 'Tokens for administration from elsewhere: create, list, revoke',
+  audit: 'Show who changed what on a coordinator',
+  backup: 'Save a copy of a coordinator',
   genkey: 'Print a new private key',
   pubkey: 'Read a private key from standard input, print its public key',
   genpsk: 'Print a new preshared key',
@@ -33,6 +43,31 @@ Standard output has one line that begins with "ready" once everything listens. C
 Keys of the file that need root (Table, FwMark, PreUp, PostUp, PreDown, PostDown, SaveConfig) are named and ignored.
 Exit codes: 0 ended by a signal, 1 failed while running, 2 wrong file, flag, key, address or port.`;
 
+const SERVE = `Usage: motenet serve [flags]
+
+Runs a coordinator in this process: devices join it, find each other through it, and reach each other through its relay
+where nothing else works. Nothing has to be configured; what to do next is printed.
+
+  --data DIR             Where everything is kept (made with mode 0700); $XDG_DATA_HOME/motenet or
+                         ~/.local/share/motenet unless told.
+  --listen [HOST:]PORT   Where it listens; 0.0.0.0:8080 unless told. IPv6 addresses stand in brackets.
+  --url URL              How devices reach it, such as https://coordinator.example. Unless told, an address of this
+                         machine with the port.
+  --tls-cert FILE        Certificate (and its chain) in PEM, with --tls-key FILE: it speaks https.
+  --relay-port PORT      Port of the relay's own TLS listener, where there is no --tls-cert; 8443 unless told.
+  --stun-port PORT       UDP port of STUN, 3478 unless told; off for none.
+  --json                 Events as JSON lines on standard output.
+  --log LEVEL            error, warn, info (default) or debug. --verbose (-v) is --log debug.
+  --debug                Stack traces of errors.
+
+Port 0 lets the system choose. Standard output has one line that begins with "ready" once everything listens. Ctrl-C ends
+it cleanly. Devices other than motes want https, or a private address as the URL: see \`warning\` lines.
+
+  motenet serve
+  motenet serve --listen 0.0.0.0:443 --url https://net.example --tls-cert full.pem --tls-key key.pem
+
+Exit codes: 0 ended by a signal, 1 failed while running, 2 wrong flag, file, address or port.`;
+
 const GENKEY = `Usage: motenet genkey
 
 Prints a new private key in base64, as \`wg genkey\` does. Keep it secret:
@@ -49,14 +84,16 @@ Prints a new preshared key in base64, as \`wg genpsk\` does. Both peers need the
 
 const TEXTS: Readonly<Record<string, string>> = /* @__PURE__ */ Object.freeze({
   wg: WG,
+  serve: SERVE,
   genkey: GENKEY,
   pubkey: PUBKEY,
   genpsk: GENPSK,
   help: 'Usage: motenet help COMMAND',
 });
 
-/** The help of one command; undefined when there is no such command. */
-export function commandHelp(command: string): string | undefined {
+/** The help of one command, or of `more` below it; undefined when there is no such command. */
+export function commandHelp(command: string, more?: string): string | undefined {
+  if (isAdminCommand(command)) return adminHelp(command, more);
   return Object.hasOwn(TEXTS, command) ? TEXTS[command] : undefined;
 }
 

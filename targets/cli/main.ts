@@ -8,11 +8,17 @@ import { selectSuite } from '../../lib/crypto/select.ts';
 import { nearestWord } from '../../lib/mote/wg-config.ts';
 import { host, up } from '../node/index.ts';
 import pkg from '../../package.json' with { type: 'json' };
+import { runAdmin } from './admin.ts';
+import { isAdminCommand, parseAdminArgs } from './admin-args.ts';
 import { parseFlags, parseWgArgs, quote, type WgOptions } from './args.ts';
 import { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, messageOf, UsageError } from './errors.ts';
 import { COMMANDS, commandHelp, generalHelp } from './help.ts';
 import { genkey, genpsk, outputWarning, pubkey } from './keys.ts';
 import { createReport } from './report.ts';
+import { runServe } from './serve.ts';
+import { parseServeArgs, type ServeOptions } from './serve-args.ts';
+import { createServeReport } from './serve-report.ts';
+import { loadServer } from './server-module.ts';
 import { catchSignals } from './signals.ts';
 import { runWg } from './wg.ts';
 
@@ -32,15 +38,18 @@ async function main(args: readonly string[]): Promise<number> {
   else if (command === '--help' || command === '-h') out(generalHelp());
   else if (command === 'help') help(rest);
   else if (!Object.hasOwn(COMMANDS, command)) throw new UsageError(describeUnknown(command));
-  else if (rest.some(argument => argument === '--help' || argument === '-h')) out(commandHelp(command)!);
+  else if (rest.some(argument => argument === '--help' || argument === '-h')) out(commandHelp(command, rest[0])!);
   else if (command === 'wg') await wg(parseWgArgs(rest));
+  else if (command === 'serve') await serve(parseServeArgs(rest, process.env));
+  else if (isAdminCommand(command))
+    await runAdmin(parseAdminArgs(command, rest, process.env), { out, err, now: Date.now, load: loadServer });
   else await keyCommand(command, rest);
   return EXIT_DONE;
 }
 
 function help(args: readonly string[]): void {
-  const [command] = args;
-  const text = command === undefined ? generalHelp() : commandHelp(command);
+  const [command, more] = args;
+  const text = command === undefined ? generalHelp() : commandHelp(command, more);
   if (text === undefined) throw new UsageError(describeUnknown(command!));
   out(text);
 }
@@ -68,6 +77,20 @@ async function wg(options: WgOptions): Promise<void> {
   process.stdout.on('error', () => signals.stop('standard output was closed'));
   try {
     await runWg(options, { version: pkg.version, report, up, readInput, stopped: signals.stopped });
+  } catch (error) {
+    report('error', { message: messageOf(error), exitCode: exitCodeOf(error) });
+    throw error;
+  } finally {
+    signals.release();
+  }
+}
+
+async function serve(options: ServeOptions): Promise<void> {
+  const report = createServeReport({ isJson: options.isJson, level: options.level, out, err, now: Date.now });
+  const signals = catchSignals(process, () => performance.now());
+  process.stdout.on('error', () => signals.stop('standard output was closed'));
+  try {
+    await runServe(options, { version: pkg.version, report, load: loadServer, stopped: signals.stopped });
   } catch (error) {
     report('error', { message: messageOf(error), exitCode: exitCodeOf(error) });
     throw error;

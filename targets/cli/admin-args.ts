@@ -1,0 +1,147 @@
+/** Arguments of the administration commands, checked before anybody is asked. */
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { AdminCommand } from '../../lib/coordinator/commands.ts';
+import { nearestWord } from '../../lib/mote/wg-config.ts';
+import { CommandError, readCommand } from '../server/admin-command.ts';
+import { isLabel } from '../server/admin-syntax.ts';
+import type { AuditQuery } from '../server/types.ts';
+import { ADMIN_GROUPS, type AdminFlag, type FlagValues, parserFlags } from './admin-commands.ts';
+import type { AdminPlace } from './admin-client.ts';
+import { parseFlags, quote } from './args.ts';
+import { UsageError } from './errors.ts';
+
+/** What an administration command was told. */
+export interface AdminOptions {
+  readonly place: AdminPlace;
+  readonly isJson: boolean;
+  readonly task:
+    | { readonly type: 'command'; readonly command: AdminCommand }
+    | { readonly type: 'audit'; readonly query: AuditQuery }
+    | { readonly type: 'backup'; readonly path: string };
+}
+
+/** The part of the environment that counts. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Flags that every administration command has. */
+export const PLACE_FLAGS: Readonly<Record<string, AdminFlag>> = /* @__PURE__ */ Object.freeze({
+  data: { type: 'string', value: 'DIR', help: 'Data folder of a coordinator on this machine, running or not.' },
+  admin: { type: 'string', value: 'URL', help: 'A coordinator elsewhere.' },
+  token: { type: 'string', value: 'T', help: 'Token for --admin; better in the environment, as MOTENET_TOKEN.' },
+  json: { type: 'boolean', help: 'The answer as one line of JSON.' },
+  debug: { type: 'boolean', help: 'Stack traces of errors.' },
+});
+/** Flags of `motenet audit`. */
+export const AUDIT_FLAGS: Readonly<Record<string, AdminFlag>> = /* @__PURE__ */ Object.freeze({
+  tailnet: { type: 'string', value: 'NAME', help: 'Lines about this tailnet alone.' },
+  limit: { type: 'string', value: 'N', help: 'At most so many lines, 1 to 1000; 100 unless told.' },
+  before: { type: 'string', value: 'SEQ', help: 'Lines before this one, for the next page.' },
+});
+
+/** Whether `word` is the first word of an administration command. */
+export function isAdminCommand(word: string): boolean {
+  return word === 'audit' || word === 'backup' || Object.hasOwn(ADMIN_GROUPS, word);
+}
+
+/** Parses what follows `motenet GROUP`. Throws {@link UsageError}. */
+export function parseAdminArgs(group: string, args: readonly string[], environment: Environment): AdminOptions {
+  if (group === 'audit') return parseAudit(args, environment);
+  if (group === 'backup') return parseBackup(args, environment);
+  const { entries } = ADMIN_GROUPS[group]!;
+  const names = Object.keys(entries);
+  const [name, ...rest] = args;
+  if (name === undefined || name.startsWith('-'))
+    throw new UsageError(`${group} expected ${names.join(', ')}, got ${name === undefined ? 'nothing' : quote(name)}`);
+  if (!Object.hasOwn(entries, name)) {
+    const near = nearestWord(name, names);
+    const hint = near === undefined ? `known are ${names.join(', ')}` : `did you mean ${group} ${near}?`;
+    throw new UsageError(`${group} has no ${quote(name)}: ${hint}`);
+  }
+  const entry = entries[name]!;
+  const { values, taken, common } = parse(`${group} ${name}`, entry.takes, entry.flags, rest, environment);
+  try {
+    return { ...common, task: { type: 'command', command: readCommand(entry.command(taken, values)) } };
+  } catch (error) {
+    if (error instanceof CommandError) throw new UsageError(error.message, { cause: error });
+    throw error;
+  }
+}
+
+/** Where a coordinator keeps its data unless told. */
+export function usualDataDir(environment: Environment): string {
+  const base = environment['XDG_DATA_HOME'];
+  // The specification says that a relative path is to be ignored.
+  return join(base?.startsWith('/') === true ? base : join(homedir(), '.local', 'share'), 'motenet');
+}
+
+function parseAudit(args: readonly string[], environment: Environment): AdminOptions {
+  const { values, common } = parse('audit', [], AUDIT_FLAGS, args, environment);
+  const tailnet = values['tailnet'] as string | undefined;
+  if (tailnet !== undefined && !isLabel(tailnet))
+    throw new UsageError(`--tailnet expected the name of a tailnet, got ${quote(tailnet)}`);
+  const limit = wholeNumber(values, 'limit', 1000) ?? 100;
+  const before = wholeNumber(values, 'before', Number.MAX_SAFE_INTEGER);
+  const query = { limit, ...(tailnet === undefined ? {} : { tailnet }), ...(before === undefined ? {} : { before }) };
+  return { ...common, task: { type: 'audit', query } };
+}
+
+function parseBackup(args: readonly string[], environment: Environment): AdminOptions {
+  const { taken, common } = parse('backup', ['FILE'], {}, args, environment);
+  return { ...common, task: { type: 'backup', path: resolve(taken[0]!) } };
+}
+
+function wholeNumber(values: FlagValues, name: string, most: number): number | undefined {
+  const text = values[name] as string | undefined;
+  if (text === undefined) return undefined;
+  const value = /^[0-9]{1,16}$/.test(text) ? Number(text) : 0;
+  if (value >= 1 && value <= most) return value;
+  throw new UsageError(`--${name} expected a whole number from 1 to ${most}, got ${quote(text)}`);
+}
+
+function parse(
+  command: string,
+  takes: readonly string[],
+  flags: Readonly<Record<string, AdminFlag>>,
+  args: readonly string[],
+  environment: Environment,
+) {
+  const parsed = parseFlags(args, parserFlags({ ...flags, ...PLACE_FLAGS }), command);
+  const values = parsed.values as FlagValues;
+  const taken = parsed.positionals;
+  if (taken.length < takes.length)
+    throw new UsageError(`${command} expected ${takes[taken.length]}, got none: motenet ${command} ${takes.join(' ')}`);
+  if (taken.length > takes.length)
+    throw new UsageError(
+      `${command} takes ${takes.length === 0 ? 'no arguments' : takes.join(' and ')}, got also ${quote(taken[takes.length]!)}`,
+    );
+  return { values, taken, common: { place: placeOf(values, environment), isJson: values['json'] === true } };
+}
+
+function placeOf(values: FlagValues, environment: Environment): AdminPlace {
+  const { data, admin, token } = values as Readonly<Record<string, string | undefined>>;
+  if (admin === undefined) {
+    if (token !== undefined) throw new UsageError('--token is for --admin URL, got none: give both');
+    if (data === '') throw new UsageError('--data expected a folder, got an empty path');
+    return { dataDir: data === undefined ? usualDataDir(environment) : resolve(data) };
+  }
+  if (data !== undefined) throw new UsageError('--data and --admin exclude each other: give one');
+  const secret = token ?? environment['MOTENET_TOKEN'] ?? '';
+  if (secret === '')
+    throw new UsageError('--admin needs a token: --token T, or MOTENET_TOKEN; `motenet tokens create` makes one');
+  if (!/^[\x21-\x7e]{1,256}$/.test(secret))
+    throw new UsageError('the token is not one: it has spaces or odd characters');
+  return { url: parseUrl(admin), token: secret };
+}
+
+function parseUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isFine =
+    url !== undefined &&
+    (url.protocol === 'http:' || url.protocol === 'https:') &&
+    url.username + url.password + url.search + url.hash === '';
+  if (isFine) return url;
+  // A URL with a name and password in it is not repeated.
+  const shown = text.includes('@') ? 'one with more than that' : quote(text);
+  throw new UsageError(`--admin expected a URL such as https://coordinator.example, got ${shown}`);
+}

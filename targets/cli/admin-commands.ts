@@ -1,0 +1,309 @@
+/**
+ * The administration commands as one table: what each is called, what it takes, and the command that it becomes.
+ * Arguments and help texts are both made from it.
+ */
+import type { ParseArgsConfig } from 'node:util';
+import type { AdminCommand } from '../../lib/coordinator/commands.ts';
+import { FIRST_TAILNET } from '../../lib/coordinator/model.ts';
+import { isTag } from '../server/admin-syntax.ts';
+import { quote } from './args.ts';
+import { parseDuration } from './duration.ts';
+import { UsageError } from './errors.ts';
+
+/** A flag: how it is parsed and what the help says. */
+export interface AdminFlag {
+  readonly type: 'string' | 'boolean';
+  readonly multiple?: boolean;
+  /** Name of the value in the help. */
+  readonly value?: string;
+  readonly help: string;
+}
+
+/** Values of flags by name, as they were given. */
+export type FlagValues = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
+
+/** One command below a group: `motenet GROUP NAME`. */
+export interface AdminEntry {
+  readonly summary: string;
+  /** Names of the arguments in the help, all of them needed. */
+  readonly takes: readonly string[];
+  readonly flags: Readonly<Record<string, AdminFlag>>;
+  /** Makes the command. Throws {@link UsageError} for a value that is none. */
+  readonly command: (taken: readonly string[], values: FlagValues) => AdminCommand;
+}
+
+/** Commands about one kind of thing. */
+export interface AdminGroup {
+  readonly summary: string;
+  readonly entries: Readonly<Record<string, AdminEntry>>;
+}
+
+const TAILNET: AdminFlag = {
+  type: 'string',
+  value: 'NAME',
+  help: `Tailnet that this is about; ${FIRST_TAILNET} unless told.`,
+};
+const DESCRIPTION: AdminFlag = { type: 'string', value: 'TEXT', help: 'A note for the list.' };
+const SERVER: AdminFlag = { type: 'boolean', help: 'For the whole server instead of one tailnet.' };
+const FORCE: AdminFlag = { type: 'boolean', help: 'Also when it has devices: they are removed with it.' };
+const APPROVAL: AdminFlag = {
+  type: 'string',
+  value: 'on|off',
+  help: 'Whether a new device waits for `motenet devices approve`; off unless told.',
+};
+const KEY_LIFE: AdminFlag = {
+  type: 'string',
+  value: 'TIME',
+  help: 'How long a device key is valid, such as 90d, or never; 180d unless told.',
+};
+
+/** Flags of `parseArgs` out of ours. */
+export function parserFlags(flags: Readonly<Record<string, AdminFlag>>): NonNullable<ParseArgsConfig['options']> {
+  return Object.fromEntries(
+    Object.entries(flags).map(([name, { type, multiple = false }]) => [name, { type, multiple }]),
+  );
+}
+
+/** Every group with its commands. */
+export const ADMIN_GROUPS: Readonly<Record<string, AdminGroup>> = /* @__PURE__ */ Object.freeze({
+  keys: {
+    summary: 'Auth keys, with which devices join',
+    entries: {
+      create: {
+        summary: 'Makes an auth key and prints it, this once. It admits one device, within an hour, unless told.',
+        takes: [],
+        flags: {
+          expires: {
+            type: 'string',
+            value: 'TIME',
+            help: 'How long it can be used, such as 30m or 90d; at most 365d.',
+          },
+          reusable: { type: 'boolean', help: 'Admits any number of devices.' },
+          ephemeral: { type: 'boolean', help: 'Its devices are removed soon after they go away.' },
+          preapproved: { type: 'boolean', help: 'Its devices need no approval.' },
+          tag: {
+            type: 'string',
+            multiple: true,
+            value: 'NAME',
+            help: 'Tag of its devices, such as server; can be given several times.',
+          },
+          user: { type: 'string', value: 'LOGIN', help: 'Who owns its devices; the first user unless told.' },
+          description: DESCRIPTION,
+          tailnet: TAILNET,
+        },
+        command: (_, values) => ({
+          ...{ type: 'key-create', tailnet: tailnetOf(values) },
+          ...given('user', textOf(values, 'user')),
+          ...given('description', textOf(values, 'description')),
+          ...given('lifeMs', durationOf(values, 'expires')),
+          ...given('isReusable', values['reusable'] === true ? true : undefined),
+          ...given('isEphemeral', values['ephemeral'] === true ? true : undefined),
+          ...given('isPreapproved', values['preapproved'] === true ? true : undefined),
+          ...given('tags', tagsOf(values)),
+        }),
+      },
+      list: {
+        summary: 'Lists auth keys.',
+        takes: [],
+        flags: { tailnet: TAILNET },
+        command: (_, values) => ({ type: 'key-list', tailnet: tailnetOf(values) }),
+      },
+      revoke: {
+        summary: 'Makes an auth key useless. Devices that joined with it stay.',
+        takes: ['ID'],
+        flags: { tailnet: TAILNET },
+        command: ([id], values) => ({ type: 'key-revoke', tailnet: tailnetOf(values), id: idOf(id!) }),
+      },
+    },
+  },
+  devices: {
+    summary: 'Devices: list, approve, rename, expire, remove',
+    entries: {
+      list: {
+        summary: 'Lists devices, and logins that wait for an approval.',
+        takes: [],
+        flags: { tailnet: TAILNET },
+        command: (_, values) => ({ type: 'device-list', tailnet: tailnetOf(values) }),
+      },
+      approve: {
+        summary: 'Lets a device in that waits. DEVICE may be the id of a login that waits.',
+        takes: ['DEVICE'],
+        flags: {
+          user: { type: 'string', value: 'LOGIN', help: 'Who owns it; the first user unless told.' },
+          tailnet: TAILNET,
+        },
+        command: ([device], values) => ({
+          ...{ type: 'device-approve', tailnet: tailnetOf(values), device: device! },
+          ...given('user', textOf(values, 'user')),
+        }),
+      },
+      rename: {
+        summary: 'Gives a device another name, which it keeps.',
+        takes: ['DEVICE', 'NAME'],
+        flags: { tailnet: TAILNET },
+        command: ([device, name], values) => ({
+          ...{ type: 'device-rename', tailnet: tailnetOf(values), device: device!, name: name! },
+        }),
+      },
+      expire: {
+        summary: 'Ends the validity of its key now: it must log in again, and reaches nobody until then.',
+        takes: ['DEVICE'],
+        flags: { tailnet: TAILNET },
+        command: ([device], values) => ({ type: 'device-expire', tailnet: tailnetOf(values), device: device! }),
+      },
+      remove: {
+        summary: 'Removes a device. Its addresses are never given to another.',
+        takes: ['DEVICE'],
+        flags: { tailnet: TAILNET },
+        command: ([device], values) => ({ type: 'device-remove', tailnet: tailnetOf(values), device: device! }),
+      },
+    },
+  },
+  tailnets: {
+    summary: 'Isolated networks on this coordinator',
+    entries: {
+      list: { summary: 'Lists tailnets.', takes: [], flags: {}, command: () => ({ type: 'tailnet-list' }) },
+      create: {
+        summary: 'Makes a tailnet. Names in it end in NAME.mote.internal.',
+        takes: ['NAME'],
+        flags: { approval: APPROVAL, 'key-life': KEY_LIFE },
+        command: ([name], values) => ({ type: 'tailnet-create', tailnet: name!, ...tailnetSettings(values) }),
+      },
+      update: {
+        summary: 'Changes what is given, and nothing else.',
+        takes: ['NAME'],
+        flags: { approval: APPROVAL, 'key-life': KEY_LIFE },
+        command: ([name], values) => {
+          const settings = tailnetSettings(values);
+          if (Object.keys(settings).length === 0)
+            throw new UsageError('tailnets update expected --approval or --key-life, got neither');
+          return { type: 'tailnet-update', tailnet: name!, ...settings };
+        },
+      },
+      remove: {
+        summary: 'Removes a tailnet that has no devices.',
+        takes: ['NAME'],
+        flags: { force: FORCE },
+        command: ([name], values) => ({
+          ...{ type: 'tailnet-remove', tailnet: name! },
+          ...given('force', values['force'] === true ? true : undefined),
+        }),
+      },
+    },
+  },
+  users: {
+    summary: 'Users, who own devices',
+    entries: {
+      list: {
+        summary: 'Lists users.',
+        takes: [],
+        flags: { tailnet: TAILNET },
+        command: (_, values) => ({ type: 'user-list', tailnet: tailnetOf(values) }),
+      },
+      create: {
+        summary: 'Makes a user. LOGIN is a name such as ann or ann@example.com.',
+        takes: ['LOGIN'],
+        flags: { name: { type: 'string', value: 'TEXT', help: 'Name for people.' }, tailnet: TAILNET },
+        command: ([login], values) => ({
+          ...{ type: 'user-create', tailnet: tailnetOf(values), loginName: login! },
+          ...given('displayName', textOf(values, 'name')),
+        }),
+      },
+      remove: {
+        summary: 'Removes a user who owns no devices.',
+        takes: ['LOGIN'],
+        flags: { tailnet: TAILNET },
+        command: ([login], values) => ({ type: 'user-remove', tailnet: tailnetOf(values), loginName: login! }),
+      },
+    },
+  },
+  tokens: {
+    summary: 'Tokens, for administration from elsewhere',
+    entries: {
+      create: {
+        summary: 'Makes a token for `--admin URL --token T` and prints it, this once.',
+        takes: [],
+        flags: {
+          expires: { type: 'string', value: 'TIME', help: 'How long it is valid, such as 30m or 90d.' },
+          server: SERVER,
+          description: DESCRIPTION,
+          tailnet: TAILNET,
+        },
+        command: (_, values) => ({
+          ...{ type: 'token-create', tailnet: scopeOf(values) },
+          ...given('description', textOf(values, 'description')),
+          ...given('lifeMs', durationOf(values, 'expires')),
+        }),
+      },
+      list: {
+        summary: 'Lists tokens.',
+        takes: [],
+        flags: { server: SERVER, tailnet: TAILNET },
+        command: (_, values) => ({ type: 'token-list', tailnet: scopeOf(values) }),
+      },
+      revoke: {
+        summary: 'Makes a token useless.',
+        takes: ['ID'],
+        flags: { server: SERVER, tailnet: TAILNET },
+        command: ([id], values) => ({ type: 'token-revoke', tailnet: scopeOf(values), id: idOf(id!) }),
+      },
+    },
+  },
+} satisfies Record<string, AdminGroup>);
+
+function given<const N extends string, T>(name: N, value: T | undefined): { [K in N]?: T } {
+  return (value === undefined ? {} : { [name]: value }) as { [K in N]?: T };
+}
+
+function textOf(values: FlagValues, name: string): string | undefined {
+  return values[name] as string | undefined;
+}
+
+function tailnetOf(values: FlagValues): string {
+  return textOf(values, 'tailnet') ?? FIRST_TAILNET;
+}
+
+/** The tailnet, or empty for the whole server. */
+function scopeOf(values: FlagValues): string {
+  if (values['server'] !== true) return tailnetOf(values);
+  if (values['tailnet'] !== undefined) throw new UsageError('--server and --tailnet exclude each other: give one');
+  return '';
+}
+
+/** An id; of a whole key or token only the id in it. */
+function idOf(text: string): string {
+  return /^mote-(?:auth|api)-([0-9a-f]{12})-/.exec(text)?.[1] ?? text;
+}
+
+function durationOf(values: FlagValues, name: string): number | undefined {
+  const text = textOf(values, name);
+  if (text === undefined) return undefined;
+  const ms = parseDuration(text);
+  if (ms === undefined)
+    throw new UsageError(
+      `--${name} expected a time such as 30m, 12h or 90d (units s, m, h, d, w, y), got ${quote(text)}`,
+    );
+  return ms;
+}
+
+function tagsOf(values: FlagValues): readonly string[] | undefined {
+  const tags = values['tag'] as readonly string[] | undefined;
+  return tags?.map(text => {
+    const tag = text.startsWith('tag:') ? text : `tag:${text}`;
+    if (isTag(tag)) return tag;
+    throw new UsageError(
+      `--tag expected letters, digits and - that begin with a letter, such as server, got ${quote(text)}`,
+    );
+  });
+}
+
+function tailnetSettings(values: FlagValues): { requiresApproval?: boolean; keyLifeMs?: number } {
+  const approval = textOf(values, 'approval');
+  if (approval !== undefined && approval !== 'on' && approval !== 'off')
+    throw new UsageError(`--approval expected on or off, got ${quote(approval)}`);
+  const isEver = textOf(values, 'key-life') === 'never';
+  return {
+    ...given('requiresApproval', approval === undefined ? undefined : approval === 'on'),
+    ...given('keyLifeMs', isEver ? 0 : durationOf(values, 'key-life')),
+  };
+}
