@@ -26,6 +26,7 @@ const MIGRATIONS: readonly string[] = Object.freeze([
      kind TEXT NOT NULL, tailnet TEXT NOT NULL, id TEXT NOT NULL, value TEXT NOT NULL,
      PRIMARY KEY (kind, tailnet, id)
    ) STRICT, WITHOUT ROWID;
+   CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
    CREATE TABLE audit (
      seq INTEGER PRIMARY KEY AUTOINCREMENT, atMs INTEGER NOT NULL, tailnet TEXT NOT NULL, actor TEXT NOT NULL,
      action TEXT NOT NULL, target TEXT NOT NULL, details TEXT NOT NULL
@@ -54,6 +55,7 @@ export class Store {
   readonly #put: Statement;
   readonly #remove: Statement;
   readonly #append: Statement;
+  readonly #count: Statement;
 
   /** Opens or makes the database. NetError `ERR_STORE` when another process has it, or it is not one that can be used. */
   constructor(path: string) {
@@ -65,6 +67,7 @@ export class Store {
     this.#end = prepare('COMMIT');
     this.#put = prepare('INSERT OR REPLACE INTO records (kind, tailnet, id, value) VALUES (?, ?, ?, ?)');
     this.#remove = prepare('DELETE FROM records WHERE kind = ? AND tailnet = ? AND id = ?');
+    this.#count = prepare("INSERT OR REPLACE INTO counters (name, value) VALUES ('commit', ?)");
     this.#append = prepare(
       'INSERT INTO audit (atMs, tailnet, actor, action, target, details) VALUES (?, ?, ?, ?, ?, ?)',
     );
@@ -80,6 +83,12 @@ export class Store {
       }
   }
 
+  /** Id of the newest commit; 0: there was none. */
+  get lastCommit(): number {
+    const row = this.#database.prepare("SELECT value FROM counters WHERE name = 'commit'").get();
+    return (row as { value: number } | undefined)?.value ?? 0;
+  }
+
   /** Makes commits durable, all of them or, with NetError `ERR_STORE`, none. They are on disk when this returns. */
   commit(commits: readonly Commit[]): void {
     if (commits.length === 0) return;
@@ -87,6 +96,7 @@ export class Store {
       this.#begin.run();
       try {
         for (const commit of commits) this.#apply(commit);
+        this.#count.run(commits.at(-1)!.id);
         this.#end.run();
       } catch (error) {
         if (this.#database.inTransaction) this.#database.exec('ROLLBACK');

@@ -7,7 +7,7 @@ import type { WireDerpMap } from '../../lib/derp/map.ts';
 import type { RelayLimits, RelayStatus } from '../../lib/derp/relay-types.ts';
 
 /** How much a line of the log matters. */
-export type LogLevel = 'debug' | 'info' | 'warning' | 'error';
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 /**
  * Takes one line of the log: a sentence without secrets, and values for programs. Node keys come in their short form.
@@ -116,7 +116,8 @@ export interface AdminContext {
   /** Whose token this is; undefined: nobody's. */
   authenticate(token: string): Actor | undefined;
   audit(query: AuditQuery): AuditRow[];
-  status(): ServerStatus;
+  /** {@link ServerStatus} of a server that runs; of a store that is opened offline `coordinator` alone. */
+  status(): object;
   /** Writes a copy of the database to a new file, mode 0600. Rejects with NetError `ERR_STORE`. */
   backup(path: string): Promise<void>;
 }

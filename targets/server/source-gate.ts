@@ -1,0 +1,122 @@
+/**
+ * Who may connect: how many connections there are, how many of them from whom, and how fast new ones come.
+ *
+ * A connection counts against its source until it has proved to be a member's: one address may hide a whole office, or
+ * a proxy with everybody behind it. A source is an IPv4 address or an IPv6 /64 network.
+ */
+import { parseAddress } from '../../lib/base/address.ts';
+import { toHex } from '../../lib/base/bytes.ts';
+import { unmapAddress } from '../../lib/stun/message.ts';
+
+/** Sources that are remembered; of those without a stranger the one that came first is forgotten. */
+const MAX_SOURCES = 65_536;
+
+/** Limits of a gate, as in `ServerLimits`. */
+export interface GateLimits {
+  readonly connections: number;
+  readonly strangersPerSource: number;
+  readonly strangers: number;
+  readonly opensPerSecond: number;
+  readonly opensBurst: number;
+}
+
+interface Source {
+  strangers: number;
+  /** Connections that may come at once, as of `atMs`. */
+  tokens: number;
+  atMs: number;
+}
+
+/** One connection's place. */
+export interface Ticket {
+  /** Address of the other side, for logs and limits further in. */
+  readonly address: string;
+  /** It is a member's: it no longer counts against its source. */
+  prove(): void;
+  /** It is gone. */
+  close(): void;
+}
+
+/** The gate; see the top of the file. */
+export class SourceGate {
+  /** Connections that were let in and are not gone, and those of them that are strangers'. */
+  connections = 0;
+  strangers = 0;
+  /** Connections that were turned away. */
+  refused = 0;
+  readonly #limits: GateLimits;
+  readonly #sources = new Map<string, Source>();
+
+  constructor(limits: GateLimits) {
+    this.#limits = limits;
+  }
+
+  /** Lets a connection from this address in, or says undefined: close it. */
+  open(nowMs: number, address: string): Ticket | undefined {
+    const { connections, strangers, strangersPerSource } = this.#limits;
+    const key = sourceOf(address);
+    const source = this.#find(nowMs, key);
+    const isSlow = this.#take(nowMs, source);
+    if (!isSlow) return this.#refuse(); // CHECK: server-open-rate
+    if (this.connections >= connections) return this.#refuse(); // CHECK: server-connections
+    if (this.strangers >= strangers) return this.#refuse(); // CHECK: server-strangers
+    if (source.strangers >= strangersPerSource) return this.#refuse(); // CHECK: server-strangers-per-source
+    this.connections++;
+    this.strangers++;
+    source.strangers++;
+    this.#sources.set(key, source);
+    return this.#ticket(address, source);
+  }
+
+  #ticket(address: string, source: Source): Ticket {
+    let state: 'stranger' | 'member' | 'gone' = 'stranger';
+    const leave = (next: 'member' | 'gone') => {
+      if (state === 'stranger') {
+        this.strangers--;
+        source.strangers--;
+      }
+      if (next === 'gone' && state !== 'gone') this.connections--;
+      if (state !== 'gone') state = next;
+    };
+    return { address, prove: () => leave('member'), close: () => leave('gone') };
+  }
+
+  #refuse(): undefined {
+    this.refused++;
+  }
+
+  #find(nowMs: number, key: string): Source {
+    const known = this.#sources.get(key);
+    if (known !== undefined) return known;
+    const source = { strangers: 0, tokens: this.#limits.opensBurst, atMs: nowMs };
+    if (this.#sources.size >= MAX_SOURCES) this.#forget();
+    this.#sources.set(key, source);
+    return source;
+  }
+
+  #take(nowMs: number, source: Source): boolean {
+    const { opensPerSecond, opensBurst } = this.#limits;
+    source.tokens = Math.min(opensBurst, source.tokens + ((nowMs - source.atMs) * opensPerSecond) / 1000);
+    source.atMs = nowMs;
+    if (source.tokens < 1) return false;
+    source.tokens--;
+    return true;
+  }
+
+  /** INVARIANT: a source with strangers stays, or its connections would count no more; there are fewer than fit. */
+  #forget(): void {
+    for (const [key, source] of this.#sources) {
+      if (source.strangers > 0) continue;
+      this.#sources.delete(key);
+      return;
+    }
+  }
+}
+
+/** What counts as one source. */
+function sourceOf(address: string): string {
+  const bytes = parseAddress(address.replace(/%.*$/, ''));
+  if (bytes === undefined) return address;
+  const bare = unmapAddress(bytes);
+  return toHex(bare.length === 4 ? bare : bare.subarray(0, 8));
+}
