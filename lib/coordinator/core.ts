@@ -1,0 +1,126 @@
+/**
+ * What the parts of a coordinator share: the state, the ledger, open requests, pending logins, and the ways in which
+ * something leaves, all of which wait for the commits that it may depend on.
+ */
+import { utf8Encode, readU32BE } from '../base/bytes.ts';
+import type { CryptoSuite } from '../crypto/suite.ts';
+import type { AdminOutcome } from './commands.ts';
+import type { CoordinatorEvent, CoordinatorOptions, MapCarrier, MapOpening } from './coordinator-types.ts';
+import { Ledger } from './ledger.ts';
+import { COORDINATOR_LIMITS, type CoordinatorLimits } from './limits.ts';
+import type { AuditEntry, Change } from './model.ts';
+import { PendingLogins } from './pending-logins.ts';
+import { Requests } from './requests.ts';
+import { CoordinatorState } from './state.ts';
+
+/** What an entry of the audit log is made of; the time is that of the core. */
+export type AuditDetails = AuditEntry['details'];
+
+/** See the top of the file. */
+export class Core {
+  /** The time of the call that is under way. */
+  nowMs: number;
+  unixMs: number;
+  readonly url: string;
+  readonly random: (out: Uint8Array) => void;
+  readonly suite: CryptoSuite;
+  readonly limits: CoordinatorLimits;
+  readonly sessions: MapCarrier;
+  readonly state = new CoordinatorState();
+  readonly ledger: Ledger;
+  readonly requests: Requests;
+  readonly pending: PendingLogins;
+  readonly #events: CoordinatorEvent[] = [];
+  /** Refusals of an auth key in the audit log, within the hour. */
+  readonly #refusals = new Map<string, { count: number; untilMs: number }>();
+
+  constructor(options: CoordinatorOptions, sessions: MapCarrier) {
+    this.nowMs = options.nowMs;
+    this.unixMs = options.unixMs;
+    this.url = options.settings.url.replace(/\/+$/, '');
+    this.random = options.random;
+    this.suite = options.suite;
+    this.limits = { ...COORDINATOR_LIMITS, ...options.settings.limits };
+    this.sessions = sessions;
+    this.ledger = new Ledger(this.state, options.lastCommit ?? 0);
+    this.requests = new Requests(this.limits.waitingPerSource);
+    this.pending = new PendingLogins(this.random, this.limits);
+  }
+
+  /** Makes a commit; `audit` is who decided it: absent, nobody did. */
+  commit(changes: readonly Change[], audit?: AuditEntry): void {
+    this.ledger.commit(changes, audit);
+  }
+
+  /** An entry of the audit log, now. */
+  audit(tailnet: string, actor: string, action: string, target: string, details: AuditDetails = {}): AuditEntry {
+    return { atMs: this.unixMs, tailnet, actor, action, target, details };
+  }
+
+  /** Answers a request with JSON, or with an empty body. */
+  reply(request: number, status: number, value?: unknown, headers?: Readonly<Record<string, string>>): void {
+    const body = value === undefined ? new Uint8Array(0) : utf8Encode(JSON.stringify(value));
+    this.whenDurable(() => {
+      if (this.requests.end(request))
+        this.emit({ type: 'reply', request, status, body, ...(headers !== undefined && { headers }) });
+    });
+  }
+
+  /** Answers a command. */
+  answer(request: number, outcome: AdminOutcome): void {
+    this.whenDurable(() => {
+      if (this.requests.end(request)) this.emit({ type: 'outcome', request, outcome });
+    });
+  }
+
+  /** Answers a request with a map stream. */
+  stream(request: number, opening: MapOpening): void {
+    this.whenDurable(() => {
+      if (!this.requests.has(request)) return;
+      this.requests.startStream(request);
+      this.emit({ type: 'stream', request });
+      this.sessions.open(this.nowMs, this.unixMs, request, opening);
+    });
+  }
+
+  /** One line for the log. */
+  log(level: 'info' | 'warn' | 'error', message: string): void {
+    this.emit({ type: 'log', level, message });
+  }
+
+  /** Does something that others notice as soon as everything decided so far is durable. */
+  whenDurable(effect: () => void): void {
+    if (!this.ledger.defer(effect)) effect();
+  }
+
+  /** Hands an event to the target. */
+  emit(event: CoordinatorEvent): void {
+    this.#events.push(event);
+  }
+
+  /** The next event. */
+  pollEvent(): CoordinatorEvent | undefined {
+    return this.#events.shift();
+  }
+
+  /** An id for a user or a device: random, 1 to 2^53-1, in use by nobody. */
+  drawId(): number {
+    const bytes = new Uint8Array(8);
+    for (;;) {
+      this.random(bytes);
+      const id = (readU32BE(bytes, 0) & 0x1f_ffff) * 2 ** 32 + readU32BE(bytes, 4);
+      if (id > 0 && !this.state.ids.has(id)) return id;
+    }
+  }
+
+  /** Whether one more refusal of this auth key goes into the audit log. */
+  mayAuditRefusal(key: string): boolean {
+    let refusals = this.#refusals.get(key);
+    if (refusals === undefined || refusals.untilMs <= this.nowMs) {
+      if (this.#refusals.size >= this.limits.keysPerTailnet) this.#refusals.clear();
+      refusals = { count: 0, untilMs: this.nowMs + 3_600_000 };
+      this.#refusals.set(key, refusals);
+    }
+    return ++refusals.count <= this.limits.auditedRefusalsPerHour;
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * What a device says of itself becomes its record: at register and in map requests. A record that stays the same is the
+ * same object, so that nothing is committed.
+ */
+import type { Core } from './core.ts';
+import type { HostFacts } from './hostinfo.ts';
+import type { DeviceRecord } from './model.ts';
+import { freeName, labelOf } from './names.ts';
+import { changeOf, type TailnetState } from './state.ts';
+
+/** What of a device record a device may change by itself. */
+export type OwnWords = Partial<
+  Pick<DeviceRecord, 'capability' | 'discoKey' | 'endpoints' | 'keySignature' | 'lastSeenMs'>
+>;
+
+/** A device's record with what it says of itself now. A new name of its own gives it a new DNS name, unless that is fixed. */
+export function withOwnWords(
+  tailnet: TailnetState,
+  device: DeviceRecord,
+  host: HostFacts,
+  words: OwnWords,
+): DeviceRecord {
+  const { requestTags: _, ...facts } = host;
+  const next = { ...device, ...facts, ...words };
+  const isRenamed = !device.isNameFixed && labelOf(next.hostname) !== labelOf(device.hostname);
+  const name = isRenamed ? freeName(tailnet.names, labelOf(next.hostname), device.id) : device.name;
+  const changed = { ...next, name };
+  return isSameRecord(device, changed) ? device : changed;
+}
+
+/** Commits what a device says of itself; a new name is somebody's decision and goes into the audit log. */
+export function commitOwnWords(core: Core, before: DeviceRecord, after: DeviceRecord): void {
+  if (after === before) return;
+  const actor = `device:${after.id}`;
+  const isRenamed = after.name !== before.name;
+  const details = { name: after.name, before: before.name };
+  const audit = isRenamed ? core.audit(after.tailnet, actor, 'device-rename', actor, details) : undefined;
+  core.commit([changeOf('device', after)], audit);
+}
+
+/** Whether two records of a device hold the same values. */
+export function isSameRecord(a: DeviceRecord, b: DeviceRecord): boolean {
+  if (a === b) return true;
+  for (const name of Object.keys(b) as (keyof DeviceRecord)[]) {
+    const [one, other] = [a[name], b[name]];
+    if (one === other) continue;
+    if (typeof one !== 'object' || JSON.stringify(one) !== JSON.stringify(other)) return false;
+  }
+  return true;
+}
