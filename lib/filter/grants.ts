@@ -32,12 +32,12 @@ export class Grants {
     this.#holdersOf = holdersOf;
   }
 
-  /** Adds the grants of a rule, if it has any. */
+  /** Adds the grants of a rule, if it has any. One with source bits is left out: see {@link RuleParser}. */
   add(rule: WireFilterRule): void {
     const wanted = rule.CapGrant ?? [];
     const bits = (rule as { SrcBits?: readonly number[] | null }).SrcBits ?? [];
     if (wanted.length === 0) return;
-    if (bits.length > 0) return void this.malformed++; // CHECK: filter-grant-bits
+    if (bits.length > 0) return; // CHECK: filter-grant-bits
     const sources = rule.SrcIPs.flatMap(text => this.#sourcesOf(text));
     for (const grant of wanted) this.#addGrant(sources, grant);
   }
