@@ -171,6 +171,18 @@ export function stockProgram(build: string, program: string): string {
   return join(folder, program);
 }
 
+/** Path of a program of our own around stock packages, from `test/interop/go/NAME`; Go decides what is to be built. */
+export function buildTool(name: string): string {
+  const source = new URL(`go/${name}`, import.meta.url).pathname;
+  const path = join(binFolder(), `tool-${name}`);
+  const go = findProgram('go');
+  if (go === undefined) throw new Error('go is not installed');
+  const args = ['build', '-C', source, '-ldflags', '-s -w', '-o', path, '.'];
+  const built = spawnSync(go, args, { env: { ...process.env, GOFLAGS: '' }, encoding: 'utf8', timeout: 600_000 });
+  if (built.status !== 0) throw new Error(`go build ${name}: ${built.stderr ?? built.error}`);
+  return path;
+}
+
 function findOrBuild(): string | undefined {
   const folder = binFolder();
   const path = join(folder, 'wireguard');

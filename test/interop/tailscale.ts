@@ -2,6 +2,7 @@
  * The suite `tailscale`: motenet among stock tailscaled, headscale and derper.
  */
 import type { Case } from './case.ts';
+import { derpCases } from './tailscale-derp.ts';
 import { headscaleCases } from './tailscale-headscale.ts';
 
-export const tailscaleCases: readonly Case[] = [...headscaleCases];
+export const tailscaleCases: readonly Case[] = [...headscaleCases, ...derpCases];
