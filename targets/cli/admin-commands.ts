@@ -5,9 +5,9 @@
 import type { ParseArgsConfig } from 'node:util';
 import type { AdminCommand } from '../../lib/coordinator/commands.ts';
 import { FIRST_TAILNET } from '../../lib/coordinator/model.ts';
-import { isTag } from '../server/admin-syntax.ts';
+import { isTag, KEY_LIFE_LIMIT_MS, LIFE_LIMIT_MS } from '../server/admin-syntax.ts';
 import { quote } from './args.ts';
-import { parseDuration } from './duration.ts';
+import { formatDuration, parseDuration } from './duration.ts';
 import { UsageError } from './errors.ts';
 
 /** A flag: how it is parsed and what the help says. */
@@ -95,7 +95,7 @@ export const ADMIN_GROUPS: Readonly<Record<string, AdminGroup>> = /* @__PURE__ *
           ...{ type: 'key-create', tailnet: tailnetOf(values) },
           ...given('user', textOf(values, 'user')),
           ...given('description', textOf(values, 'description')),
-          ...given('lifeMs', durationOf(values, 'expires')),
+          ...given('lifeMs', durationOf(values, 'expires', KEY_LIFE_LIMIT_MS)),
           ...given('isReusable', values['reusable'] === true ? true : undefined),
           ...given('isEphemeral', values['ephemeral'] === true ? true : undefined),
           ...given('isPreapproved', values['preapproved'] === true ? true : undefined),
@@ -232,7 +232,7 @@ export const ADMIN_GROUPS: Readonly<Record<string, AdminGroup>> = /* @__PURE__ *
         command: (_, values) => ({
           ...{ type: 'token-create', tailnet: scopeOf(values) },
           ...given('description', textOf(values, 'description')),
-          ...given('lifeMs', durationOf(values, 'expires')),
+          ...given('lifeMs', durationOf(values, 'expires', LIFE_LIMIT_MS)),
         }),
       },
       list: {
@@ -275,7 +275,7 @@ function idOf(text: string): string {
   return /^mote-(?:auth|api)-([0-9a-f]{12})-/.exec(text)?.[1] ?? text;
 }
 
-function durationOf(values: FlagValues, name: string): number | undefined {
+function durationOf(values: FlagValues, name: string, limitMs: number): number | undefined {
   const text = textOf(values, name);
   if (text === undefined) return undefined;
   const ms = parseDuration(text);
@@ -283,6 +283,7 @@ function durationOf(values: FlagValues, name: string): number | undefined {
     throw new UsageError(
       `--${name} expected a time such as 30m, 12h or 90d (units s, m, h, d, w, y), got ${quote(text)}`,
     );
+  if (ms > limitMs) throw new UsageError(`--${name} expected at most ${formatDuration(limitMs)}, got ${quote(text)}`);
   return ms;
 }
 
@@ -292,7 +293,7 @@ function tagsOf(values: FlagValues): readonly string[] | undefined {
     const tag = text.startsWith('tag:') ? text : `tag:${text}`;
     if (isTag(tag)) return tag;
     throw new UsageError(
-      `--tag expected letters, digits and - that begin with a letter, such as server, got ${quote(text)}`,
+      `--tag expected lower-case letters, digits and - that begin with a letter, such as server, got ${quote(text)}`,
     );
   });
 }
@@ -304,6 +305,6 @@ function tailnetSettings(values: FlagValues): { requiresApproval?: boolean; keyL
   const isEver = textOf(values, 'key-life') === 'never';
   return {
     ...given('requiresApproval', approval === undefined ? undefined : approval === 'on'),
-    ...given('keyLifeMs', isEver ? 0 : durationOf(values, 'key-life')),
+    ...given('keyLifeMs', isEver ? 0 : durationOf(values, 'key-life', LIFE_LIMIT_MS)),
   };
 }

@@ -58,7 +58,7 @@ const label: Check = text('a name of 1 to 63 characters of a-z, 0-9 and - (not a
 const scope: Check = text('the name of a tailnet, or "" for the whole server', value =>
   value === '' ? true : syntax.isLabel(value),
 );
-const login: Check = text('a login name such as ann or ann@example.com, of at most 128 characters', syntax.isLoginName);
+const login: Check = text('a login name such as ann or ann@example.com, of at most 127 characters', syntax.isLoginName);
 const id: Check = text('12 hex digits', syntax.isId);
 const device: Check = text('the id, the name or an address of a device', syntax.isDeviceWord);
 const tags: Check = value => {

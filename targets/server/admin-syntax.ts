@@ -19,14 +19,14 @@ export function isLabel(text: string): boolean {
   return /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(text);
 }
 
-/** `tag:` and a name of letters, digits and `-`, which begins with a letter; at most 64 characters in all. */
+/** `tag:` and a name of 1 to 63 lower-case letters, digits and `-`, which begins with a letter. */
 export function isTag(text: string): boolean {
-  return text.length <= 64 && /^tag:[a-zA-Z][a-zA-Z0-9-]*$/.test(text);
+  return /^tag:[a-z][a-z0-9-]{0,62}$/.test(text);
 }
 
-/** Like `ann` or `ann@example.com`: 1 to 128 characters of letters, digits and `.@_+-`, no `-` or `.` in front. */
+/** Like `ann` or `ann@example.com`: 1 to 127 letters, digits and `._@+-`, a letter or digit in front. */
 export function isLoginName(text: string): boolean {
-  return text.length <= 128 && /^[\p{L}\p{N}_][\p{L}\p{M}\p{N}.@_+-]*$/u.test(text);
+  return /^[A-Za-z0-9][A-Za-z0-9._@+-]{0,126}$/.test(text);
 }
 
 /** Id of an auth key or a token: 12 hex digits. */

@@ -87,7 +87,7 @@ export async function handleAdmin(
       answer(response, error.status, failure(error.code, error.message), { ...error.headers, ...close });
       return;
     }
-    options.onError?.(`admin interface: ${error instanceof Error ? error.message.split('\n', 1)[0] : 'failed'}`);
+    options.onError?.(error instanceof Error ? error.message.split('\n', 1)[0]! : 'failed');
     answer(response, 500, failure('failed', 'the coordinator failed: its log says why'), { connection: 'close' });
   }
 }
