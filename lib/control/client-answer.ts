@@ -4,6 +4,7 @@
  * it is made harmless before anybody sees it.
  */
 import { isAllZero, utf8Decode } from '../base/bytes.ts';
+import { NetError } from '../base/errors.ts';
 import { parseKeyText } from '../crypto/key-text.ts';
 import type { Field } from '../http2/hpack-table.ts';
 import { JsonCollector, type JsonObject } from './json-collector.ts';
@@ -91,6 +92,14 @@ export class AnswerReader {
     kept.set(buf.subarray(start, start + kept.length - this.#text.length), this.#text.length);
     this.#text = kept;
   }
+}
+
+/** An answer that is not the one that was asked for, as an error; `secret` is kept out of it. */
+export function answerError(answer: AnswerReader, what: string, secret: string | undefined): NetError {
+  if (answer.status === 200) return new NetError('ERR_PROTOCOL', `the answer to ${what} cannot be read`);
+  const text = shownText(answer.text, secret);
+  const end = text === '' ? '' : `: ${text}`;
+  return new NetError('ERR_PROTOCOL', `the coordinator answered ${answer.status} to ${what}${end}`);
 }
 
 /** The coordinator's key (32 bytes) out of the body of GET /key; a text that says what is wrong otherwise. */

@@ -56,6 +56,17 @@ export function retryAfterMs(headers: readonly Field[], unixMs: number, random: 
   return Math.min(Math.max(asked, MIN_RETRY_AFTER_MS), MAX_RETRY_AFTER_MS);
 }
 
+/** How long to wait after an answer that was not the one hoped for. */
+export function answerDelayMs(
+  answer: { readonly status: number; readonly headers: readonly Field[] },
+  backoff: Backoff,
+  unixMs: number,
+  random: (out: Uint8Array) => void,
+): number {
+  const isBusy = answer.status === 429 || answer.status === 503;
+  return isBusy ? retryAfterMs(answer.headers, unixMs, random) : backoff.next();
+}
+
 /** Seconds or a date (`Sun, 06 Nov 1994 08:49:37 GMT`). */
 function parseRetryAfter(text: string, unixMs: number): number | undefined {
   if (/^[0-9]{1,9}$/.test(text)) return Number(text) * 1000;

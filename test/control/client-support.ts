@@ -70,6 +70,7 @@ export class Story {
   map: (json: Asked['json'], asked: Asked) => object | number | undefined = json => ({
     Node: self({ Key: json['NodeKey'] }),
   });
+  /** Status of the answer to updates and pings; 0: none. */
   update: () => number = () => 200;
   /** Headers of refusals. */
   fields: readonly (readonly [string, string])[] = [];
@@ -282,7 +283,8 @@ export class Story {
     const kind = request.path === '/machine/register' ? 'register' : isMap ? (json.Stream ? 'map' : 'update') : 'other';
     const asked: Asked = { kind, request, json };
     this.asked.push(asked);
-    if (kind === 'update' || kind === 'other') server.answer(request.id, this.update(), '', this.fields);
+    const status = this.update();
+    if ((kind === 'update' || kind === 'other') && status > 0) server.answer(request.id, status, '', this.fields);
     if (kind === 'register') {
       const answer = this.register(json, asked);
       if (typeof answer === 'string') server.answer(request.id, 200, answer);
