@@ -12,8 +12,9 @@ const MOST_TEXT = 255;
 export function cleanDerpMap(map: WireDerpMap): WireDerpMap {
   const regions: Record<string, WireDerpRegion> = {};
   for (const [key, region] of Object.entries(map.Regions ?? {})) {
-    const isNamed = region !== null && String(region.RegionID) === key && isPort(region.RegionID);
-    if (isNamed) regions[key] = cleanRegion(region); // CHECK: map-out-region
+    if (region === null) continue;
+    if (String(region.RegionID) !== key || !isPort(region.RegionID)) continue; // CHECK: map-out-region
+    regions[key] = cleanRegion(region);
   }
   const scores = Object.entries(map.HomeParams?.RegionScore ?? {}).filter(
     ([key, score]) => regions[key] !== undefined && Number.isFinite(score) && score > 0,

@@ -18,8 +18,8 @@ export class MapEntry implements DeadlineOwner {
   record: DeviceRecord;
   /** Approved, not expired and in order: it may see others. */
   isMember = false;
-  /** A member that others can reach. */
-  isPublished = false;
+  /** Others can reach it. */
+  isReachable = false;
   isExpired = false;
   isOnline = false;
   /** Last time that it was online or in contact, ms since 1970; 0: never. */
@@ -49,11 +49,22 @@ export class MapEntry implements DeadlineOwner {
     return this.record.id;
   }
 
+  /** Whether others are told of it. */
+  get isPublished(): boolean {
+    return this.isMember && this.isReachable;
+  }
+
   /** Says anew, from the record and {@link isExpired}, what it is. */
   judge(): void {
-    this.isMember = this.record.isApproved && !this.isExpired && isUsable(this.record);
-    this.isPublished = this.isMember && isPublishable(this.record);
+    this.isMember = isMember(this.record, this.isExpired);
+    this.isReachable = isPublishable(this.record);
   }
+}
+
+function isMember(record: DeviceRecord, isExpired: boolean): boolean {
+  if (!record.isApproved) return false; // CHECK: map-approved
+  if (isExpired) return false; // CHECK: map-expired
+  return isUsable(record);
 }
 
 /** When a device that has gone counts as offline (monotonic), and when it went (wall clock). */
@@ -74,7 +85,8 @@ export function sees(viewer: MapEntry, device: MapEntry): boolean {
   if (viewer.tailnet !== device.tailnet) return false; // CHECK: map-sees-tailnet
   if (viewer === device) return false;
   if (!viewer.isMember) return false; // CHECK: map-sees-viewer
-  return device.isPublished; // approved, unexpired, reachable
+  if (!device.isMember) return false; // CHECK: map-sees-device
+  return device.isReachable;
 }
 
 /** A user of a tailnet. */

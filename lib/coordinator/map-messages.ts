@@ -14,7 +14,15 @@ import { cleanDerpMap } from './map-derp.ts';
 import { encodeItem, type MapEntry, type MapUser, sees } from './map-directory.ts';
 import type { MapSession } from './map-session.ts';
 import { encodeText, formatTimeMs } from './map-text.ts';
-import { DIFFERS_PRESENCE, DIFFERS_WHOLE, peerNode, peerPatch, selfNode } from './node-view.ts';
+import {
+  DIFFERS_PRESENCE,
+  DIFFERS_WHOLE,
+  hasEndpoints,
+  noEndpoints,
+  peerNode,
+  peerPatch,
+  selfNode,
+} from './node-view.ts';
 
 /** What messages and their parts may cost. */
 export interface MapMessageLimits {
@@ -234,11 +242,14 @@ export class MapMessages {
       const bits = session.dirty.get(peer.slot);
       session.dirty.delete(peer.slot);
       if (!sees(session.entry, peer)) continue;
-      const isWhole = (bits & DIFFERS_WHOLE) !== 0 || !session.known.has(peer.slot); // never a patch first
+      const isKnown = session.known.has(peer.slot);
+      const isWhole = (bits & DIFFERS_WHOLE) !== 0 || !isKnown; // a patch is never the first mention
       const isBack = !isWhole && (bits & DIFFERS_PRESENCE) !== 0 && peer.isOnline;
       const patchBits = isBack ? bits - DIFFERS_PRESENCE : bits;
       if (isWhole) changed.push(this.#whole(peer));
       else if (patchBits !== 0) patches.push(this.#patch(peer, patchBits));
+      // Clients make a patch of a peer that they know, and lose in it that there are no endpoints.
+      if (isWhole && isKnown && !hasEndpoints(peer.record)) patches.push(encodeItem(noEndpoints(peer.record)));
       if (isBack) online.push(peer.id);
       if (isWhole) tell(session, peer);
       bytes += isWhole ? peer.wholeBytes : 128;
@@ -296,8 +307,9 @@ function tell(session: MapSession, peer: MapEntry): void {
 
 /** Whether a whole map has this user's profile: its own, and those of peers. */
 function isTold(session: MapSession, user: MapUser): boolean {
-  const { entry, options } = session;
-  return user.slot === entry.user || (entry.isMember && !options.omitPeers && user.devices > 0);
+  if (user.slot === session.entry.user) return true;
+  if (!session.entry.isMember) return false; // CHECK: map-users-member
+  return !session.options.omitPeers && user.devices > 0;
 }
 
 function bytesOf(parts: readonly Uint8Array[]): number {
@@ -325,10 +337,10 @@ function settingsText(entry: MapEntry, unixMs: number): string {
 
 /** Names and filter: nothing for who is no member. */
 function viewText(entry: MapEntry): string {
+  if (!entry.isMember) return '"DNSConfig":{},"PacketFilters":{"base":[]}'; // CHECK: map-view-member
   const { suffix } = entry.tailnet;
   const dns = { Proxied: true, Domains: [suffix], Routes: { [suffix]: [] } };
-  const filter = entry.isMember ? ALLOW_ALL : '[]'; // CHECK: map-view-member
-  return `"DNSConfig":${entry.isMember ? JSON.stringify(dns) : '{}'},"PacketFilters":{"base":${filter}}`;
+  return `"DNSConfig":${JSON.stringify(dns)},"PacketFilters":{"base":${ALLOW_ALL}}`;
 }
 
 /** Peers that are online again; when they were seen last is of no interest any more. */

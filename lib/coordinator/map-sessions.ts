@@ -182,7 +182,7 @@ export class MapSessions {
     const { tailnet } = entry;
     for (const session of [entry.stream, entry.single]) if (session !== undefined) this.#end(session, 'gone');
     if (entry.isPublished) this.#countUser(entry, -1);
-    entry.isPublished = false;
+    entry.isReachable = false;
     this.#tellViewers(nowMs, entry, 0);
     tailnet.remove(entry);
     this.#forget(entry);
@@ -284,7 +284,7 @@ export class MapSessions {
 
   #watchExpiry(unixMs: number, entry: MapEntry): void {
     const { keyExpiryMs } = entry.record;
-    entry.isExpired = keyExpiryMs > 0 && keyExpiryMs <= unixMs; // CHECK: map-expired
+    entry.isExpired = keyExpiryMs > 0 && keyExpiryMs <= unixMs;
     this.#expiries.set(entry, keyExpiryMs > 0 && !entry.isExpired ? keyExpiryMs : Infinity);
   }
 
@@ -418,16 +418,18 @@ export class MapSessions {
 
   /** A session's deadline has come. */
   #serve(nowMs: number, session: MapSession): void {
-    if (session.slowMs <= nowMs) {
-      this.#events.push({ type: 'end', id: session.id, reason: 'slow' });
-      return this.#drop(nowMs, session);
-    }
+    if (session.slowMs <= nowMs) return this.#giveUp(nowMs, session); // CHECK: map-slow-reader
     if (session.keepAliveMs <= nowMs) {
       session.isKeepAliveDue = true;
       session.keepAliveMs = Infinity;
     }
     if (session.isKeepAliveDue || session.quietMs <= nowMs) this.#announce(nowMs, session);
     this.#arm(session);
+  }
+
+  #giveUp(nowMs: number, session: MapSession): void {
+    this.#events.push({ type: 'end', id: session.id, reason: 'slow' });
+    this.#drop(nowMs, session);
   }
 
   #end(session: MapSession, reason: 'replaced' | 'gone' | 'complete'): void {

@@ -110,6 +110,16 @@ export function peerPatch(device: DeviceRecord, bits: number, presence: Presence
   };
 }
 
+/** Whether a device can be reached anywhere directly, as far as it is known. */
+export function hasEndpoints(device: DeviceRecord): boolean {
+  return endpointsOf(device).length > 0;
+}
+
+/** A patch that takes all endpoints away: an empty list is one, where an absent one is not. */
+export function noEndpoints(device: DeviceRecord): WirePeerChange {
+  return { NodeID: device.id, Endpoints: [] };
+}
+
 /** What others have to be told when a record becomes another: bits of `DIFFERS_…`, 0 for nothing. */
 export function peerDifference(before: DeviceRecord, after: DeviceRecord): number {
   let bits = 0;

@@ -237,6 +237,7 @@ export class World {
 
   /** Time passes, with every deadline on its way served. */
   pass(ms: number): void {
+    this.settle();
     const end = this.nowMs + ms;
     for (let due = this.sessions.nextTimeout(); due <= end; due = this.sessions.nextTimeout()) {
       if (due > this.nowMs) this.#move(due - this.nowMs);
