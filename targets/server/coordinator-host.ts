@@ -65,6 +65,7 @@ export class CoordinatorHost {
   #slab = Buffer.alloc(0);
   #isScheduled = false;
   #commitAtMs = Number.NEGATIVE_INFINITY;
+  #failure: Error | undefined = undefined;
   #commitTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: CoordinatorHostOptions) {
@@ -157,7 +158,7 @@ export class CoordinatorHost {
   #settle(): void {
     this.#isScheduled = false;
     if (this.error !== undefined) return;
-    for (let isBusy = true; isBusy && this.error === undefined; ) {
+    for (let isBusy = true; isBusy; ) {
       isBusy = this.#commit();
       for (let event = this.#coordinator.pollEvent(); event !== undefined; event = this.#coordinator.pollEvent()) {
         this.#handleEvent(event);
@@ -168,12 +169,14 @@ export class CoordinatorHost {
         isBusy = true;
       }
     }
-    if (this.error === undefined) this.#timer.arm(this.#coordinator.nextTimeout());
+    if (this.#failure !== undefined) this.#fail(this.#failure);
+    else this.#timer.arm(this.#coordinator.nextTimeout());
   }
 
   /** Writes all commits that wait, unless the disk needs a pause; whether anything was confirmed. */
   #commit(): boolean {
     const nowMs = this.#nowMs;
+    if (this.#failure !== undefined) return false;
     if (nowMs < this.#commitAtMs) {
       this.#commitTimer ??= setTimeout(() => {
         this.#commitTimer = undefined;
@@ -188,8 +191,9 @@ export class CoordinatorHost {
     try {
       this.#options.store.commit(commits);
     } catch (error) {
-      this.#fail(error as Error);
-      return false;
+      this.#failure = error as Error;
+      this.#coordinator.handleCommitFailed(this.#nowMs, commits[0]!.id);
+      return true;
     }
     const doneMs = this.#nowMs;
     this.#commitAtMs = doneMs + Math.min(MAX_PAUSE_MS, doneMs - nowMs);

@@ -138,9 +138,16 @@ export class Store {
     });
   }
 
-  /** Lets go of the database. */
+  /** Lets go of the database. Safe to call twice. */
   close(): void {
-    if (this.#database.open) this.#database.close();
+    if (!this.#database.open) return;
+    try {
+      // Statements that are not collected yet keep the connection, and with it the lock, beyond `close`.
+      for (const pragma of ['journal_mode = DELETE', 'locking_mode = NORMAL']) this.#database.pragma(pragma);
+      this.#database.prepare('SELECT 1 FROM sqlite_schema').get();
+    } finally {
+      this.#database.close();
+    }
   }
 
   #apply({ changes, audit }: Commit): void {
