@@ -38,6 +38,9 @@ export interface AdminGroup {
   readonly entries: Readonly<Record<string, AdminEntry>>;
 }
 
+/** Life of a token unless told: 90 days. */
+const TOKEN_LIFE_MS = 7_776_000_000;
+
 const TAILNET: AdminFlag = {
   type: 'string',
   value: 'NAME',
@@ -224,7 +227,11 @@ export const ADMIN_GROUPS: Readonly<Record<string, AdminGroup>> = /* @__PURE__ *
         summary: 'Makes a token for `--admin URL --token T` and prints it, this once.',
         takes: [],
         flags: {
-          expires: { type: 'string', value: 'TIME', help: 'How long it is valid, such as 30m or 90d.' },
+          expires: {
+            type: 'string',
+            value: 'TIME',
+            help: 'How long it is valid, such as 30m, or never; 90d unless told.',
+          },
           server: SERVER,
           description: DESCRIPTION,
           tailnet: TAILNET,
@@ -232,7 +239,7 @@ export const ADMIN_GROUPS: Readonly<Record<string, AdminGroup>> = /* @__PURE__ *
         command: (_, values) => ({
           ...{ type: 'token-create', tailnet: scopeOf(values) },
           ...given('description', textOf(values, 'description')),
-          ...given('lifeMs', durationOf(values, 'expires', LIFE_LIMIT_MS)),
+          ...given('lifeMs', tokenLife(values)),
         }),
       },
       list: {
@@ -285,6 +292,12 @@ function durationOf(values: FlagValues, name: string, limitMs: number): number |
     );
   if (ms > limitMs) throw new UsageError(`--${name} expected at most ${formatDuration(limitMs)}, got ${quote(text)}`);
   return ms;
+}
+
+/** Life of a token; absent: for ever, which has to be asked for. */
+function tokenLife(values: FlagValues): number | undefined {
+  if (values['expires'] === 'never') return undefined;
+  return durationOf(values, 'expires', LIFE_LIMIT_MS) ?? TOKEN_LIFE_MS;
 }
 
 function tagsOf(values: FlagValues): readonly string[] | undefined {

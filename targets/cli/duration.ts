@@ -39,11 +39,13 @@ export function parseDuration(text: string): number | undefined {
 
 /** `90 days`, `1 hour`, `36 hours`, `0 seconds`: one unit, rounded. */
 export function formatDuration(ms: number): string {
-  for (const [name, unitMs] of NAMES) {
-    const isLast = unitMs === SECOND_MS;
+  for (const [i, [name, unitMs]] of NAMES.entries()) {
+    const isSmallest = unitMs === SECOND_MS;
     const count = Math.round(ms / unitMs);
-    if (!isLast && ms % unitMs !== 0 && ms < ENOUGH * unitMs) continue;
-    if (!isLast && count < 1) continue;
+    if (!isSmallest && (count < 1 || (ms % unitMs !== 0 && ms < ENOUGH * unitMs))) continue;
+    const [, largerMs = Infinity] = NAMES[i - 1] ?? [];
+    const rounded = count * unitMs;
+    if (rounded === largerMs) return formatDuration(rounded); // 3,595 seconds are an hour, not 60 minutes
     return `${count} ${name}${count === 1 ? '' : 's'}`;
   }
   return '0 seconds';

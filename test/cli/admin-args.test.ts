@@ -69,7 +69,11 @@ test('every command line becomes its command', () => {
     ['users create ann --name Ann', { type: 'user-create', tailnet: 'default', loginName: 'ann', displayName: 'Ann' }],
     ['users remove ann', { type: 'user-remove', tailnet: 'default', loginName: 'ann' }],
     ['tokens create --expires 1y', { type: 'token-create', tailnet: 'default', lifeMs: 31_536_000_000 }],
-    ['tokens create --server --description ci', { type: 'token-create', tailnet: '', description: 'ci' }],
+    ['tokens create', { type: 'token-create', tailnet: 'default', lifeMs: 7_776_000_000 }],
+    [
+      'tokens create --server --description ci --expires never',
+      { type: 'token-create', tailnet: '', description: 'ci' },
+    ],
     ['tokens list --server', { type: 'token-list', tailnet: '' }],
     [`tokens revoke ${TOKEN} --tailnet lab`, { type: 'token-revoke', ...lab, id: '0123456789ab' }],
   ];
