@@ -57,10 +57,8 @@ export class ExpiryClock {
   plan(nowMs: number): void {
     const unixMs = this.unixMs(nowMs);
     const leftMs = this.expiresUnixMs - unixMs;
-    if (leftMs === Infinity) this.rotatesUnixMs = Infinity;
-    else
-      this.rotatesUnixMs =
-        unixMs + Math.max(MIN_ROTATION_MS, leftMs * ROTATE_AT * (1 - SPREAD * fraction(this.#random)));
+    const share = ROTATE_AT * (1 - SPREAD * fraction(this.#random));
+    this.rotatesUnixMs = unixMs + Math.max(MIN_ROTATION_MS, Math.round(leftMs * share));
   }
 
   isExpired(nowMs: number): boolean {

@@ -45,6 +45,23 @@ export function registered(more: object = {}): string {
   });
 }
 
+/** A time of 2023 or 2024 as the coordinator writes it. */
+export function iso(unixMs: number): string {
+  const two = (value: number) => String(value).padStart(2, '0');
+  let day = Math.floor(unixMs / 86_400_000) - 19_358; // days of 2023
+  let [year, month] = [2023, 0];
+  for (;;) {
+    const length = [31, year === 2024 ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month]!;
+    if (day < length) break;
+    day -= length;
+    month++;
+    if (month === 12) [year, month] = [year + 1, 0];
+  }
+  const ms = unixMs % 86_400_000;
+  const time = [ms / 3_600_000, (ms / 60_000) % 60, (ms / 1000) % 60].map(part => two(Math.floor(part))).join(':');
+  return `${year}-${two(month + 1)}-${two(day + 1)}T${time}.${String(Math.floor(ms % 1000)).padStart(3, '0')}Z`;
+}
+
 /** What a request says. */
 export interface Asked {
   readonly kind: 'register' | 'map' | 'update' | 'other';
