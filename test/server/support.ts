@@ -295,7 +295,6 @@ export class TestRelayClient {
 
   async #openWebSocket(port: number): Promise<void> {
     const socket = new WebSocket(`ws://127.0.0.1:${port}/derp`, 'derp', { perMessageDeflate: false });
-    await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
     socket.on('message', (data: Buffer) => this.#receive(data));
     socket.on('error', () => undefined);
     socket.on('close', () => {
@@ -305,6 +304,7 @@ export class TestRelayClient {
     this.pause = () => socket.pause();
     this.resume = () => socket.resume();
     this.close = () => socket.terminate();
+    await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
   }
 
   #receive(chunk: Uint8Array): void {
