@@ -10,7 +10,7 @@ import type { AdminCommand, AdminOutcome } from './commands.ts';
 import type { Actor } from './coordinator-types.ts';
 import type { Core } from './core.ts';
 import type { AuthKeyRecord, Change, TokenRecord } from './model.ts';
-import { makeSecret } from './secrets.ts';
+import { idOfSecret, makeSecret } from './secrets.ts';
 import { changeOf, removalOf, type TailnetState } from './state.ts';
 import { NODE_KEY_LIFE_MS, newTailnet, newUser, userOf } from './users.ts';
 
@@ -233,8 +233,8 @@ function createKey(core: Core, actor: string, tailnet: TailnetState, command: Co
 }
 
 function revokeKey(core: Core, actor: string, tailnet: TailnetState, command: CommandOf<'key-revoke'>): AdminOutcome {
-  const key = tailnet.keys.get(command.id);
-  if (key === undefined) return refusal('not-found', `there is no auth key ${command.id}`);
+  const key = tailnet.keys.get(idOfSecret('auth', command.id) ?? command.id);
+  if (key === undefined) return refusal('not-found', 'there is no auth key with this id');
   if (key.revokedMs > 0) return { isOk: true, value: keyView(core, tailnet, key) };
   const revoked = { ...key, revokedMs: core.unixMs };
   core.commit([changeOf('key', revoked)], core.audit(key.tailnet, actor, 'key-revoke', `key:${key.id}`));
@@ -262,9 +262,9 @@ function createToken(core: Core, actor: string, command: CommandOf<'token-create
 }
 
 function revokeToken(core: Core, actor: string, command: CommandOf<'token-revoke'>): AdminOutcome {
-  const token = core.state.tokens.get(command.id);
+  const token = core.state.tokens.get(idOfSecret('api', command.id) ?? command.id);
   const isOfTailnet = token?.tailnet === command.tailnet;
-  if (token === undefined || !isOfTailnet) return refusal('not-found', `there is no token ${command.id}`); // CHECK: coordinator-token-tailnet
+  if (token === undefined || !isOfTailnet) return refusal('not-found', 'there is no token with this id'); // CHECK: coordinator-token-tailnet
   core.commit([removalOf('token', token)], core.audit(token.tailnet, actor, 'token-revoke', `token:${token.id}`));
   return { isOk: true, value: {} };
 }

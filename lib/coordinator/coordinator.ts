@@ -183,6 +183,13 @@ export class Coordinator {
     return isMember && mayRelay(latest, unixMs) ? device.tailnet : undefined;
   }
 
+  /** A login that waits, for the page at its address: what is about to be let in. Undefined for one that is over. */
+  pendingLogin(nowMs: number, id: string): { hostname: string; os: string; machineKey: string } | undefined {
+    const join = this.#core.pending.find(nowMs, id)?.join;
+    if (join === undefined) return undefined;
+    return { hostname: join.host.hostname ?? '', os: join.host.os ?? '', machineKey: join.machineKey };
+  }
+
   /** Every record, as changes that a store can be filled with. */
   records(): IterableIterator<Change> {
     return this.#core.state.records();

@@ -30,7 +30,8 @@ export class Core {
   readonly ledger: Ledger;
   readonly requests: Requests;
   readonly pending: PendingLogins;
-  readonly #events: CoordinatorEvent[] = [];
+  #events: CoordinatorEvent[] = [];
+  #nextEvent = 0;
   /** Refusals of an auth key in the audit log, within the hour. */
   readonly #refusals = new Map<string, { count: number; untilMs: number }>();
 
@@ -100,7 +101,10 @@ export class Core {
 
   /** The next event. */
   pollEvent(): CoordinatorEvent | undefined {
-    return this.#events.shift();
+    const event = this.#events[this.#nextEvent];
+    if (event !== undefined) this.#nextEvent++;
+    else if (this.#nextEvent > 0) [this.#events, this.#nextEvent] = [[], 0];
+    return event;
   }
 
   /** An id for a user or a device: random, 1 to 2^53-1, in use by nobody. */

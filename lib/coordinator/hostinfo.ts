@@ -25,6 +25,7 @@ const INVISIBLE = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\
 const SERVICES = Object.freeze(['peerapi4', 'peerapi6']);
 const MAX_PORT = 65_535;
 const MAX_REGION = 65_535;
+const MAX_CAPABILITY = 65_535;
 
 /** Text without invisible characters and unpaired surrogates, without blanks around it, at most `units` long. */
 export function cleanText(text: string, units: number): string {
@@ -84,6 +85,12 @@ function isUsable(bytes: Uint8Array): boolean {
   if (bytes.every(byte => byte === 0)) return false;
   if (bytes.length === 4) return bytes[0]! < 224 && bytes[0] !== 0 && !(bytes[0] === 169 && bytes[1] === 254);
   return bytes[0] !== 0xff && !(bytes[0] === 0xfe && (bytes[1]! & 0xc0) === 0x80);
+}
+
+/** The capability version that a request announces, or the connection did; 0 for none that can be. */
+export function readCapability(fields: Fields, announced = 0): number {
+  const version = fields.count('Version') || announced;
+  return version <= MAX_CAPABILITY ? version : 0;
 }
 
 /** A tailnet-lock signature as it came, when it is base64 of an acceptable size; otherwise empty. */

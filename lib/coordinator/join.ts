@@ -164,8 +164,11 @@ function renewed(
   admission: Admission,
 ): DeviceRecord {
   const { user, tags, isEphemeral, isApproved, authKey } = admission;
-  const { capability, keySignature } = join;
-  const words = withOwnWords(tailnet, device, join.host, { capability, keySignature });
+  const isSameKey = device.nodeKey === join.nodeKey;
+  const words = withOwnWords(tailnet, device, join.host, {
+    capability: join.capability || device.capability,
+    keySignature: join.keySignature || (isSameKey ? device.keySignature : ''),
+  });
   const keyExpiryMs = expiryOf(core, tailnet.record, admission, join);
   return { ...words, nodeKey: join.nodeKey, user, tags, isEphemeral, isApproved, authKey, keyExpiryMs };
 }

@@ -8,12 +8,11 @@ import { isAllZero } from '../base/bytes.ts';
 import { formatKey, parseKeyText } from '../crypto/key-text.ts';
 import type { Core } from './core.ts';
 import { commitOwnWords, type OwnWords, withOwnWords } from './device-updates.ts';
-import { readEndpoints, readHostinfo } from './hostinfo.ts';
+import { readCapability, readEndpoints, readHostinfo } from './hostinfo.ts';
 import type { DeviceRecord } from './model.ts';
 import type { Fields } from './request-json.ts';
 
 const READ_ONLY_STREAMS_VERSION = 68;
-const MAX_CAPABILITY = 65_535;
 
 /** Handles a map request whose body has been read. `version`: what the connection announced. */
 export function pollMap(core: Core, request: number, machineKey: Uint8Array, version: number, fields: Fields): void {
@@ -22,7 +21,7 @@ export function pollMap(core: Core, request: number, machineKey: Uint8Array, ver
   if (device === undefined) return core.reply(request, 404, { error: 'node not found' });
   const isOfOther = device.machineKey !== formatKey('mkey', machineKey);
   if (isOfOther) return core.reply(request, 404, { error: 'node not found' }); // CHECK: coordinator-map-machine
-  const capability = Math.min(fields.count('Version') || version, MAX_CAPABILITY);
+  const capability = readCapability(fields, version);
   const isStream = fields.isTrue('Stream');
   const omitPeers = fields.isTrue('OmitPeers');
   const isUpdate = !isStream || capability < READ_ONLY_STREAMS_VERSION;

@@ -13,7 +13,7 @@ import { formatKey, parseKeyText } from '../crypto/key-text.ts';
 import { findAuthKey, refusalOf, stateOfKey } from './auth-keys.ts';
 import type { Core } from './core.ts';
 import { commitOwnWords, withOwnWords } from './device-updates.ts';
-import { readHostinfo, readSignature } from './hostinfo.ts';
+import { readCapability, readHostinfo, readSignature } from './hostinfo.ts';
 import { admitWithKey, isExpired, removeDevice, rotate } from './join.ts';
 import type { AuthKeyRecord, DeviceRecord } from './model.ts';
 import { profileOf, taggedProfile } from './node-view.ts';
@@ -57,7 +57,7 @@ function readJoin(core: Core, machineKey: string, source: string, fields: Fields
     followup: fields.text('Followup'),
     isEphemeral: fields.isTrue('Ephemeral'),
     keySignature: readSignature(fields.text('NodeKeySignature'), core.limits),
-    capability: fields.count('Version'),
+    capability: readCapability(fields),
     host: readHostinfo(fields.object('Hostinfo'), core.limits),
     source,
   };
@@ -126,7 +126,7 @@ function refuseKey(core: Core, request: number, join: JoinRequest, key: AuthKeyR
 function waitForLogin(core: Core, request: number, join: JoinRequest, old: DeviceRecord | undefined): void {
   const asked = /\/register\/([0-9a-f]{32})$/.exec(join.followup)?.[1];
   const known = asked === undefined ? undefined : core.pending.find(core.nowMs, asked);
-  if (known !== undefined) {
+  if (known !== undefined && known.tailnet === old?.tailnet) {
     const isOwn = known.join.machineKey === join.machineKey && known.join.nodeKey === join.nodeKey;
     if (!isOwn) return refuse(core, request, 'this login belongs to another machine'); // CHECK: coordinator-followup-machine
     core.pending.touch(core.nowMs, known);
@@ -139,7 +139,7 @@ function waitForLogin(core: Core, request: number, join: JoinRequest, old: Devic
 /** Answers with the address of a login, a new one if there is none. */
 function offerLogin(core: Core, request: number, join: JoinRequest, tailnet: string | undefined): void {
   const { login, evicted } = core.pending.open(core.nowMs, core.unixMs, { ...join, followup: '' }, tailnet);
-  for (const other of evicted) refuseWaiters(core, other, 'too many logins wait here: try again later');
+  for (const other of evicted) refuseWaiters(core, other, 'this login is over: start it again');
   core.reply(request, 200, response({ AuthURL: `${core.url}/register/${login.id}` }));
 }
 
