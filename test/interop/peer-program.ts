@@ -317,8 +317,17 @@ function report(error: unknown): void {
   process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
 }
 
-/** Serves the JSON lines until stdin closes. `open` makes the face from the arguments of the `open` op, the first one. */
-export function runPeerProgram(open: (args: Json) => Promise<{ face: Face; info: object }>): void {
+/** An op of one program alone. */
+export type OwnOp = (args: Json) => Promise<object>;
+
+/**
+ * Serves the JSON lines until stdin closes. `open` makes the face from the arguments of the `open` op, the first one.
+ * `own` are further ops, which also work before that.
+ */
+export function runPeerProgram(
+  open: (args: Json) => Promise<{ face: Face; info: object }>,
+  own: Readonly<Record<string, OwnOp>> = {},
+): void {
   let peer: Peer | undefined;
   const perform = async (op: string, args: Json): Promise<object> => {
     if (op === 'open') {
@@ -326,6 +335,7 @@ export function runPeerProgram(open: (args: Json) => Promise<{ face: Face; info:
       peer = new Peer(face);
       return info;
     }
+    if (own[op] !== undefined) return own[op](args);
     if (peer === undefined) throw new Error('not open yet');
     return (peer as unknown as Record<string, (args: Json) => Promise<object>>)[op]!(args);
   };

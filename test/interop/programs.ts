@@ -63,6 +63,7 @@ const HINTS: Readonly<Record<string, string>> = Object.freeze({
   go: 'apt-get install golang-go',
   headscale: 'apt-get install golang-go (then it is built by itself)',
   iperf3: 'apt-get install iperf3',
+  nft: 'apt-get install nftables',
   openssl: 'apt-get install openssl',
   ping: 'apt-get install iputils-ping',
   python3: 'apt-get install python3',

@@ -31,7 +31,7 @@ export class Headscale {
     const folder = net.lab.directory();
     const { certFile, keyFile } = await net.certificate([party.host]);
     const mapFile = join(folder, 'derp.yaml');
-    if (derper !== undefined) writeFileSync(mapFile, JSON.stringify({ regions: derper.regions() }));
+    if (derper !== undefined) writeFileSync(mapFile, derper.region());
     const at = (name: string) => join(folder, name);
     const config = {
       server_url: `https://${party.host}`,
@@ -208,8 +208,8 @@ export class Derper {
     return this.#server?.stderr ?? '';
   }
 
-  /** Its region as a map holds it, in the spelling of headscale's file. */
-  regions(): Json {
+  /** Its region as a file for headscale: YAML, of which JSON is a part, but for keys that are numbers. */
+  region(): string {
     const node: Json = {
       name: '900a',
       regionid: 900,
@@ -219,6 +219,7 @@ export class Derper {
       derpport: 443,
     };
     if (this.certName !== undefined) node.certname = this.certName;
-    return { 900: { regionid: 900, regioncode: 'lab', regionname: 'Lab', nodes: [node] } };
+    const region = { regionid: 900, regioncode: 'lab', regionname: 'Lab', nodes: [node] };
+    return `regions:\n  900: ${JSON.stringify(region)}\n`;
   }
 }

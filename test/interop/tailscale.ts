@@ -2,7 +2,8 @@
  * The suite `tailscale`: motenet among stock tailscaled, headscale and derper.
  */
 import type { Case } from './case.ts';
+import { coordinatorCases } from './tailscale-coordinator.ts';
 import { derpCases } from './tailscale-derp.ts';
 import { headscaleCases } from './tailscale-headscale.ts';
 
-export const tailscaleCases: readonly Case[] = [...headscaleCases, ...derpCases];
+export const tailscaleCases: readonly Case[] = [...headscaleCases, ...derpCases, ...coordinatorCases];
