@@ -51,6 +51,12 @@ export class DirtySet {
   /** Bits by slot, while there are many. */
   #table: Uint8Array | undefined = undefined;
 
+  /** A dirty slot; -1: there is none. */
+  get first(): number {
+    if (this.#table !== undefined) return this.#table.findIndex(bits => bits !== 0);
+    return this.#list.length > 0 ? Math.floor(this.#list[0]! / 256) : -1;
+  }
+
   /** The bits of a slot; 0: clean. */
   get(slot: number): number {
     if (this.#table !== undefined) return this.#table[slot] ?? 0;

@@ -36,6 +36,8 @@ export interface MapMessageLimits {
 const ROOM_BYTES = 512;
 const ROOM_PART = 1 / 64;
 const BLANKS = 256;
+/** About what a patch takes. */
+const PATCH_BYTES = 128;
 const ALLOW_ALL = '[{"SrcIPs":["*"],"DstPorts":[{"IP":"*","Ports":{"First":0,"Last":65535}}]}]';
 
 /** Makes messages. */
@@ -200,6 +202,7 @@ export class MapMessages {
 
   /** What has changed; false when that is nothing after all. */
   #startChanges(session: MapSession): boolean {
+    if (session.hasOnePeer && this.#startPatch(session)) return true;
     const { entry } = session;
     const fields: Uint8Array[][] = [];
     if (session.isSelfDue) fields.push([encodeText(`"Node":${selfText(session)}`)]);
@@ -217,24 +220,46 @@ export class MapMessages {
     session.isSelfDue = false;
     session.isDerpDue = false;
     session.isViewDue = false;
-    session.owedUsers.clear();
-    session.removed.clear();
+    if (session.owedUsers.size > 0) session.owedUsers.clear();
+    if (session.removed.size > 0) session.removed.clear();
     fields.push(...peers);
     if (fields.length === 0) return false;
-    const parts = fields.flatMap((field, i) => [i === 0 ? this.#open : this.#next, ...field]);
-    parts.push(this.#close);
-    const length = bytesOf(parts);
-    // A client may take a message of a keepalive's length for one: then a blank follows.
-    this.#begin(session, parts, length === this.#keepAliveBytes ? length + 1 : length);
+    this.#beginChanges(session, this.#object(fields));
     return true;
+  }
+
+  /** What most messages are: something about one peer that is known. The bytes are the same for all viewers. */
+  #startPatch(session: MapSession): boolean {
+    const slot = session.dirty.first;
+    const peer = session.entry.tailnet.slots[slot];
+    const bits = session.dirty.get(slot);
+    if (peer === undefined || (bits & DIFFERS_WHOLE) !== 0) return false;
+    if (!session.known.has(slot) || !sees(session.entry, peer)) return false;
+    session.dirty.delete(slot);
+    if (peer.patch === undefined || peer.patchBits !== bits) {
+      peer.patch = this.#object(this.#patchFields([peer], [bits]));
+      peer.patchBits = bits;
+    }
+    this.#beginChanges(session, peer.patch);
+    return true;
+  }
+
+  #beginChanges(session: MapSession, content: Uint8Array[]): void {
+    const length = bytesOf(content);
+    // A client may take a message of a keepalive's length for one: then a blank follows.
+    this.#begin(session, content, length === this.#keepAliveBytes ? length + 1 : length);
+  }
+
+  #object(fields: readonly Uint8Array[][]): Uint8Array[] {
+    return [...fields.flatMap((field, i) => [i === 0 ? this.#open : this.#next, ...field]), this.#close];
   }
 
   /** Fields about peers that are dirty, as many as go into one message; these are clean then. */
   #takePeers(session: MapSession): Uint8Array[][] {
     const { slots } = session.entry.tailnet;
     const changed: Uint8Array[] = [];
-    const patches: Uint8Array[] = [];
-    const online: number[] = [];
+    const patched: MapEntry[] = [];
+    const patchBits: number[] = [];
     const dirty = session.dirty.slots().flatMap(slot => slots[slot] ?? []);
     let bytes = 0;
     for (const peer of dirty.sort((a, b) => a.id - b.id)) {
@@ -244,18 +269,34 @@ export class MapMessages {
       if (!sees(session.entry, peer)) continue;
       const isKnown = session.known.has(peer.slot);
       const isWhole = (bits & DIFFERS_WHOLE) !== 0 || !isKnown; // a patch is never the first mention
-      const isBack = !isWhole && (bits & DIFFERS_PRESENCE) !== 0 && peer.isOnline;
-      const patchBits = isBack ? bits - DIFFERS_PRESENCE : bits;
-      if (isWhole) changed.push(this.#whole(peer));
-      else if (patchBits !== 0) patches.push(this.#patch(peer, patchBits));
+      if (isWhole) {
+        changed.push(this.#whole(peer));
+        bytes += peer.wholeBytes;
+        tell(session, peer);
+      }
       // Clients make a patch of a peer that they know, and lose in it that there are no endpoints.
-      if (isWhole && isKnown && !hasEndpoints(peer.record)) patches.push(encodeItem(noEndpoints(peer.record)));
-      if (isBack) online.push(peer.id);
-      if (isWhole) tell(session, peer);
-      bytes += isWhole ? peer.wholeBytes : 128;
+      const isCleared = isWhole && isKnown && !hasEndpoints(peer.record);
+      if (isWhole && !isCleared) continue;
+      patched.push(peer);
+      patchBits.push(isCleared ? DIFFERS_WHOLE : bits);
+      bytes += PATCH_BYTES;
     }
+    const patches = this.#patchFields(patched, patchBits);
+    return changed.length > 0 ? [this.#list(this.#changedField, changed), ...patches] : patches;
+  }
+
+  /** What these bits of these peers say; {@link DIFFERS_WHOLE} that there are no endpoints. */
+  #patchFields(peers: readonly MapEntry[], bitsOfPeers: readonly number[]): Uint8Array[][] {
+    const patches: Uint8Array[] = [];
+    const online: number[] = [];
+    peers.forEach((peer, i) => {
+      const bits = bitsOfPeers[i]!;
+      const isBack = (bits & DIFFERS_PRESENCE) !== 0 && peer.isOnline;
+      if (isBack) online.push(peer.id);
+      if ((bits & DIFFERS_WHOLE) !== 0) patches.push(encodeItem(noEndpoints(peer.record)));
+      else if (!isBack || bits !== DIFFERS_PRESENCE) patches.push(encodeItem(peerPatch(peer.record, bits, peer)));
+    });
     const fields: Uint8Array[][] = [];
-    if (changed.length > 0) fields.push(this.#list(this.#changedField, changed));
     if (online.length > 0) fields.push([encodeText(onlineText(online))]);
     if (patches.length > 0) fields.push(this.#list(this.#patchField, patches));
     return fields;
@@ -286,14 +327,6 @@ export class MapMessages {
   #evict(entry: MapEntry): void {
     if (this.#cached.delete(entry)) this.cacheBytes -= entry.wholeBytes;
     entry.whole = undefined;
-  }
-
-  #patch(entry: MapEntry, bits: number): Uint8Array {
-    if (entry.patch === undefined || entry.patchBits !== bits) {
-      entry.patch = encodeItem(peerPatch(entry.record, bits, entry));
-      entry.patchBits = bits;
-    }
-    return entry.patch;
   }
 }
 

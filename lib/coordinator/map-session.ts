@@ -82,6 +82,12 @@ export class MapSession implements DeadlineOwner {
     return !this.frame.isDone;
   }
 
+  /** Whether something about one peer is all that it is to be told. */
+  get hasOnePeer(): boolean {
+    const hasOther = this.isWholeDue || this.isSelfDue || this.isViewDue || this.isDerpDue;
+    return this.dirty.count === 1 && !hasOther && this.removed.size === 0 && this.owedUsers.size === 0;
+  }
+
   /** Whether anything has changed for it that it has not been told. */
   get hasChanges(): boolean {
     return (

@@ -252,6 +252,7 @@ test('sets of slots are what a Set and a Map would be', () => {
       }
       assert.is(dirty.count, bits.size);
       assert.is(dirty.get(slot), bits.get(slot) ?? 0);
+      assert.ok(bits.size === 0 ? dirty.first === -1 : bits.has(dirty.first));
     }
     assert.equal(
       dirty.slots().sort((a, b) => a - b),
