@@ -49,7 +49,7 @@ export class HttpFront {
     this.#options = options;
     const common = {
       maxHeaderSize: HEAD_BYTES,
-      headersTimeout: limits.headTimeoutMs,
+      headersTimeout: Math.min(limits.headTimeoutMs, limits.requestTimeoutMs),
       requestTimeout: limits.requestTimeoutMs,
       keepAliveTimeout: KEEP_ALIVE_MS,
       connectionsCheckingInterval: Math.min(2000, limits.headTimeoutMs),
