@@ -34,6 +34,9 @@ export class MapEntry implements DeadlineOwner {
   /** As a peer: `,{…}`, and how long that is (0: not known). */
   whole: Uint8Array | undefined = undefined;
   wholeBytes = 0;
+  /** The patch that was made last: for which bits, and `,{…}`. */
+  itemBits = 0;
+  item: Uint8Array | undefined = undefined;
   /** The message of nothing but a patch that was made last: for which bits, and its parts. */
   patchBits = 0;
   patch: Uint8Array[] | undefined = undefined;

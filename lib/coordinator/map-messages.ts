@@ -12,8 +12,9 @@
 import type { WireDerpMap } from '../derp/map.ts';
 import { cleanDerpMap } from './map-derp.ts';
 import { encodeItem, type MapEntry, type MapUser, sees } from './map-directory.ts';
+import { keepAliveText, onlineText, selfText, settingsText, viewText } from './map-fields.ts';
 import type { MapSession } from './map-session.ts';
-import { encodeText, formatTimeMs } from './map-text.ts';
+import { encodeText } from './map-text.ts';
 import {
   DIFFERS_PRESENCE,
   DIFFERS_WHOLE,
@@ -38,7 +39,6 @@ const ROOM_PART = 1 / 64;
 const BLANKS = 256;
 /** About what a patch takes. */
 const PATCH_BYTES = 128;
-const ALLOW_ALL = '[{"SrcIPs":["*"],"DstPorts":[{"IP":"*","Ports":{"First":0,"Last":65535}}]}]';
 
 /** Makes messages. */
 export class MapMessages {
@@ -75,8 +75,8 @@ export class MapMessages {
   forget(entry: MapEntry): void {
     this.#evict(entry);
     entry.wholeBytes = 0;
+    entry.item = undefined;
     entry.patch = undefined;
-    entry.patchBits = 0;
   }
 
   /** Begins the next message of a session; false when nothing is to be said. */
@@ -138,7 +138,7 @@ export class MapMessages {
       ? this.#closeUsersOpenPeers.length + peerBytes + this.#closeAll.length
       : this.#closeAll.length;
     const head = [
-      encodeText(`{"Node":${selfText(session)},"DERPMap":`),
+      encodeText(`{"Node":${selfText(session.entry)},"DERPMap":`),
       this.#derpMap,
       encodeText(`,${settingsText(entry, unixMs)},"UserProfiles":[`),
     ];
@@ -205,7 +205,7 @@ export class MapMessages {
     if (session.hasOnePeer && this.#startPatch(session)) return true;
     const { entry } = session;
     const fields: Uint8Array[][] = [];
-    if (session.isSelfDue) fields.push([encodeText(`"Node":${selfText(session)}`)]);
+    if (session.isSelfDue) fields.push([encodeText(`"Node":${selfText(session.entry)}`)]);
     if (session.isDerpDue) fields.push([encodeText('"DERPMap":'), this.#derpMap]);
     if (session.isViewDue) fields.push([encodeText(viewText(entry))]);
     const peers = this.#takePeers(session);
@@ -294,12 +294,20 @@ export class MapMessages {
       const isBack = (bits & DIFFERS_PRESENCE) !== 0 && peer.isOnline;
       if (isBack) online.push(peer.id);
       if ((bits & DIFFERS_WHOLE) !== 0) patches.push(encodeItem(noEndpoints(peer.record)));
-      else if (!isBack || bits !== DIFFERS_PRESENCE) patches.push(encodeItem(peerPatch(peer.record, bits, peer)));
+      else if (!isBack || bits !== DIFFERS_PRESENCE) patches.push(this.#item(peer, bits));
     });
     const fields: Uint8Array[][] = [];
     if (online.length > 0) fields.push([encodeText(onlineText(online))]);
     if (patches.length > 0) fields.push(this.#list(this.#patchField, patches));
     return fields;
+  }
+
+  #item(peer: MapEntry, bits: number): Uint8Array {
+    if (peer.item === undefined || peer.itemBits !== bits) {
+      peer.item = encodeItem(peerPatch(peer.record, bits, peer));
+      peer.itemBits = bits;
+    }
+    return peer.item;
   }
 
   #list(field: Uint8Array, items: readonly Uint8Array[]): Uint8Array[] {
@@ -347,37 +355,4 @@ function isTold(session: MapSession, user: MapUser): boolean {
 
 function bytesOf(parts: readonly Uint8Array[]): number {
   return parts.reduce((sum, part) => sum + part.length, 0);
-}
-
-/** With the time in it, a keepalive is never taken for the one before it without being read. */
-function keepAliveText(unixMs: number): string {
-  return `{"KeepAlive":true,"ControlTime":"${formatTimeMs(unixMs)}"}`;
-}
-
-function selfText({ entry }: MapSession): string {
-  return JSON.stringify(selfNode(entry.record, entry.tailnet.suffix));
-}
-
-/** What does not change while a session lasts, and the rest of a whole map that is no list. */
-function settingsText(entry: MapEntry, unixMs: number): string {
-  return [
-    `"Domain":"${entry.tailnet.record.id}"`,
-    '"CollectServices":false,"Debug":{"DisableLogTail":true},"SSHPolicy":{"rules":[]}',
-    viewText(entry),
-    `"ControlTime":"${formatTimeMs(unixMs)}"`,
-  ].join();
-}
-
-/** Names and filter: nothing for who is no member. */
-function viewText(entry: MapEntry): string {
-  if (!entry.isMember) return '"DNSConfig":{},"PacketFilters":{"base":[]}'; // CHECK: map-view-member
-  const { suffix } = entry.tailnet;
-  const dns = { Proxied: true, Domains: [suffix], Routes: { [suffix]: [] } };
-  return `"DNSConfig":${JSON.stringify(dns)},"PacketFilters":{"base":${ALLOW_ALL}}`;
-}
-
-/** Peers that are online again; when they were seen last is of no interest any more. */
-function onlineText(ids: readonly number[]): string {
-  const entries = (value: boolean) => ids.map(id => `"${id}":${value}`).join();
-  return `"PeerSeenChange":{${entries(false)}},"OnlineChange":{${entries(true)}}`;
 }

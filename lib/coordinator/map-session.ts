@@ -46,6 +46,8 @@ export class MapSession implements DeadlineOwner {
 
   /** Whether the target has been told that there are bytes, and has not yet come to their end. */
   isAnnounced = false;
+  /** It was no stream, and has said its one message. */
+  isComplete = false;
   /** When its messages count as not taken. */
   slowMs = Infinity;
   keepAliveMs = Infinity;

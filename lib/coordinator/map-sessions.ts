@@ -12,23 +12,11 @@
 import { DeadlineHeap } from '../derp/deadline-heap.ts';
 import type { WireDerpMap } from '../derp/map.ts';
 import { type MapEntry, MapTailnet, PresenceGrace, sees } from './map-directory.ts';
-import { type MapMessageLimits, MapMessages } from './map-messages.ts';
+import { MapMessages } from './map-messages.ts';
+import { Fifo, MapScheduler, type MapSessionLimits } from './map-scheduler.ts';
 import { MapSession, type MapSessionOptions } from './map-session.ts';
 import type { DeviceRecord, TailnetRecord, UserRecord } from './model.ts';
 import { DIFFERS_PRESENCE, DIFFERS_WHOLE, isUsable, peerDifference, selfDiffers } from './node-view.ts';
-
-/** What sessions may cost and how long they may take. */
-export interface MapSessionLimits extends MapMessageLimits {
-  /** Least time between two messages of changes. */
-  readonly quietMs: number;
-  /** A session whose bytes are not taken for so long ends. */
-  readonly slowMs: number;
-  /** A device without a session counts as online for so long. */
-  readonly graceMs: number;
-  /** Time from a message to a keepalive: at least this, and up to `keepAliveJitterMs` more. Clients give up at 120 s. */
-  readonly keepAliveMs: number;
-  readonly keepAliveJitterMs: number;
-}
 
 /** The limits unless told otherwise. */
 export const MAP_SESSION_LIMITS: MapSessionLimits = Object.freeze({
@@ -57,43 +45,19 @@ export interface OpenMapSession extends MapSessionOptions {
   readonly capability: number;
 }
 
-/** A queue whose memory follows what is in it. */
-class Fifo<T> {
-  #items: T[] = [];
-  #head = 0;
-
-  push(item: T): void {
-    this.#items.push(item);
-  }
-
-  shift(): T | undefined {
-    const item = this.#items[this.#head];
-    if (item !== undefined) this.#head++;
-    if (2 * this.#head >= this.#items.length) {
-      this.#items = this.#items.slice(this.#head);
-      this.#head = 0;
-    }
-    return item;
-  }
-}
-
 /** All map sessions. */
 export class MapSessions {
-  readonly #random: (out: Uint8Array) => void;
   readonly #limits: MapSessionLimits;
   readonly #messages: MapMessages;
+  readonly #scheduler: MapScheduler;
   readonly #tailnets = new Map<string, MapTailnet>();
   readonly #entries = new Map<number, MapEntry>();
-  readonly #sessions = new Map<number, MapSession>();
-  readonly #deadlines = new DeadlineHeap<MapSession>();
   readonly #graces = new DeadlineHeap<PresenceGrace>();
   /** By the wall clock. */
   readonly #expiries = new DeadlineHeap<MapEntry>();
-  readonly #ready = new Fifo<number>();
   readonly #events = new Fifo<MapSessionEvent>();
   /** Wall clock minus monotonic clock. */
   #wallOffsetMs = 0;
-  readonly #noise = new Uint8Array(2);
 
   /** `limits` are those that differ from {@link MAP_SESSION_LIMITS}. */
   constructor(o: {
@@ -101,14 +65,14 @@ export class MapSessions {
     limits?: Partial<MapSessionLimits> | undefined;
     derpMap: WireDerpMap;
   }) {
-    this.#random = o.random;
     this.#limits = { ...MAP_SESSION_LIMITS, ...o.limits };
     this.#messages = new MapMessages(this.#limits, o.derpMap);
+    this.#scheduler = new MapScheduler(this.#limits, this.#messages, o.random);
   }
 
   /** Sessions that are open. */
   get sessionCount(): number {
-    return this.#sessions.size;
+    return this.#scheduler.sessions.size;
   }
 
   /** Bytes of peers that are kept ready. */
@@ -119,9 +83,9 @@ export class MapSessions {
   /** Another relay map, for everybody. */
   setDerpMap(nowMs: number, map: WireDerpMap): void {
     this.#messages.setDerpMap(map);
-    for (const session of this.#sessions.values()) {
+    for (const session of this.#scheduler.sessions.values()) {
       session.isDerpDue = true;
-      this.#wake(nowMs, session);
+      this.#scheduler.wake(nowMs, session);
     }
   }
 
@@ -156,7 +120,7 @@ export class MapSessions {
     for (const session of tailnet.sessions) {
       if (!session.knownUsers.has(slot)) continue;
       session.owedUsers.add(slot);
-      this.#wake(nowMs, session);
+      this.#scheduler.wake(nowMs, session);
     }
   }
 
@@ -193,7 +157,7 @@ export class MapSessions {
    * not known here, or not in order, ends at once as `gone`.
    */
   open(nowMs: number, unixMs: number, id: number, o: OpenMapSession): void {
-    if (this.#sessions.has(id)) throw new RangeError(`"id" expected a new one, got ${id}`);
+    if (this.#scheduler.sessions.has(id)) throw new RangeError(`"id" expected a new one, got ${id}`);
     this.#tick(nowMs, unixMs);
     const entry = this.#entries.get(o.device.id);
     if (entry === undefined || !isUsable(entry.record))
@@ -203,16 +167,15 @@ export class MapSessions {
     if (o.isStream) entry.stream = session;
     else entry.single = session;
     if (older !== undefined) this.#end(older, 'replaced');
-    this.#sessions.set(id, session);
     entry.tailnet.sessions.add(session);
     this.#watchExpiry(unixMs, entry);
     if (o.isStream) this.#arrive(nowMs, entry);
-    this.#wake(nowMs, session);
+    this.#scheduler.add(nowMs, session);
   }
 
   /** The target has closed a session. One that is over already is none any more. */
   close(nowMs: number, id: number): void {
-    const session = this.#sessions.get(id);
+    const session = this.#scheduler.sessions.get(id);
     if (session !== undefined) this.#drop(nowMs, session);
   }
 
@@ -223,35 +186,17 @@ export class MapSessions {
 
   /** The next session that has bytes, or undefined. Poll it until it has none; it is named again when it has more. */
   pollReady(): number | undefined {
-    for (let id = this.#ready.shift(); id !== undefined; id = this.#ready.shift()) {
-      if (this.#sessions.get(id)?.isAnnounced === true) return id;
-    }
-    return undefined;
+    return this.#scheduler.pollReady()?.id;
   }
 
   /** Writes what a session has for its device into `out[start, end)`; returns the bytes, 0 for none now. */
   pollBytes(nowMs: number, unixMs: number, id: number, out: Uint8Array, start: number, end: number): number {
-    const session = this.#sessions.get(id);
+    const session = this.#scheduler.sessions.get(id);
     if (session === undefined || start >= end) return 0;
     this.#wallOffsetMs = unixMs - nowMs;
-    let at = start;
-    while (at < end) {
-      if (!session.isMidMessage && !this.#startMessage(nowMs, unixMs, session)) break;
-      at += this.#messages.write(session, out, at, end);
-      const isOver = !session.isMidMessage && !session.options.isStream;
-      if (isOver) {
-        this.#end(session, 'complete');
-        return at - start;
-      }
-    }
-    if (at < end) {
-      session.isAnnounced = false;
-      session.slowMs = Infinity;
-    } else {
-      session.slowMs = nowMs + this.#limits.slowMs;
-    }
-    this.#arm(session);
-    return at - start;
+    const length = this.#scheduler.write(nowMs, unixMs, session, out, start, end);
+    if (session.isComplete) this.#end(session, 'complete');
+    return length;
   }
 
   /** The next event, or undefined. */
@@ -261,14 +206,17 @@ export class MapSessions {
 
   /** When {@link handleTimeout} is due, monotonic; the expiry of keys by the wall clock as it was given last. */
   nextTimeout(): number {
-    return Math.min(this.#deadlines.nextMs, this.#graces.nextMs, this.#expiries.nextMs - this.#wallOffsetMs);
+    return Math.min(this.#scheduler.nextMs, this.#graces.nextMs, this.#expiries.nextMs - this.#wallOffsetMs);
   }
 
   /** Time has passed. */
   handleTimeout(nowMs: number, unixMs: number): void {
     this.#tick(nowMs, unixMs);
     while (this.#graces.nextMs <= nowMs) this.#leave(nowMs, this.#graces.first!);
-    while (this.#deadlines.nextMs <= nowMs) this.#serve(nowMs, this.#deadlines.first!);
+    for (let slow = this.#scheduler.serve(nowMs); slow !== undefined; slow = this.#scheduler.serve(nowMs)) {
+      this.#events.push({ type: 'end', id: slow.id, reason: 'slow' });
+      this.#drop(nowMs, slow);
+    }
   }
 
   // Devices.
@@ -322,7 +270,7 @@ export class MapSessions {
       session.owedUsers.clear();
       session.owedUsers.add(entry.user);
     }
-    this.#wake(nowMs, session);
+    this.#scheduler.wake(nowMs, session);
   }
 
   /** Everybody who sees a device, or saw it, is to be told of it. */
@@ -340,7 +288,7 @@ export class MapSessions {
         session.known.delete(entry.slot);
         session.removed.add(entry.id);
       }
-      this.#wake(nowMs, session);
+      this.#scheduler.wake(nowMs, session);
     }
   }
 
@@ -380,58 +328,6 @@ export class MapSessions {
 
   // Sessions.
 
-  /** A session has something to say. */
-  #wake(nowMs: number, session: MapSession): void {
-    if (session.isAnnounced) return;
-    if (session.quietMs <= nowMs || session.isKeepAliveDue) this.#announce(nowMs, session);
-    this.#arm(session);
-  }
-
-  #announce(nowMs: number, session: MapSession): void {
-    session.isAnnounced = true;
-    session.slowMs = nowMs + this.#limits.slowMs;
-    this.#ready.push(session.id);
-  }
-
-  #startMessage(nowMs: number, unixMs: number, session: MapSession): boolean {
-    const isQuiet = nowMs < session.quietMs && !session.isKeepAliveDue;
-    if (isQuiet || !this.#messages.start(session, unixMs)) return false;
-    // What did not fit into one message follows at once.
-    if (session.dirty.count === 0) session.quietMs = nowMs + this.#limits.quietMs;
-    session.keepAliveMs = session.options.keepAlive ? nowMs + this.#keepAliveDelayMs() : Infinity;
-    return true;
-  }
-
-  #keepAliveDelayMs(): number {
-    this.#random(this.#noise);
-    const part = (this.#noise[0]! * 256 + this.#noise[1]!) / 65_536;
-    return this.#limits.keepAliveMs + Math.floor(part * this.#limits.keepAliveJitterMs);
-  }
-
-  /** The earliest of what a session waits for. */
-  #arm(session: MapSession): void {
-    let dueMs = session.slowMs;
-    if (!session.isAnnounced)
-      dueMs = session.hasChanges ? Math.min(session.quietMs, session.keepAliveMs) : session.keepAliveMs;
-    if (dueMs !== session.dueMs) this.#deadlines.set(session, dueMs);
-  }
-
-  /** A session's deadline has come. */
-  #serve(nowMs: number, session: MapSession): void {
-    if (session.slowMs <= nowMs) return this.#giveUp(nowMs, session); // CHECK: map-slow-reader
-    if (session.keepAliveMs <= nowMs) {
-      session.isKeepAliveDue = true;
-      session.keepAliveMs = Infinity;
-    }
-    if (session.isKeepAliveDue || session.quietMs <= nowMs) this.#announce(nowMs, session);
-    this.#arm(session);
-  }
-
-  #giveUp(nowMs: number, session: MapSession): void {
-    this.#events.push({ type: 'end', id: session.id, reason: 'slow' });
-    this.#drop(nowMs, session);
-  }
-
   #end(session: MapSession, reason: 'replaced' | 'gone' | 'complete'): void {
     this.#events.push({ type: 'end', id: session.id, reason });
     this.#detach(session);
@@ -451,7 +347,6 @@ export class MapSessions {
     if (entry.stream === session) entry.stream = undefined;
     if (entry.single === session) entry.single = undefined;
     entry.tailnet.sessions.delete(session);
-    this.#sessions.delete(session.id);
-    this.#deadlines.remove(session);
+    this.#scheduler.remove(session);
   }
 }

@@ -6,7 +6,8 @@ import { formatPrefix } from '../../lib/base/address.ts';
 import { readU32LE, toHex, utf8Decode } from '../../lib/base/bytes.ts';
 import { MapDecoder } from '../../lib/control/map-decoder.ts';
 import type { WireMapResponse } from '../../lib/control/message.ts';
-import { MapSessions, type MapSessionEvent, type MapSessionLimits } from '../../lib/coordinator/map-sessions.ts';
+import type { MapSessionLimits } from '../../lib/coordinator/map-scheduler.ts';
+import { type MapSessionEvent, MapSessions } from '../../lib/coordinator/map-sessions.ts';
 import type { DeviceRecord, TailnetRecord, UserRecord } from '../../lib/coordinator/model.ts';
 import type { WireDerpMap } from '../../lib/derp/map.ts';
 
