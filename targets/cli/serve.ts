@@ -136,17 +136,18 @@ function readPem(flag: string, path: string): string {
 }
 
 function describeStart(error: unknown, { listen }: ServeOptions): string {
+  const system = [error, (error as Error).cause].find(one => (one as NodeJS.ErrnoException)?.syscall !== undefined);
   const {
     address = listen.host,
     port = listen.port,
     syscall,
-  } = error as NodeJS.ErrnoException & {
+  } = (system ?? {}) as NodeJS.ErrnoException & {
     address?: string;
     port?: number;
   };
   if (syscall !== 'listen' && syscall !== 'bind') return messageOf(error);
   const flag = syscall === 'bind' ? '--stun-port' : port === listen.port ? '--listen' : '--relay-port';
-  return describeListenError(error, address, port, flag);
+  return describeListenError(system, address, port, flag);
 }
 
 function isOwnMachine(host: string): boolean {
