@@ -53,7 +53,7 @@ function formOf(core: Core, command: AdminCommand): string | undefined {
   if (typeof type !== 'string' || !isType(type)) return 'the command is unknown';
   const isServerToken = type.startsWith('token-') && (command as { tailnet?: unknown }).tailnet === '';
   const needed = NEEDED.filter(name => !(name === 'tailnet' && isServerToken) && needs(type, name));
-  const missing = needed.find(name => (command as Record<string, unknown>)[name] === undefined);
+  const missing = needed.find(name => !Object.hasOwn(command, name) || command[name as never] === undefined);
   if (missing !== undefined) return `"${missing}" is missing`;
   return input.problemWith(command, {
     ...(!isServerToken && { tailnet: input.expectLabel }),
