@@ -23,22 +23,24 @@ export interface PingAnswer {
 /** The answer to a ping; undefined: none. */
 export function answerPing(ping: MapPing): PingAnswer | undefined {
   const path = pathOf(ping.url);
-  if (!ping.isNoise) return undefined; // CHECK: control-ping-noise
+  const isOutside = !ping.isNoise && ping.types !== 'c2n'; // c2n goes inside whatever the request says (tailcfg)
+  if (isOutside) return undefined; // CHECK: control-ping-noise
   if (path === undefined || OWN_PATHS.some(own => path.startsWith(own))) return undefined; // CHECK: control-ping-path
   if (ping.types === '') return { method: 'HEAD', path, body: new Uint8Array(0) };
   if (ping.types === 'c2n') {
     const body = answerC2n(ping.payload);
     return body === undefined ? undefined : { method: 'POST', path, body };
   }
-  const answer = { Type: ping.types, IP: ping.ip, Err: 'this kind of ping is not supported' };
+  const answer = { Type: ping.types.split(',', 1)[0], IP: ping.ip, Err: 'this kind of ping is not supported' };
   return { method: 'POST', path, body: utf8Encode(JSON.stringify(answer)) };
 }
 
 /** Path and query of a web address; the host does not matter, since the coordinator is asked in any case. */
 function pathOf(url: string): string | undefined {
-  const match = /^https?:\/\/[\x21-\x7e]*?(\/[\x21-\x7e]*)?$/i.exec(url);
-  const path = match?.[1] ?? '/';
-  return match === null || path.length > MAX_PATH_UNITS || path.includes('#') ? undefined : path;
+  const match = /^https?:\/\/[^/?#]+(\/[^?#]*)?(\?[^#]*)?$/i.exec(url);
+  const [file, query] = [match?.[1] ?? '/', match?.[2] ?? ''];
+  const isOdd = !/^[\x21-\x7e]*$/.test(url) || /\.\.|\/\/|%/.test(file); // one that could be read in two ways
+  return match === null || isOdd || file.length + query.length > MAX_PATH_UNITS ? undefined : file + query;
 }
 
 /** The answer (HTTP/1.1) to a request in base64. */

@@ -30,6 +30,7 @@ const c2n = (text: string) => ({
 test('a ping through the encrypted connection is answered there, wherever its address points', () => {
   assert.is(answerTo({ URL: 'https://control.test/machine/ping?id=1', URLIsNoise: true }), 'HEAD /machine/ping?id=1');
   assert.is(answerTo({ URL: 'http://elsewhere.test', URLIsNoise: true }), 'HEAD /');
+  assert.is(answerTo({ URL: 'http://elsewhere.test?a=%20', URLIsNoise: true }), 'HEAD /?a=%20');
 });
 
 test('no ping leads outside, to the endpoints of the connection, or to what is no address', () => {
@@ -37,6 +38,9 @@ test('no ping leads outside, to the endpoints of the connection, or to what is n
   for (const URL of [
     'https://x/machine/register',
     'https://x/machine/map?x',
+    'https://x/a/../machine/map',
+    'https://x//machine/map',
+    'https://x/machine%2fmap',
     'ftp://x/y',
     'x',
     '',
@@ -53,6 +57,7 @@ test('an echo is answered as a whole HTTP answer, other paths with 400', () => {
     answerTo(c2n('POST /echo HTTP/1.1\r\nHost: x\r\n\r\nhello\r\n\r\nthere')),
     'POST /c2n/1 HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 14\r\nConnection: close\r\n\r\nhello\r\n\r\nthere',
   );
+  assert.match(answerTo({ ...c2n('GET /echo HTTP/1.1\r\n\r\n'), URLIsNoise: false })!, /^POST \/c2n\/1 /);
   assert.match(answerTo(c2n('GET /debug/prefs HTTP/1.0\r\n\r\n'))!, /^POST \/c2n\/1 HTTP\/1\.1 400 Bad Request/);
   for (const text of [
     '',
@@ -67,7 +72,7 @@ test('an echo is answered as a whole HTTP answer, other paths with 400', () => {
 
 test('a kind of ping that is not supported is answered so', () => {
   const answer = answerTo({ URL: 'https://x/p', URLIsNoise: true, Types: 'disco,TSMP', IP: '100.64.0.1' })!;
-  assert.is(answer, 'POST /p {"Type":"disco,TSMP","IP":"100.64.0.1","Err":"this kind of ping is not supported"}');
+  assert.is(answer, 'POST /p {"Type":"disco","IP":"100.64.0.1","Err":"this kind of ping is not supported"}');
 });
 
 test('a ping that comes again is not answered again, and one at a time', () => {
