@@ -10,7 +10,8 @@ import { concatBytes } from './base/bytes.ts';
 import { dropReason } from './base/drop.ts';
 import { NetError } from './base/errors.ts';
 import type { Device, DeviceEvent } from './device/device.ts';
-import type { DatagramOptions, Datagrams, DatagramSink, Host, Store, Timer } from './ports.ts';
+import type { StreamCommand, Streams } from './device/streams.ts';
+import type { DatagramOptions, Datagrams, DatagramSink, Host, HostStream, Store, StreamSink, Timer } from './ports.ts';
 
 /** Datagrams sent in one go before the socket is read again: below what a default receive buffer holds (208 KiB). */
 const BURST_DATAGRAMS = 64;
@@ -21,6 +22,11 @@ const WALL_CLOCK_REFRESH_MS = 1000;
 /** Name in the store of the TAI64N floor: a schema version byte and the 12 bytes of the timestamp. */
 const TIMESTAMP_STORE_NAME = 'tai64n';
 const TIMESTAMP_SCHEMA = 1;
+
+/** What is polled from a machine for one write to a stream. */
+const STREAM_CHUNK_BYTES = 16_384;
+/** Chunks written to one stream in one go, before other work gets a turn. */
+const STREAM_BURST = 16;
 
 const SOCKET_FULL = /* @__PURE__ */ dropReason('socket-full');
 
@@ -54,6 +60,8 @@ export class Driver implements DatagramSink {
   readonly #events: DriverEvents;
   readonly #store: Store | undefined;
   readonly #timer: Timer;
+  readonly #streams = new Map<number, DriverStream>();
+  readonly #authorities: string | undefined;
   #datagrams: Datagrams | undefined;
   #isFlushing = false;
   #isScheduled = false;
@@ -61,8 +69,12 @@ export class Driver implements DatagramSink {
   #batchNowMs = 0;
   #wallClockAtMs: number;
 
-  /** `store` keeps the TAI64N floor; without one the wall clock must be right at every start. */
-  constructor(host: Host, device: Device, events: DriverEvents, store?: Store) {
+  /**
+   * `store` keeps the TAI64N floor; without one the wall clock must be right at every start. `authorities` (PEM) are
+   * trusted by TLS streams beside the runtime's own.
+   */
+  constructor(host: Host, device: Device, events: DriverEvents, store?: Store, authorities?: string) {
+    this.#authorities = authorities;
     this.#host = host;
     this.device = device;
     this.#events = events;
@@ -111,6 +123,13 @@ export class Driver implements DatagramSink {
     if (!this.#isClosed) this.#events.failed(error);
   }
 
+  /** Bytes of a stream, for {@link DriverStream}. */
+  streamInput(handle: (nowMs: number) => void): void {
+    if (this.#isClosed) return;
+    this.kick();
+    handle(this.#batchNowMs);
+  }
+
   /** Sends what is waiting (resets of open connections, say), within a bound, and closes. Safe to repeat, also from an event. */
   close(): void {
     if (this.#isClosed) return;
@@ -120,6 +139,8 @@ export class Driver implements DatagramSink {
     this.#timer.cancel();
     this.#datagrams?.close();
     this.#datagrams = undefined;
+    for (const stream of this.#streams.values()) stream.close(nowMs);
+    this.#streams.clear();
   }
 
   #flush(): void {
@@ -133,7 +154,8 @@ export class Driver implements DatagramSink {
       }
       if (nowMs >= this.device.nextTimeout()) this.device.handleTimeout(nowMs);
       this.#drainEvents();
-      const isDrained = this.#drainTransmits(nowMs);
+      const isSent = this.#drainTransmits(nowMs);
+      const isDrained = this.#drainStreams(nowMs) && isSent;
       // Polling may itself have raised events: a session asked for, a flow told that it is unreachable.
       this.#drainEvents();
       // An event may have closed the driver.
@@ -162,6 +184,31 @@ export class Driver implements DatagramSink {
     return false;
   }
 
+  /** Carries out what the device wants of streams, and moves what they have to send. False: there is more. */
+  #drainStreams(nowMs: number): boolean {
+    const streams = this.device.tailnet?.streams;
+    if (streams === undefined) return true;
+    for (let command = streams.pollCommand(); command !== undefined; command = streams.pollCommand())
+      this.#obey(nowMs, streams, command);
+    let isDrained = true;
+    for (const stream of this.#streams.values()) if (!stream.send(nowMs)) isDrained = false;
+    return isDrained;
+  }
+
+  #obey(nowMs: number, streams: Streams, command: StreamCommand): void {
+    if (command.type === 'close') {
+      this.#streams.get(command.id)?.close(nowMs);
+      this.#streams.delete(command.id);
+      return;
+    }
+    const { id, request } = command;
+    const stream = new DriverStream(this, this.device, streams, id, () => this.#streams.delete(id));
+    this.#streams.set(id, stream);
+    const authorities = this.#authorities;
+    const tls = request.tls === undefined || authorities === undefined ? request.tls : { ...request.tls, authorities };
+    stream.open(this.#host.openStream({ ...request, ...(tls === undefined ? {} : { tls }) }, stream));
+  }
+
   #save(floor: Uint8Array): void {
     try {
       this.#store?.save(TIMESTAMP_STORE_NAME, concatBytes(Uint8Array.of(TIMESTAMP_SCHEMA), floor));
@@ -170,5 +217,82 @@ export class Driver implements DatagramSink {
       const message = `the store did not take the handshake clock: ${cause instanceof Error ? cause.message : 'unknown'}`;
       this.#events.failed(cause instanceof NetError ? cause : new NetError('ERR_STORE', message, { cause }));
     }
+  }
+}
+
+/** One stream between a machine of the device and the host. */
+class DriverStream implements StreamSink {
+  readonly #driver: Driver;
+  readonly #device: Device;
+  readonly #streams: Streams;
+  readonly #id: number;
+  readonly #forget: () => void;
+  readonly #out = new Uint8Array(STREAM_CHUNK_BYTES);
+  /** What of `#out` was polled and not taken yet. */
+  #start = 0;
+  #end = 0;
+  #stream: HostStream | undefined;
+  #isOpen = false;
+  /** The host's buffer is full until `writable`. */
+  #isFull = false;
+
+  constructor(driver: Driver, device: Device, streams: Streams, id: number, forget: () => void) {
+    this.#driver = driver;
+    this.#device = device;
+    this.#streams = streams;
+    this.#id = id;
+    this.#forget = forget;
+  }
+
+  open(stream: HostStream): void {
+    this.#stream = stream;
+  }
+
+  /** Writes what the machine has to send; false when there is more that could be written now. */
+  send(nowMs: number): boolean {
+    for (let count = 0; count < STREAM_BURST; count++) {
+      if (!this.#isOpen || this.#isFull) return true;
+      if (this.#start === this.#end) {
+        this.#start = 0;
+        this.#end = this.#streams.pollBytes(nowMs, this.#id, this.#out, 0, STREAM_CHUNK_BYTES);
+        if (this.#end === 0) return true;
+      }
+      const taken = this.#stream?.write(this.#out, this.#start, this.#end) ?? 0;
+      this.#start += taken;
+      this.#isFull = this.#start < this.#end;
+    }
+    return false;
+  }
+
+  /** Sends what was polled, as far as the host takes it, and ends. */
+  close(_nowMs: number): void {
+    if (this.#isOpen && !this.#isFull && this.#start < this.#end)
+      this.#stream?.write(this.#out, this.#start, this.#end);
+    this.#stream?.close();
+    this.#stream = undefined;
+    this.#isOpen = false;
+  }
+
+  opened(): void {
+    this.#isOpen = true;
+    this.#driver.streamInput(nowMs => this.#streams.handleOpened(nowMs, this.#id));
+  }
+
+  bytes(buf: Uint8Array, start: number, end: number): void {
+    this.#driver.streamInput(nowMs => this.#device.handleStreamBytes(nowMs, this.#id, buf, start, end));
+  }
+
+  writable(): void {
+    this.#isFull = false;
+    this.#driver.kick();
+  }
+
+  ended(): void {
+    this.#driver.streamInput(nowMs => this.#streams.handleEnd(nowMs, this.#id));
+  }
+
+  failed(error: NetError): void {
+    this.#forget();
+    this.#driver.streamInput(nowMs => this.#streams.handleFailed(nowMs, this.#id, error));
   }
 }

@@ -9,12 +9,19 @@ export type { Cipher, CryptoSuite } from './crypto/suite.ts';
 export { createWasmSuite } from './crypto/wasm.ts';
 export type { Preset } from './device/device.ts';
 export { Connection } from './mote/connection.ts';
-export type { ConnectionInfo, HttpHandler, HttpServerOptions } from './mote/http-server-options.ts';
+export type { ConnectionInfo, HttpHandler, HttpServerOptions, MoteServer } from './mote/http-server-options.ts';
 export type { MoteEvent } from './mote/events.ts';
 export { Listener } from './mote/listener.ts';
-export { type AbortSignalLike, Mote, type MoteServer } from './mote/mote.ts';
-export type { MoteOptions, PeerOptions } from './mote/options.ts';
-export type { MoteStatus, PeerStatus } from './mote/status.ts';
+export { Mote } from './mote/mote.ts';
+export type {
+  AbortSignalLike,
+  MoteOptions,
+  PeerOptions,
+  TailnetMoteOptions,
+  WireGuardMoteOptions,
+} from './mote/options.ts';
+export type { MoteStatus, PeerStatus, TailnetPeerStatus, TailnetStatus } from './mote/status.ts';
+export type { Whois } from './mote/whois.ts';
 export { type Datagram, UdpSocket } from './mote/udp-socket.ts';
 export type {
   Clock,
@@ -22,7 +29,11 @@ export type {
   Datagrams,
   DatagramSink,
   Host,
+  HostStream,
   Random,
   Store,
+  StreamOptions,
+  StreamSink,
+  StreamTlsOptions,
   Timer,
 } from './ports.ts';

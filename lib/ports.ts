@@ -117,6 +117,8 @@ export interface Host {
   readonly name: string;
   readonly clock: Clock;
   readonly random: Random;
+  /** What a device may call itself unless it is told: the machine's name and its system, `linux`. */
+  readonly self?: { readonly hostname: string; readonly os: string };
   /** A timer that calls `fire`. It keeps a process alive only while armed for a mote that is open. */
   createTimer(fire: () => void): Timer;
   /** Calls `run` once, soon, after the input that is waiting now has been delivered (batching of replies). */

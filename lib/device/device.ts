@@ -7,11 +7,13 @@
  * Data goes one way down and one way up: a segment is written into the slot, sealed in place and handed out; a
  * datagram is opened in place and read by the stack. Nothing is copied between.
  *
- * Left out here: path choice, relays, the packet filter and the control client, which join in the same manner.
+ * With a {@link Tailnet} beside it the tunnel's peers come out of the netmap, what has no endpoint goes through a relay,
+ * and what comes in passes the packet filter. Left out here: the choice between direct paths.
  */
 import type { Endpoint } from '../base/address.ts';
-import { parseAddress, parseDecimal } from '../base/address.ts';
-import { type DropName, dropReason } from '../base/drop.ts';
+import { formatAddress, parseAddress, parseDecimal } from '../base/address.ts';
+import { equalBytes } from '../base/bytes.ts';
+import { DropCounters, type DropName, dropReason } from '../base/drop.ts';
 import { HEADROOM_BYTES, Slot, TAILROOM_BYTES } from '../base/slot.ts';
 import type { SecretKey } from '../crypto/keys.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
@@ -23,6 +25,10 @@ import {
   type StackEvent,
   type StackOptions,
 } from '../netstack/stack.ts';
+import { type UdpSocket, udpDatagram } from '../netstack/udp.ts';
+import { EarlyHandshakes } from './early-handshakes.ts';
+import type { Tailnet, TailnetEvent, TailnetOptions } from './tailnet.ts';
+import type { TunnelOwner } from './tailnet-peers.ts';
 import { TUNNEL_LIMITS_LARGE, TUNNEL_LIMITS_SMALL, Tunnel, type TunnelEvent } from '../wireguard/tunnel.ts';
 
 /** Sizes for a microcontroller or for a server; every limit behind them has a name in its own layer. */
@@ -42,7 +48,12 @@ export interface DeviceParts {
   readonly createReassembly?: (preset: Preset) => FragmentStore;
   /** Without it TCP has no selective acknowledgments. */
   readonly createSack?: NonNullable<StackOptions['createSack']>;
+  /** Without it a device has the peers that it was given, and joins nothing. */
+  readonly createTailnet?: (options: TailnetOptions, owner: TunnelOwner) => Tailnet;
 }
+
+/** What a device that joins a tailnet says of itself, beside what it has anyway. */
+export type DeviceTailnetOptions = Omit<TailnetOptions, 'nowMs' | 'unixMs' | 'random' | 'suite' | 'preset' | 'nodeKey'>;
 
 /** What {@link Device} is made of. */
 export interface DeviceOptions {
@@ -61,41 +72,63 @@ export interface DeviceOptions {
   readonly timestampFloor?: Uint8Array;
   /** Parts that a small build leaves out; none unless given. */
   readonly parts?: DeviceParts;
+  /** Joins a tailnet, with `privateKey` as node key; needs the part. */
+  readonly tailnet?: DeviceTailnetOptions;
 }
 
 /** Something that the application or the operator may want to know. */
-export type DeviceEvent = StackEvent | Exclude<TunnelEvent, { type: 'timestamp' }>;
+export type DeviceEvent =
+  | StackEvent
+  | Exclude<TunnelEvent, { type: 'timestamp' }>
+  | { readonly type: 'tailnet'; readonly event: TailnetEvent };
 
 const NO_ROUTE = /* @__PURE__ */ dropReason('wg-no-route');
+const UNKNOWN_PEER = /* @__PURE__ */ dropReason('wg-unknown-peer');
 const NO_ENDPOINT = /* @__PURE__ */ dropReason('wg-no-endpoint');
 
+/** The tailnet's resolver, as every member has it: 100.100.100.100 and fd7a:115c:a1e0::53. */
+const RESOLVERS = /* @__PURE__ */ Object.freeze([
+  Object.freeze([100, 100, 100, 100]),
+  Object.freeze([0xfd, 0x7a, 0x11, 0x5c, 0xa1, 0xe0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x53]),
+]);
+const RESOLVER_PORT = 53;
+const RESOLVER_ANSWER_BYTES = 4096;
+/** Pretended sources of relayed datagrams, for cookies, that are remembered. */
+const MAX_RELAY_SOURCES = 64;
+
 /** A WireGuard member with a TCP/IP stack on top. */
-export class Device {
-  readonly tunnel: Tunnel;
+export class Device implements TunnelOwner {
   readonly stack: Stack;
+  /** The membership; undefined for a device with peers of its own. */
+  readonly tailnet: Tailnet | undefined;
+  readonly #options: DeviceOptions;
   readonly #slot: Slot;
+  #tunnel: Tunnel;
   #tunnelEvents: Exclude<TunnelEvent, { type: 'timestamp' }>[] = [];
   #unsavedFloor: Uint8Array | undefined;
+  #lastFloor: Uint8Array | undefined;
+  /** Drops of tunnels that are no more. */
+  readonly #oldDrops = new DropCounters();
+  #nowMs: number;
+  #unixOffsetMs: number;
+  readonly #resolvers: UdpSocket[] = [];
+  readonly #early: EarlyHandshakes | undefined;
+  /** The node keys behind pretended sources. */
+  readonly #relaySources = new Map<string, Uint8Array>();
 
   constructor(options: DeviceOptions) {
-    const { nowMs, unixMs, random, suite, privateKey, mtu, preset, timestampFloor } = options;
-    const { createReassembly, createSack } = options.parts ?? {};
-    const isSmall = preset === 'small';
-    this.tunnel = new Tunnel({
-      nowMs,
-      unixMs,
-      random,
-      suite,
-      privateKey,
-      mtu,
-      limits: isSmall ? TUNNEL_LIMITS_SMALL : TUNNEL_LIMITS_LARGE,
-      ...(timestampFloor === undefined ? {} : { timestampFloor }),
-    });
+    const { nowMs, unixMs, random, suite, privateKey, mtu, preset } = options;
+    const { createReassembly, createSack, createTailnet } = options.parts ?? {};
+    this.#options = options;
+    this.#nowMs = nowMs;
+    this.#lastFloor = options.timestampFloor;
+    this.#unixOffsetMs = unixMs - nowMs;
+    this.#tunnel = this.#createTunnel(nowMs, privateKey);
     this.stack = new Stack({
       nowMs,
       random,
       mtu,
-      limits: isSmall ? STACK_LIMITS_SMALL : STACK_LIMITS_LARGE,
+      limits: preset === 'small' ? STACK_LIMITS_SMALL : STACK_LIMITS_LARGE,
       // A packet goes through one peer only: the others cannot know what became of it.
       mayReport: (buf, source, destination, length) => this.tunnel.isSamePeer(buf, source, destination, length),
       ...(createReassembly === undefined ? {} : { reassembly: createReassembly(preset) }),
@@ -103,11 +136,24 @@ export class Device {
     });
     for (const address of options.addresses) this.stack.addAddress(address);
     this.#slot = new Slot(mtu, suite.allocate?.(HEADROOM_BYTES + mtu + TAILROOM_BYTES));
+    if (options.tailnet === undefined) return;
+    if (createTailnet === undefined) throw new TypeError('"parts" expected createTailnet for a device with a tailnet');
+    const common = { nowMs, unixMs, random, suite, preset, nodeKey: privateKey };
+    this.tailnet = createTailnet({ ...common, ...options.tailnet }, this);
+    this.#early = new EarlyHandshakes();
+    for (const address of RESOLVERS) this.#openResolver(Uint8Array.from(address));
+  }
+
+  /** The tunnel; another one after the node key has changed. */
+  get tunnel(): Tunnel {
+    return this.#tunnel;
   }
 
   /** Tells the wall clock, for TAI64N only. Worth calling when it may have been set, stepped or slept through. */
   setWallClock(nowMs: number, unixMs: number): void {
+    this.#unixOffsetMs = unixMs - nowMs;
     this.tunnel.setWallClock(nowMs, unixMs);
+    this.tailnet?.setWallClock(nowMs, unixMs);
   }
 
   /** Removes a peer, erases its keys and forgets its events. RangeError unless there is a peer with the id. */
@@ -118,6 +164,7 @@ export class Device {
 
   /** Removes all peers and erases all secrets but the private key, which is the caller's. */
   close(nowMs: number): void {
+    this.tailnet?.close(nowMs);
     this.tunnel.close(nowMs);
     this.#tunnelEvents = [];
   }
@@ -127,37 +174,113 @@ export class Device {
    * Returns 0 or more when it was used, else a negative drop reason, which is counted.
    */
   handleDatagram(nowMs: number, buf: Uint8Array, start: number, end: number, from: Endpoint): number {
+    this.#nowMs = nowMs;
     const length = this.tunnel.decapsulate(nowMs, buf, start, end, from);
+    if (length === UNKNOWN_PEER) this.#early?.keep(nowMs, buf, start, end, from);
     if (length <= 0) return length;
-    return this.stack.handlePacket(nowMs, buf, start + 16, start + 16 + length);
+    const inner = start + 16;
+    const verdict = this.tailnet?.handleInbound(nowMs, buf, inner, inner + length, this.tunnel.decapsulatedPeer) ?? 0;
+    if (verdict !== 0) return verdict;
+    return this.stack.handlePacket(nowMs, buf, inner, inner + length);
+  }
+
+  /** Bytes of a stream that `tailnet.streams` asked for. */
+  handleStreamBytes(nowMs: number, id: number, buf: Uint8Array, start: number, end: number): void {
+    this.#nowMs = nowMs;
+    const { tailnet } = this;
+    if (tailnet === undefined) return;
+    for (let at = start; at < end; at += tailnet.chunkBytes) {
+      tailnet.streams.handleBytes(nowMs, id, buf, at, Math.min(end, at + tailnet.chunkBytes));
+      for (let relay = tailnet.pollPacket(nowMs); relay !== undefined; relay = tailnet.pollPacket(nowMs)) {
+        const { packet, packetStart, packetEnd, packetSource } = relay;
+        const from = this.#relaySource(packet, packetSource);
+        const result = this.handleDatagram(nowMs, packet, packetStart, packetEnd, from);
+        if (result >= 0) tailnet.noteHeard(this.tunnel.decapsulatedPeer);
+      }
+    }
   }
 
   /** Lets due timers act. Early and late calls are harmless. */
   handleTimeout(nowMs: number): void {
+    this.#nowMs = nowMs;
     this.tunnel.handleTimeout(nowMs);
     this.stack.handleTimeout(nowMs);
+    this.tailnet?.handleTimeout(nowMs);
   }
 
   /** When {@link handleTimeout} wants to be called: absolute ms, `Infinity` for never. */
   nextTimeout(): number {
-    return Math.min(this.tunnel.nextTimeout(), this.stack.nextTimeout());
+    const above = Math.min(this.tunnel.nextTimeout(), this.stack.nextTimeout());
+    return Math.min(above, this.tailnet?.nextTimeout() ?? Number.POSITIVE_INFINITY);
   }
 
   /** The next datagram to send, with its destination in `slot.to`; valid until the next poll. */
   pollTransmit(nowMs: number): Slot | undefined {
+    this.#nowMs = nowMs;
     const slot = this.#slot;
     for (;;) {
       if (this.tunnel.pollTransmit(nowMs, slot)) {
         this.#collectTunnelEvents();
-        return slot;
+        if (this.#hasEndpoint(slot)) return slot;
+        this.#relay(nowMs, slot);
+        continue;
       }
-      if (!this.stack.pollTransmit(nowMs, slot)) return undefined;
-      const length = this.tunnel.encapsulate(nowMs, slot);
-      if (length > 0) return slot;
+      const isOurs = this.tailnet?.pollInner(slot) === true;
+      if (!isOurs && !this.stack.pollTransmit(nowMs, slot)) return undefined;
+      const length = this.#encapsulate(nowMs, slot);
+      if (length > 0 && this.#hasEndpoint(slot)) return slot;
+      if (length > 0) this.#relay(nowMs, slot);
       // The flow learns at once that nobody carries its packets; other reasons pass and are retransmitted.
-      if (length === NO_ROUTE || length === NO_ENDPOINT)
+      else if (length === NO_ROUTE || length === NO_ENDPOINT)
         this.stack.handleUnreachable(nowMs, slot.buf, slot.start, slot.end);
     }
+  }
+
+  #encapsulate(nowMs: number, slot: Slot): number {
+    const { tailnet, tunnel } = this;
+    if (tailnet === undefined) return tunnel.encapsulate(nowMs, slot);
+    const { buf, start, end } = slot;
+    let peer = tunnel.routePeer(buf, start, end);
+    if (peer === NO_ROUTE) {
+      const isV4 = buf[start]! >> 4 === 4;
+      const address = isV4 ? buf.slice(start + 16, start + 20) : buf.slice(start + 24, start + 40);
+      if (tailnet.resolveAddress(nowMs, address)) peer = tunnel.routePeer(buf, start, end);
+    }
+    if (peer < 0) return tunnel.drops.count(peer);
+    tailnet.handleOutbound(nowMs, buf, start, end, peer);
+    return tunnel.encapsulateTo(nowMs, peer, slot);
+  }
+
+  /** Whether a sealed datagram goes out by UDP. */
+  #hasEndpoint({ to }: Slot): boolean {
+    return this.tailnet === undefined || (to !== undefined && !isRelaySource(to));
+  }
+
+  /** Sends a sealed datagram through the relay of its peer, or back to where what it answers came from. */
+  #relay(nowMs: number, slot: Slot): void {
+    const { tailnet, tunnel } = this;
+    const { to, buf, start, end } = slot;
+    if (tailnet === undefined) return;
+    if (to === undefined) {
+      tailnet.sendTo(nowMs, tunnel.transmitPeer, buf, start, end);
+      return;
+    }
+    const key = this.#relaySources.get(to.address);
+    if (key !== undefined) tailnet.sendVia(nowMs, 0, key, buf, start, end);
+  }
+
+  /** An address that stands for a node behind a relay, so that load rules and cookies know it: 100::/64 (RFC 6666). */
+  #relaySource(buf: Uint8Array, at: number): Endpoint {
+    const bytes = new Uint8Array(16);
+    bytes[0] = 1;
+    bytes.set(buf.subarray(at, at + 8), 8);
+    const address = formatAddress(bytes);
+    if (!this.#relaySources.has(address)) {
+      const oldest = this.#relaySources.size < MAX_RELAY_SOURCES ? undefined : this.#relaySources.keys().next().value;
+      if (oldest !== undefined) this.#relaySources.delete(oldest);
+      this.#relaySources.set(address, buf.slice(at, at + 32));
+    }
+    return { address, port: 1 };
   }
 
   /** A TAI64N floor that must be durable before the datagram last polled is sent, once; otherwise undefined. */
@@ -170,7 +293,75 @@ export class Device {
   /** The next event; a `tcp` or `udp` event object is valid until the next call. */
   pollEvent(): DeviceEvent | undefined {
     this.#collectTunnelEvents();
-    return this.#tunnelEvents.shift() ?? this.stack.pollEvent();
+    const event = this.#tunnelEvents.shift() ?? this.#pollTailnet(this.#nowMs);
+    if (event !== undefined) return event;
+    for (let above = this.stack.pollEvent(); above !== undefined; above = this.stack.pollEvent()) {
+      if (above.type !== 'udp' || !this.#resolvers.includes(above.socket)) return above;
+      this.#answerQueries(this.#nowMs, above.socket);
+    }
+    return undefined;
+  }
+
+  #pollTailnet(nowMs: number): DeviceEvent | undefined {
+    const event = this.tailnet?.pollEvent(nowMs);
+    if (event === undefined) return undefined;
+    if (event.type === 'netmap') this.#handleNetmap(nowMs, event.changes.self);
+    else if (event.type === 'key-changed') this.#replaceTunnel(nowMs, event.nodeKey);
+    return { type: 'tailnet', event };
+  }
+
+  #handleNetmap(nowMs: number, hasNewSelf: boolean): void {
+    if (hasNewSelf) this.#followAddresses();
+    for (const { bytes, from } of this.#early?.take(nowMs) ?? [])
+      this.handleDatagram(nowMs, bytes, 0, bytes.length, from);
+  }
+
+  /** The own addresses are those of the netmap, and the resolver's. */
+  #followAddresses(): void {
+    const { stack, tailnet } = this;
+    const wanted = [...tailnet!.addresses, ...RESOLVERS.map(bytes => ({ bytes: Uint8Array.from(bytes) }))];
+    for (const { bytes } of [...stack.addresses])
+      if (!wanted.some(address => equalBytes(address.bytes, bytes))) stack.removeAddress(bytes);
+    for (const { bytes } of tailnet!.addresses) stack.addAddress({ bytes, bits: bytes.length * 8 });
+  }
+
+  #openResolver(bytes: Uint8Array): void {
+    if (bytes.length === 16 && this.stack.mtu < 1280) return;
+    this.stack.addAddress({ bytes, bits: bytes.length * 8 }, { isService: true });
+    this.#resolvers.push(this.stack.udpBind(RESOLVER_PORT, { address: bytes }));
+  }
+
+  #answerQueries(nowMs: number, socket: UdpSocket): void {
+    const query = udpDatagram();
+    const answer = new Uint8Array(RESOLVER_ANSWER_BYTES);
+    while (socket.receive(query)) {
+      const length = this.tailnet!.answerQuery(query.data, query.start, query.end, answer);
+      if (length > 0) socket.send(nowMs, answer, 0, length, query.remote, query.remotePort);
+    }
+  }
+
+  #createTunnel(nowMs: number, privateKey: SecretKey): Tunnel {
+    const { random, suite, mtu, preset, tailnet } = this.#options;
+    return new Tunnel({
+      nowMs,
+      unixMs: nowMs + this.#unixOffsetMs,
+      random,
+      suite,
+      privateKey,
+      mtu,
+      limits: preset === 'small' ? TUNNEL_LIMITS_SMALL : TUNNEL_LIMITS_LARGE,
+      ...(this.#lastFloor === undefined ? {} : { timestampFloor: this.#lastFloor }),
+      ...(tailnet === undefined ? {} : { resolvePeer: (now, key) => this.tailnet?.resolveKey(now, key) ?? false }),
+    });
+  }
+
+  /** Another node key: sessions end, peers come back as they are needed; connections inside go on. */
+  #replaceTunnel(nowMs: number, privateKey: SecretKey): void {
+    this.#collectTunnelEvents();
+    this.#tunnelEvents = [];
+    this.#oldDrops.add(this.tunnel.drops);
+    this.tunnel.close(nowMs);
+    this.#tunnel = this.#createTunnel(nowMs, privateKey);
   }
 
   #collectTunnelEvents(): void {
@@ -182,11 +373,18 @@ export class Device {
 
   /** All drops of all layers by reason. */
   drops(): { [name in DropName]?: number } {
-    const out = this.tunnel.drops.snapshot();
-    const above = this.stack.drops.snapshot();
-    for (const name of Object.keys(above) as DropName[]) out[name] = (out[name] ?? 0) + above[name]!;
+    const out: { [name in DropName]?: number } = {};
+    for (const counters of [this.tunnel.drops, this.#oldDrops, this.stack.drops, this.tailnet?.drops]) {
+      const counts = counters?.snapshot() ?? {};
+      for (const name of Object.keys(counts) as DropName[]) out[name] = (out[name] ?? 0) + counts[name]!;
+    }
     return out;
   }
+}
+
+/** Whether an endpoint stands for a node behind a relay: 100::/64. */
+function isRelaySource({ address, port }: Endpoint): boolean {
+  return port === 1 && address.startsWith('100::');
 }
 
 /** Parses `10.0.0.2/24` or an address alone (its whole length), host bits kept; `undefined` when it is not one. */

@@ -17,6 +17,7 @@ import {
   type TcpConnection,
 } from '../netstack/tcp.ts';
 import type { ByteStream } from './byte-stream.ts';
+import type { Whois } from './whois.ts';
 import { type RuntimeReadableStream, type RuntimeWritableStream, streamClasses } from './stream-types.ts';
 
 /** Largest piece that {@link Connection.read} returns. */
@@ -43,6 +44,7 @@ export interface ConnectionContext {
   readonly driver: Driver;
   /** Calls `run` once after `ms`, unless the returned function is called before. */
   delay(ms: number, run: () => void): () => void;
+  whois(address: string): Whois | undefined;
 }
 
 /** A TCP connection inside the tunnel. Made by `dial` and by listeners. */
@@ -51,6 +53,8 @@ export class Connection implements ByteStream {
   readonly local: Endpoint;
   /** The other side's address and port inside the tunnel. */
   readonly remote: Endpoint;
+  /** Who is at the other end, as it was known when the connection was made; undefined for this mote itself. */
+  readonly peer: Whois | undefined;
   /** Settles when the connection is gone, for whatever reason; never rejects (see {@link error}). */
   readonly closed: Promise<void>;
   readonly #context: ConnectionContext;
@@ -75,6 +79,7 @@ export class Connection implements ByteStream {
     this.#onConnected = onConnected;
     this.local = Object.freeze({ address: tcp.path.localText, port: tcp.localPort });
     this.remote = Object.freeze({ address: tcp.path.remoteText, port: tcp.remotePort });
+    this.peer = context.whois(tcp.path.remoteText);
     this.closed = new Promise(resolve => {
       this.#resolveClosed = resolve;
     });

@@ -1,4 +1,5 @@
-/** What a mote tells about itself: peers, endpoints, failures outside. */
+/** What a mote tells about itself: peers, endpoints, its membership in a tailnet, failures outside. */
+import type { ControlState } from '../device/tailnet.ts';
 
 /** Something that happened to a mote. */
 export type MoteEvent =
@@ -10,5 +11,19 @@ export type MoteEvent =
   | { readonly type: 'endpoint'; readonly publicKey: string; readonly endpoint: string }
   /** A session was not renewed in time; the next packet makes a new one. */
   | { readonly type: 'session-expired'; readonly publicKey: string }
+  /** Joining has come this far: `needs-login`, `needs-approval`, `running`, … */
+  | { readonly type: 'state'; readonly state: ControlState }
+  /** Somebody has to open this page and log this device in. */
+  | { readonly type: 'auth-url'; readonly url: string }
+  /** The coordinator asks for this page to be opened. */
+  | { readonly type: 'open-url'; readonly url: string }
+  /** The network is known anew, with so many peers. */
+  | { readonly type: 'netmap'; readonly peers: number }
+  /** The relay through which peers reach this mote, by its region's code; undefined: none. */
+  | { readonly type: 'home'; readonly relay: string | undefined }
+  /** The node key was changed before it expired. */
+  | { readonly type: 'key-changed'; readonly publicKey: string }
+  /** The membership ends at this time (ms since 1970) unless somebody logs in again. */
+  | { readonly type: 'expiring'; readonly unixMs: number }
   /** Something outside failed: a name did not resolve, the store did not save, the socket broke. */
   | { readonly type: 'error'; readonly code: string; readonly message: string };

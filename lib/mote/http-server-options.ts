@@ -96,3 +96,11 @@ export function settleOptions(handler: HttpHandler, options: HttpServerOptions):
     onError: options.onError ?? (() => undefined),
   };
 }
+
+/** An HTTP server inside the tunnel. Made by `serve`. */
+export interface MoteServer {
+  /** The port inside the tunnel. */
+  readonly port: number;
+  /** Stops accepting and lets requests under way finish for `graceMs` (5,000); then resets what is left. */
+  close(graceMs?: number): Promise<void>;
+}

@@ -5,8 +5,9 @@
  * or as the NetError of the call that waits; everything that the caller does wrong throws at once.
  */
 import { formatAddress, formatEndpoint, formatPrefix, parseAddress } from '../base/address.ts';
-import { fromBase64, toBase64 } from '../base/bytes.ts';
+import { toBase64 } from '../base/bytes.ts';
 import { NetError } from '../base/errors.ts';
+import type { SecretKey } from '../crypto/keys.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
 import { Device, type DeviceEvent, type DeviceParts } from '../device/device.ts';
 import { Driver, loadTimestampFloor } from '../driver.ts';
@@ -16,31 +17,34 @@ import type { StackEvent } from '../netstack/stack.ts';
 import type { Host, Timer } from '../ports.ts';
 import type { Timers } from './byte-stream.ts';
 import { Connection, type ConnectionContext } from './connection.ts';
-import { EndpointKeeper } from './endpoint-keeper.ts';
+import { ConfiguredPeers } from './configured-peers.ts';
 import type { RuntimeRequestInit, RuntimeRequestInput, RuntimeResponse } from './fetch-types.ts';
+import { connected } from './dial.ts';
 import { HttpClient } from './http-client.ts';
 import { HttpServer } from './http-server.ts';
-import type { HttpHandler, HttpServerOptions } from './http-server-options.ts';
+import type { HttpHandler, HttpServerOptions, MoteServer } from './http-server-options.ts';
 import type { MoteEvent } from './events.ts';
 import { HTTP_LIMITS_SMALL } from './http-syntax.ts';
+import { loadIdentity } from './identity.ts';
 import { closedError, DEFAULT_BACKLOG, Listener } from './listener.ts';
+import { Membership } from './membership.ts';
 import {
-  checkAllowedIPs,
-  checkEndpoint,
+  type AbortSignalLike,
   checkMoteOptions,
   checkPeerOptions,
   duration,
   integer,
-  key,
   type MoteOptions,
   type MoteSettings,
   mustBeFunction,
   type PeerOptions,
-  type PeerSettings,
 } from './options.ts';
 import { Pings } from './pings.ts';
 import { type MoteStatus, peerStatuses } from './status.ts';
+import { tailnetOptions } from './tailnet-options.ts';
 import { UdpSocket } from './udp-socket.ts';
+import { Watchers } from './watchers.ts';
+import { configuredWhois, type Whois } from './whois.ts';
 
 /** How long `dial` waits unless told. */
 const DIAL_TIMEOUT_MS = 30_000;
@@ -50,42 +54,25 @@ const HTTP_CLIENT_SMALL = /* @__PURE__ */ Object.freeze({ limits: HTTP_LIMITS_SM
 /** How long `ping` waits unless told. */
 const PING_TIMEOUT_MS = 5_000;
 
-/** The part of AbortSignal that the library uses, so that any look-alike serves. */
-export interface AbortSignalLike {
-  readonly aborted: boolean;
-  addEventListener(type: 'abort', listener: () => void): void;
-  removeEventListener(type: 'abort', listener: () => void): void;
-}
-
-/** An HTTP server inside the tunnel. Made by `serve`. */
-export interface MoteServer {
-  /** The port inside the tunnel. */
-  readonly port: number;
-  /** Stops accepting and lets requests under way finish for `graceMs` (5,000); then resets what is left. */
-  close(graceMs?: number): Promise<void>;
-}
-
 /** One member of a private network. */
 export class Mote {
-  /** Base64 of the own public key. */
-  readonly publicKey: string;
-  /** Own addresses inside the tunnel, `10.0.0.2/24`. */
-  readonly addresses: readonly string[];
   readonly #host: Host;
   readonly #suite: CryptoSuite;
   readonly #settings: MoteSettings;
   readonly #device: Device;
   readonly #driver: Driver;
-  readonly #endpoints: EndpointKeeper;
+  readonly #peers: ConfiguredPeers;
+  readonly #membership: Membership | undefined;
   readonly #context: ConnectionContext;
   readonly #connections = new Map<TcpConnection, Connection>();
   readonly #listeners = new Map<TcpListener, Listener>();
   readonly #udpSockets = new Map<UdpMachine, UdpSocket>();
   readonly #pings = new Pings((ms, run) => this.#delay(ms, run));
-  readonly #watchers = new Set<(event: MoteEvent) => void>();
+  readonly #watchers: Watchers;
   readonly #timers = new Set<Timer>();
   #http: HttpClient | undefined;
-  /** Whether the private key came as text: then this copy of it is erased at the end. */
+  readonly #privateKey: SecretKey;
+  /** Whether the private key is this mote's own copy, which is erased at the end. */
   readonly #isKeyOwn: boolean;
   #isClosed = false;
 
@@ -97,41 +84,59 @@ export class Mote {
     parts: DeviceParts,
   ) {
     const timestampFloor = loadTimestampFloor(options.store);
+    const { tailnet } = settings;
+    const identity = tailnet === undefined ? undefined : loadIdentity(options.store, host.random);
+    const privateKey = identity?.nodeKey ?? settings.privateKey!;
     this.#host = host;
-    if (options.onEvent !== undefined) this.#watchers.add(options.onEvent);
+    this.#watchers = new Watchers(host, options.onEvent);
     this.#suite = suite;
     this.#settings = settings;
-    this.#isKeyOwn = options.privateKey !== settings.privateKey;
+    this.#privateKey = privateKey;
+    this.#isKeyOwn = options.privateKey !== privateKey;
     this.#device = new Device({
       nowMs: host.clock.nowMs(),
       unixMs: host.clock.unixMs(),
       random: host.random,
       suite,
-      privateKey: settings.privateKey,
+      privateKey,
       addresses: settings.addresses,
       mtu: settings.mtu,
       preset: settings.preset,
       ...(timestampFloor === undefined ? {} : { timestampFloor }),
       parts,
+      ...(tailnet === undefined || identity === undefined
+        ? {}
+        : { tailnet: tailnetOptions(tailnet, identity, host, suite) }),
     });
     this.#driver = new Driver(
       host,
       this.#device,
       { event: event => this.#handleEvent(event), failed: error => this.#report(error) },
       options.store,
+      tailnet?.authorities,
     );
-    this.#context = { driver: this.#driver, delay: (ms, run) => this.#delay(ms, run) };
-    this.#endpoints = new EndpointKeeper({
+    this.#context = {
+      driver: this.#driver,
+      delay: (ms, run) => this.#delay(ms, run),
+      whois: address => this.whois(address),
+    };
+    this.#peers = new ConfiguredPeers({
+      device: this.#device,
+      driver: this.#driver,
       resolve: name => host.resolve(name),
       delay: (ms, run) => this.#delay(ms, run),
-      found: (id, endpoint) => {
-        this.#device.tunnel.updatePeer(this.#driver.nowMs(), id, { endpoint });
-        this.#driver.kick();
-      },
       failed: error => this.#report(error),
     });
-    this.publicKey = toBase64(this.#device.tunnel.publicKey);
-    this.addresses = Object.freeze(settings.addresses.map(formatPrefix));
+    if (tailnet === undefined || this.#device.tailnet === undefined) return;
+    this.#membership = new Membership({
+      device: this.#device,
+      tailnet: this.#device.tailnet,
+      driver: this.#driver,
+      store: options.store,
+      control: tailnet.control,
+      delay: (ms, run) => this.#delay(ms, run),
+      emit: event => this.#watchers.emit(event),
+    });
   }
 
   /**
@@ -148,12 +153,25 @@ export class Mote {
       ...(settings.listenAddress === undefined ? {} : { address: settings.listenAddress }),
     });
     try {
-      for (const peer of settings.peers) mote.#addPeer(peer);
+      for (const peer of settings.peers) mote.#peers.add(peer);
+      mote.#driver.kick();
+      await mote.#joined(options.signal);
     } catch (error) {
       await mote.close();
       throw error;
     }
     return mote;
+  }
+
+  /** Base64 of the own public key; another one after a tailnet's node key was renewed. */
+  get publicKey(): string {
+    return toBase64(this.#device.tunnel.publicKey);
+  }
+
+  /** Own addresses inside the tunnel, `10.0.0.2/24`. */
+  get addresses(): readonly string[] {
+    const { tailnet } = this.#device;
+    return Object.freeze((tailnet?.addresses ?? this.#settings.addresses).map(formatPrefix));
   }
 
   /** The UDP port outside that is really in use; 0 once closed. */
@@ -204,25 +222,17 @@ export class Mote {
       port,
       localPort === undefined ? {} : { localPort },
     );
-    return new Promise((resolve, reject) => {
-      let givenUp: NetError | undefined;
-      const connection = new Connection(this.#context, tcp, error => {
-        cancelTimeout();
-        signal?.removeEventListener('abort', onAbort);
-        if (error === undefined) resolve(connection);
-        else reject(givenUp ?? error);
-      });
-      const giveUp = (error: NetError) => {
-        givenUp = error;
-        connection.abort();
-      };
-      const onAbort = () => giveUp(new NetError('ERR_ABORTED', `the dial to ${host} port ${port} was aborted`));
-      const cancelTimeout = this.#delay(timeoutMs, () =>
-        giveUp(new NetError('ERR_TIMED_OUT', `${host} port ${port} did not answer within ${timeoutMs} ms`)),
-      );
-      signal?.addEventListener('abort', onAbort);
-      this.#adopt(tcp, connection);
-      this.#driver.kick();
+    return connected({
+      what: `${host} port ${port}`,
+      timeoutMs,
+      signal,
+      delay: (ms, run) => this.#delay(ms, run),
+      create: settled => {
+        const connection = new Connection(this.#context, tcp, settled);
+        this.#adopt(tcp, connection);
+        this.#driver.kick();
+        return connection;
+      },
     });
   }
 
@@ -283,36 +293,46 @@ export class Mote {
     });
   }
 
-  /** Adds a peer while running. Throws RangeError for a duplicate or a mistake. */
+  /** Adds a peer while running. Throws RangeError for a duplicate or a mistake, also in a tailnet. */
   addPeer(peer: PeerOptions): void {
-    this.#mustBeOpen();
-    this.#addPeer(checkPeerOptions(peer));
-    this.#driver.kick();
+    this.#mustBeConfigured();
+    this.#peers.add(checkPeerOptions(peer));
   }
 
   /** Changes some settings of a peer while running. Throws RangeError when there is none with this key. */
   updatePeer(publicKey: string, changes: Partial<Omit<PeerOptions, 'publicKey'>>): void {
-    this.#mustBeOpen();
-    const id = this.#peerId(publicKey);
-    const endpoint = changes.endpoint === undefined ? undefined : checkEndpoint(changes.endpoint);
-    this.#device.tunnel.updatePeer(this.#driver.nowMs(), id, {
-      ...(changes.presharedKey === undefined ? {} : { presharedKey: key(changes.presharedKey, 'presharedKey') }),
-      ...(changes.allowedIPs === undefined ? {} : { allowedIPs: checkAllowedIPs(changes.allowedIPs) }),
-      ...(changes.persistentKeepaliveMs === undefined
-        ? {}
-        : { persistentKeepaliveMs: integer(changes.persistentKeepaliveMs, 'persistentKeepaliveMs', 0, 65_535_000) }),
-    });
-    if (endpoint !== undefined) this.#endpoints.add(id, endpoint);
-    this.#driver.kick();
+    this.#mustBeConfigured();
+    this.#peers.update(publicKey, changes);
   }
 
   /** Removes a peer and erases its keys. Throws RangeError when there is none with this key. */
   removePeer(publicKey: string): void {
+    this.#mustBeConfigured();
+    this.#peers.remove(publicKey);
+  }
+
+  /**
+   * Who has an address inside: in a tailnet the device, its owner, tags and capabilities; else the peer whose allowed
+   * IPs have it. Undefined for nobody. Throws RangeError for what is no address.
+   */
+  whois(address: string): Whois | undefined {
+    const bytes = parseAddress(address);
+    if (bytes === undefined) throw new RangeError(`"address" expected an IP address, got '${address}'`);
+    if (this.#membership !== undefined) return this.#membership.whois(bytes);
+    const id = this.#device.tunnel.peerOf(bytes);
+    return id === undefined ? undefined : configuredWhois(this.#device.tunnel.peerStatus(id));
+  }
+
+  /**
+   * Leaves the tailnet for good and closes: the coordinator ends the membership, the store forgets the node key.
+   * Rejects with NetError `ERR_TIMED_OUT` when the coordinator does not answer; then nothing is forgotten. RangeError
+   * without a tailnet.
+   */
+  async logout(): Promise<void> {
     this.#mustBeOpen();
-    const id = this.#peerId(publicKey);
-    this.#endpoints.remove(id);
-    this.#device.removePeer(this.#driver.nowMs(), id);
-    this.#driver.kick();
+    if (this.#membership === undefined) throw new RangeError('"logout" expected a mote of a tailnet');
+    await this.#membership.logout();
+    await this.close();
   }
 
   /**
@@ -320,11 +340,7 @@ export class Mote {
    * other watchers: the runtime hears of it a moment later, as of any uncaught error.
    */
   on(watcher: (event: MoteEvent) => void): () => void {
-    mustBeFunction(watcher, 'watcher');
-    this.#watchers.add(watcher);
-    return () => {
-      this.#watchers.delete(watcher);
-    };
+    return this.#watchers.add(watcher);
   }
 
   /** A plain snapshot: addresses, peers, counters, drops by reason. */
@@ -341,6 +357,7 @@ export class Mote {
       udpSockets: this.#udpSockets.size,
       drops: this.#device.drops(),
       peers: peerStatuses(this.#device),
+      ...(this.#membership === undefined ? {} : { tailnet: this.#membership.status() }),
     };
   }
 
@@ -352,32 +369,13 @@ export class Mote {
     for (const socket of [...this.#udpSockets.values()]) socket.close();
     for (const connection of [...this.#connections.values()]) connection.abort();
     this.#isClosed = true;
-    this.#endpoints.close();
+    this.#peers.close();
+    this.#membership?.close(closedError('the mote'));
     this.#pings.close(closedError('the mote'));
     this.#driver.close();
     for (const timer of this.#timers) timer.cancel();
     this.#device.close(this.#driver.nowMs());
-    if (this.#isKeyOwn) this.#settings.privateKey.wipe();
-  }
-
-  #addPeer(peer: PeerSettings): void {
-    const id = this.#device.tunnel.addPeer(this.#driver.nowMs(), {
-      publicKey: peer.publicKey,
-      allowedIPs: peer.allowedIPs,
-      persistentKeepaliveMs: peer.persistentKeepaliveMs,
-      ...(peer.presharedKey === undefined ? {} : { presharedKey: peer.presharedKey }),
-    });
-    // The tunnel has its own copy, which goes with the peer.
-    peer.presharedKey?.fill(0);
-    if (peer.endpoint !== undefined) this.#endpoints.add(id, peer.endpoint);
-  }
-
-  #peerId(publicKey: string): number {
-    const bytes = fromBase64(publicKey);
-    const id = bytes?.length === 32 ? this.#device.tunnel.findPeer(bytes) : undefined;
-    if (id === undefined)
-      throw new RangeError(`"publicKey" expected the key of a peer, got '${publicKey.slice(0, 44)}'`);
-    return id;
+    if (this.#isKeyOwn) this.#privateKey.wipe();
   }
 
   #ownAddress(text: string): Uint8Array {
@@ -389,10 +387,33 @@ export class Mote {
 
   #lookUp(host: string): Uint8Array {
     const bare = host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host;
-    const address = parseAddress(bare) ?? this.#settings.hosts.get(bare.toLowerCase());
-    if (address === undefined)
-      throw new NetError('ERR_NAME_NOT_FOUND', `'${host}' is neither an address nor a name of the "hosts" option`);
-    return address;
+    const name = bare.toLowerCase();
+    const address = parseAddress(bare) ?? this.#settings.hosts.get(name) ?? this.#membership?.resolve(name);
+    if (address !== undefined) return address;
+    const where = this.#membership === undefined ? 'name of the "hosts" option' : 'name in this tailnet';
+    throw new NetError('ERR_NAME_NOT_FOUND', `'${host}' is neither an address nor a ${where}`);
+  }
+
+  /** A tailnet's mote is up when it is a member; the signal gives it up. */
+  async #joined(signal: AbortSignalLike | undefined): Promise<void> {
+    const membership = this.#membership;
+    if (membership === undefined) return;
+    const onAbort = () => membership.close(new NetError('ERR_ABORTED', 'joining was aborted'));
+    if (signal?.aborted === true) throw new NetError('ERR_ABORTED', 'joining was aborted before it began');
+    signal?.addEventListener('abort', onAbort);
+    try {
+      await membership.joined();
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  #mustBeConfigured(): void {
+    this.#mustBeOpen();
+    if (this.#membership !== undefined)
+      throw new RangeError(
+        '"peer" expected a mote with peers of its own: in a tailnet the coordinator says who they are',
+      );
   }
 
   #mustBeOpen(): void {
@@ -419,19 +440,7 @@ export class Mote {
   }
 
   #report(error: NetError): void {
-    this.#emit({ type: 'error', code: error.code, message: error.message });
-  }
-
-  #emit(event: MoteEvent): void {
-    for (const watcher of [...this.#watchers]) {
-      try {
-        watcher(event);
-      } catch (error) {
-        this.#host.defer(() => {
-          throw error;
-        });
-      }
-    }
+    this.#watchers.emit({ type: 'error', code: error.code, message: error.message });
   }
 
   #handleEvent(event: DeviceEvent): void {
@@ -446,6 +455,8 @@ export class Mote {
           .get(event.socket)
           ?.handleError(new NetError(event.code, `${to} does not take datagrams`));
       }
+      case 'tailnet':
+        return this.#membership?.handleEvent(event.event);
       case 'echo-reply':
       case 'echo-error':
         return this.#pings.handleEcho(event);
@@ -467,18 +478,18 @@ export class Mote {
     connection?.handleReady(ready);
   }
 
-  #handlePeerEvent(event: Exclude<DeviceEvent, { type: StackEvent['type'] }>): void {
+  #handlePeerEvent(event: Exclude<DeviceEvent, { type: StackEvent['type'] | 'tailnet' }>): void {
     const publicKey = toBase64(this.#device.tunnel.peerStatus(event.peer).publicKey);
     switch (event.type) {
       case 'handshake':
-        return this.#emit({ type: 'handshake', publicKey, isInitiator: event.isInitiator });
+        return this.#watchers.emit({ type: 'handshake', publicKey, isInitiator: event.isInitiator });
       case 'gave-up':
-        this.#endpoints.refresh(event.peer);
-        return this.#emit({ type: 'gave-up', publicKey });
+        this.#peers.refresh(event.peer);
+        return this.#watchers.emit({ type: 'gave-up', publicKey });
       case 'endpoint':
-        return this.#emit({ type: 'endpoint', publicKey, endpoint: formatEndpoint(event.endpoint) });
+        return this.#watchers.emit({ type: 'endpoint', publicKey, endpoint: formatEndpoint(event.endpoint) });
       case 'session-expired':
-        return this.#emit({ type: 'session-expired', publicKey });
+        return this.#watchers.emit({ type: 'session-expired', publicKey });
     }
   }
 }

@@ -7,6 +7,7 @@ import { parseKey, SecretKey } from '../crypto/keys.ts';
 import { type InterfaceAddress, type Preset, parseInterfaceAddress } from '../device/device.ts';
 import type { Store } from '../ports.ts';
 import type { MoteEvent } from './events.ts';
+import { checkTailnetOptions, type TailnetSettings } from './tailnet-options.ts';
 
 /** One peer. */
 export interface PeerOptions {
@@ -22,28 +23,66 @@ export interface PeerOptions {
   readonly persistentKeepaliveMs?: number;
 }
 
-/** What `up` takes. */
-export interface MoteOptions {
-  /** Base64 of 32 bytes, or a {@link SecretKey}. */
-  readonly privateKey: string | SecretKey;
-  /** Own addresses inside the tunnel: `10.0.0.2/24`, `fd00::2/64`. At least one. */
-  readonly addresses: readonly string[];
+/** The part of AbortSignal that the library uses, so that any look-alike serves. */
+export interface AbortSignalLike {
+  readonly aborted: boolean;
+  addEventListener(type: 'abort', listener: () => void): void;
+  removeEventListener(type: 'abort', listener: () => void): void;
+}
+
+/** What every mote takes. */
+export interface CommonMoteOptions {
   /** UDP port outside; 0 or absent: the system chooses. */
   readonly listenPort?: number;
   /** Local address outside to bind; absent: all addresses, IPv4 and IPv6. */
   readonly listenAddress?: string;
-  /** Largest inner packet in bytes; 1420 unless told. At least 576, with an IPv6 address 1280. */
+  /**
+   * Largest inner packet in bytes; 1420 unless told, 1280 in a tailnet. At least 576, with an IPv6 address and in a
+   * tailnet 1280.
+   */
   readonly mtu?: number;
-  readonly peers?: readonly PeerOptions[];
   /** Table sizes; `large` unless told. */
   readonly preset?: Preset;
   /** Names for `dial`, `fetch` and `ping`: name to address. */
   readonly hosts?: Readonly<Record<string, string>>;
-  /** Keeps the handshake clock over restarts; needed where the wall clock may be wrong at start. */
+  /**
+   * Keeps the handshake clock over restarts (needed where the wall clock may be wrong at start), and the identity of a
+   * tailnet's member, which is somebody new at every start without it.
+   */
   readonly store?: Store;
   /** Hears of every event from the very beginning, as a watcher of `on` does later. */
   readonly onEvent?: (event: MoteEvent) => void;
+  /** Gives up what `up` waits for. */
+  readonly signal?: AbortSignalLike;
 }
+
+/** A mote with a key, addresses and peers of its own configuration. */
+export interface WireGuardMoteOptions extends CommonMoteOptions {
+  /** Base64 of 32 bytes, or a {@link SecretKey}. */
+  readonly privateKey: string | SecretKey;
+  /** Own addresses inside the tunnel: `10.0.0.2/24`, `fd00::2/64`. At least one. */
+  readonly addresses: readonly string[];
+  readonly peers?: readonly PeerOptions[];
+  readonly control?: undefined;
+}
+
+/** A mote that joins a tailnet: the coordinator says who it is and who its peers are. */
+export interface TailnetMoteOptions extends CommonMoteOptions {
+  /** URL of the coordinator, `https://…`, or `http://…` with a private address or localhost. */
+  readonly control: string;
+  /** Joins without a person. Without one, an `auth-url` event says where to log this device in. */
+  readonly authKey?: string;
+  /** What the device wants to be called; the host's name unless told. */
+  readonly name?: string;
+  /** The device is removed soon after it has gone. */
+  readonly isEphemeral?: boolean;
+  /** Certificates (PEM) of authorities that are trusted beside the runtime's own, for coordinator and relays. */
+  readonly authorities?: string;
+  readonly privateKey?: undefined;
+}
+
+/** What `up` takes. */
+export type MoteOptions = WireGuardMoteOptions | TailnetMoteOptions;
 
 /** A peer after checking. */
 export interface PeerSettings {
@@ -56,7 +95,9 @@ export interface PeerSettings {
 
 /** Options after checking. */
 export interface MoteSettings {
-  readonly privateKey: SecretKey;
+  /** Undefined in a tailnet. */
+  readonly privateKey: SecretKey | undefined;
+  readonly tailnet: TailnetSettings | undefined;
   readonly addresses: readonly InterfaceAddress[];
   readonly listenPort: number;
   readonly listenAddress: string | undefined;
@@ -68,9 +109,43 @@ export interface MoteSettings {
 
 /** MTU of a WireGuard interface over an outer IPv6 path of 1500 bytes. */
 export const DEFAULT_MTU_BYTES = 1420;
+/** MTU inside a tailnet, as all of its members have it. */
+export const TAILNET_MTU_BYTES = 1280;
 
 /** Checks all options. Throws TypeError or RangeError with the name of the option and what was expected. */
 export function checkMoteOptions(options: MoteOptions): MoteSettings {
+  const own = options.control === undefined ? checkOwn(options) : undefined;
+  const tailnet = options.control === undefined ? undefined : checkTailnetOptions(options);
+  const addresses = own?.addresses ?? [];
+  const needsIpv6 = tailnet !== undefined || addresses.some(address => address.bytes.length === 16);
+  const listenAddress = options.listenAddress === undefined ? undefined : canonicalAddress(options.listenAddress);
+  if (options.listenAddress !== undefined && listenAddress === undefined)
+    throw new RangeError(`"listenAddress" expected an IP address, got ${show(options.listenAddress)}`);
+  const { onEvent, signal } = options;
+  if (onEvent !== undefined) mustBeFunction(onEvent, 'onEvent');
+  if (signal !== undefined) mustBeFunction(signal.addEventListener, 'signal.addEventListener');
+  const preset = options.preset ?? 'large';
+  if (preset !== 'large' && preset !== 'small')
+    throw new RangeError(`"preset" expected small or large, got ${show(preset)}`);
+  const defaultMtu = tailnet === undefined ? DEFAULT_MTU_BYTES : TAILNET_MTU_BYTES;
+  return {
+    privateKey: own?.privateKey,
+    tailnet,
+    addresses,
+    listenPort: integer(options.listenPort ?? 0, 'listenPort', 0, 65535),
+    listenAddress,
+    mtu: integer(options.mtu ?? defaultMtu, 'mtu', needsIpv6 ? 1280 : 576, 65535),
+    peers: own?.peers ?? [],
+    preset,
+    hosts: checkHosts(options.hosts ?? {}),
+  };
+}
+
+function checkOwn(options: WireGuardMoteOptions): {
+  privateKey: SecretKey;
+  addresses: readonly InterfaceAddress[];
+  peers: readonly PeerSettings[];
+} {
   const addresses = list(options.addresses, 'addresses').map(text => {
     const address = typeof text === 'string' ? parseInterfaceAddress(text) : undefined;
     if (address === undefined)
@@ -78,26 +153,13 @@ export function checkMoteOptions(options: MoteOptions): MoteSettings {
     return address;
   });
   if (addresses.length === 0) throw new RangeError('"addresses" expected at least one address, got none');
-  const leastMtu = addresses.some(address => address.bytes.length === 16) ? 1280 : 576;
-  const listenAddress = options.listenAddress === undefined ? undefined : canonicalAddress(options.listenAddress);
-  if (options.listenAddress !== undefined && listenAddress === undefined)
-    throw new RangeError(`"listenAddress" expected an IP address, got ${show(options.listenAddress)}`);
-  const { privateKey, onEvent } = options;
+  const { privateKey } = options;
   if (!(privateKey instanceof SecretKey) && typeof privateKey !== 'string')
     throw new TypeError(`"privateKey" expected base64 text or a SecretKey, got ${typeof privateKey}`);
-  if (onEvent !== undefined) mustBeFunction(onEvent, 'onEvent');
-  const preset = options.preset ?? 'large';
-  if (preset !== 'large' && preset !== 'small')
-    throw new RangeError(`"preset" expected small or large, got ${show(preset)}`);
   return {
     privateKey: privateKey instanceof SecretKey ? privateKey : SecretKey.fromBase64(privateKey),
     addresses,
-    listenPort: integer(options.listenPort ?? 0, 'listenPort', 0, 65535),
-    listenAddress,
-    mtu: integer(options.mtu ?? DEFAULT_MTU_BYTES, 'mtu', leastMtu, 65535),
     peers: list(options.peers ?? [], 'peers').map(checkPeerOptions),
-    preset,
-    hosts: checkHosts(options.hosts ?? {}),
   };
 }
 

@@ -3,6 +3,7 @@ import { formatEndpoint, formatPrefix } from '../base/address.ts';
 import { toBase64 } from '../base/bytes.ts';
 import type { DropName } from '../base/drop.ts';
 import type { Device } from '../device/device.ts';
+import type { ControlState, RelayStatus } from '../device/tailnet.ts';
 
 /** One peer as {@link Mote.status} shows it. */
 export interface PeerStatus {
@@ -14,6 +15,45 @@ export interface PeerStatus {
   readonly rxBytes: number;
   readonly txBytes: number;
   readonly persistentKeepaliveMs: number;
+}
+
+/** A device of the tailnet as {@link Mote.status} shows it. */
+export interface TailnetPeerStatus {
+  readonly id: number;
+  /** Full name, without a dot at the end. */
+  readonly name: string;
+  readonly publicKey: string;
+  readonly addresses: readonly string[];
+  /** Undefined: the coordinator does not say. */
+  readonly isOnline: boolean | undefined;
+  readonly isExpired: boolean;
+  readonly user: string | undefined;
+  readonly tags: readonly string[];
+  /** Its home relay, by the region's code. */
+  readonly relay: string | undefined;
+  /** How packets reach it; `idle`: none were sent lately. */
+  readonly path: 'idle' | 'relay';
+  readonly rxBytes: number;
+  readonly txBytes: number;
+  readonly lastHandshakeUnixMs: number | undefined;
+}
+
+/** Membership in a tailnet as {@link Mote.status} shows it. */
+export interface TailnetStatus {
+  /** URL of the coordinator. */
+  readonly control: string;
+  readonly state: ControlState;
+  /** This device's full name, without a dot at the end. */
+  readonly name: string;
+  readonly domain: string;
+  readonly user: string | undefined;
+  readonly tags: readonly string[];
+  /** Milliseconds since 1970; 0: never. */
+  readonly keyExpiryUnixMs: number;
+  /** Problems that the coordinator sees. */
+  readonly health: readonly string[];
+  readonly relays: readonly RelayStatus[];
+  readonly peers: readonly TailnetPeerStatus[];
 }
 
 /** A plain snapshot for programs and people. */
@@ -32,6 +72,8 @@ export interface MoteStatus {
   /** Dropped packets by reason. */
   readonly drops: { readonly [name in DropName]?: number };
   readonly peers: readonly PeerStatus[];
+  /** Undefined without a tailnet. */
+  readonly tailnet?: TailnetStatus;
 }
 
 /** The peers of a device in the order of their ids. */

@@ -15,6 +15,8 @@ import { isBogusIpv6Source } from '../packet/ipv6.ts';
 export class Addresses {
   readonly #limit: number;
   readonly #list: Prefix[] = [];
+  /** Those that nothing leaves from, but answers. */
+  readonly #services = new Set<Prefix>();
 
   /** `limit` is the number of addresses; one more throws. */
   constructor(limit: number) {
@@ -28,9 +30,10 @@ export class Addresses {
 
   /**
    * Adds an address, or changes the prefix length of one that is there. Throws RangeError for bytes or bits that are
-   * no host's address (multicast, loopback, IPv4-mapped …), NetError `ERR_LIMIT` when there are too many.
+   * no host's address (multicast, loopback, IPv4-mapped …), NetError `ERR_LIMIT` when there are too many. Nothing is
+   * sent from a service's address but answers to what was sent to it.
    */
-  add(address: Prefix): void {
+  add(address: Prefix, isService = false): void {
     const { bytes, bits } = address;
     if ((bytes.length !== 4 && bytes.length !== 16) || !(bits >= 0 && bits <= bytes.length * 8))
       throw new RangeError(`"address" expected 4 or 16 bytes and a prefix length, got ${bytes.length} and ${bits}`);
@@ -38,14 +41,19 @@ export class Addresses {
     const at = this.#find(bytes, 0, bytes.length);
     if (at < 0 && this.#list.length >= this.#limit)
       throw new NetError('ERR_LIMIT', `no more than ${this.#limit} addresses`);
-    this.#list[at < 0 ? this.#list.length : at] = { bytes: bytes.slice(), bits };
+    const entry = { bytes: bytes.slice(), bits };
+    if (at >= 0) this.#services.delete(this.#list[at]!);
+    if (isService) this.#services.add(entry);
+    this.#list[at < 0 ? this.#list.length : at] = entry;
   }
 
   /** Removes an address; false when it was not there. */
   remove(bytes: Uint8Array): boolean {
     const at = this.#find(bytes, 0, bytes.length);
-    if (at >= 0) this.#list.splice(at, 1);
-    return at >= 0;
+    if (at < 0) return false;
+    this.#services.delete(this.#list[at]!);
+    this.#list.splice(at, 1);
+    return true;
   }
 
   /** Whether the address of `length` bytes (4 or 16) at `offset` is one of ours. */
@@ -71,10 +79,12 @@ export class Addresses {
   select(remote: Uint8Array): Uint8Array | undefined {
     let best: Uint8Array | undefined;
     let bestScore = -1;
-    for (const { bytes, bits } of this.#list) {
+    for (const entry of this.#list) {
+      const { bytes, bits } = entry;
       if (bytes.length !== remote.length) continue;
       const common = commonBits(bytes, remote);
       if (common === bytes.length * 8) return bytes;
+      if (this.#services.has(entry)) continue;
       const hasSameScope = isLinkLocal(bytes) === isLinkLocal(remote);
       const score = Math.min(common, bits) + (hasSameScope ? 1000 : 0);
       if (score > bestScore) {

@@ -141,12 +141,13 @@ export class Stack implements IcmpFlows {
 
   /**
    * Adds an own address with its prefix length, host bits kept. Throws RangeError for what is no host's address or
-   * for an IPv6 address on a link below 1280 bytes, NetError `ERR_LIMIT` when there are too many.
+   * for an IPv6 address on a link below 1280 bytes, NetError `ERR_LIMIT` when there are too many. A service's address
+   * is one that nothing leaves from but its answers.
    */
-  addAddress(address: Prefix): void {
+  addAddress(address: Prefix, o: { isService?: boolean } = {}): void {
     if (address.bytes.length === 16 && this.mtu < MIN_MTU_IPV6_BYTES)
       throw new RangeError(`"mtu" expected at least ${MIN_MTU_IPV6_BYTES} for IPv6, got ${this.mtu}`);
-    this.#addresses.add(address);
+    this.#addresses.add(address, o.isService === true);
   }
 
   /** Removes an own address. Its connections are not told: nothing reaches them any more, and they time out. */

@@ -118,6 +118,11 @@ export class Tunnel {
     return this.#state.activeCount;
   }
 
+  /** Whether a peer has a session, a handshake or a timer. */
+  isActive(id: number): boolean {
+    return this.#state.active(id) !== undefined;
+  }
+
   /** All ids, ascending. */
   peerIds(): IterableIterator<number> {
     return this.#peers.ids();
@@ -163,6 +168,13 @@ export class Tunnel {
     else if (version === 6 && end - start >= IPV6_HEADER_BYTES) peer = this.#state.allowedIps.lookupV6(buf, start + 24);
     else return INNER_MALFORMED;
     return peer === NO_PEER ? NO_ROUTE : peer;
+  }
+
+  /** The peer that has an address (4 or 16 bytes) among its allowed IPs. */
+  peerOf(address: Uint8Array): number | undefined {
+    const { allowedIps } = this.#state;
+    const id = address.length === 4 ? allowedIps.lookupV4(address, 0) : allowedIps.lookupV6(address, 0);
+    return id === NO_PEER ? undefined : id;
   }
 
   /** Whether the addresses of `length` bytes (4 or 16) at two offsets in `buf` are carried by the same peer, or none. */

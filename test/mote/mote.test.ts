@@ -10,7 +10,7 @@ import { createNobleSuite } from '../../lib/crypto/noble.ts';
 import { ALL_PARTS } from '../../lib/device/parts.ts';
 import type { MoteEvent } from '../../lib/mote/events.ts';
 import { Mote } from '../../lib/mote/mote.ts';
-import type { MoteOptions, PeerOptions } from '../../lib/mote/options.ts';
+import type { MoteOptions, PeerOptions, WireGuardMoteOptions } from '../../lib/mote/options.ts';
 import { Tunnel } from '../../lib/wireguard/tunnel.ts';
 import { MemoryNetwork, MemoryStore, seededRandom } from '../sim/memory-host.ts';
 
@@ -29,8 +29,8 @@ function base64(bytes: Uint8Array): string {
 }
 
 interface PairOptions {
-  readonly alice?: Partial<MoteOptions>;
-  readonly bob?: Partial<MoteOptions>;
+  readonly alice?: Partial<WireGuardMoteOptions>;
+  readonly bob?: Partial<WireGuardMoteOptions>;
   readonly bobAsPeer?: Partial<PeerOptions>;
 }
 
@@ -292,9 +292,9 @@ test('two listeners cannot share a port', async () => {
 
 test('a mistake in the options throws before anything is opened, without key material', async () => {
   const network = new MemoryNetwork();
-  const good: MoteOptions = { privateKey: key(1).secret, addresses: ['10.0.0.1/24'] };
+  const good: WireGuardMoteOptions = { privateKey: key(1).secret, addresses: ['10.0.0.1/24'] };
   const secretText = key(3).secret.toBase64().slice(0, 43);
-  const wrong: [Partial<MoteOptions>, RegExp][] = [
+  const wrong: [Partial<WireGuardMoteOptions>, RegExp][] = [
     [{ addresses: [] }, /"addresses" expected at least one/],
     [{ addresses: ['10.0.0.1/33'] }, /"addresses" expected an address/],
     [{ addresses: ['fd00::1'], mtu: 1000 }, /"mtu" expected an integer of 1280/],

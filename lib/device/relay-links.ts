@@ -1,0 +1,366 @@
+/**
+ * Connections to relays (data plane over DERP): one to the home relay, which stays, and one to each other relay that a
+ * peer in use calls home, as long as it is used.
+ *
+ * A link that breaks comes back after a pause that grows, at the next relay of its region. The home is the region with
+ * the lowest id that works; a home that fails twice in a row is left for the next region.
+ * Left out: measuring which relay is nearest.
+ */
+import { fromHex } from '../base/bytes.ts';
+import { NetError } from '../base/errors.ts';
+import type { SecretKey } from '../crypto/keys.ts';
+import type { CryptoSuite } from '../crypto/suite.ts';
+import { DerpClient } from '../derp/client.ts';
+import type { DerpClientLimits } from '../derp/client-types.ts';
+import type { WireDerpNode, WireDerpRegion } from '../derp/map.ts';
+import type { StreamRequest, Streams, StreamUser } from './streams.ts';
+
+/** First pause after a failure, doubled up to the maximum. */
+const RETRY_MS = 1000;
+const RETRY_MAX_MS = 30_000;
+/** A link that is not home and carried nothing for this long is closed. */
+const IDLE_MS = 60_000;
+/** Failures in a row after which another region becomes home. */
+const HOME_FAILURES = 2;
+const DEFAULT_PORT = 443;
+const PIN_PREFIX = 'sha256-raw:';
+
+/** What happened. */
+export type RelayLinkEvent =
+  /** The home relay is connected, or another one is home now; 0: none. */
+  | { readonly type: 'home'; readonly region: number }
+  | { readonly type: 'relay-error'; readonly region: number; readonly error: NetError; readonly retryInMs: number };
+
+/** A link as `status` shows it. */
+export interface RelayStatus {
+  readonly region: number;
+  readonly code: string;
+  readonly host: string;
+  readonly isHome: boolean;
+  readonly isConnected: boolean;
+}
+
+/** What links need. */
+export interface RelayLinkOptions {
+  readonly random: (out: Uint8Array) => void;
+  readonly suite: CryptoSuite;
+  readonly privateKey: SecretKey;
+  readonly limits: DerpClientLimits;
+  readonly streams: Streams;
+  /** Links beside the home's; one more closes the one that was unused for longest. */
+  readonly maxLinks: number;
+}
+
+/** All links of one device. */
+export class RelayLinks {
+  readonly #options: RelayLinkOptions;
+  readonly #links = new Map<number, RelayLink>();
+  readonly #events: RelayLinkEvent[] = [];
+  #regions: ReadonlyMap<number, WireDerpRegion> = new Map();
+  #home = 0;
+  #announcedHome = 0;
+  #isStopped = true;
+  /** Where {@link pollPacket} goes on. */
+  #polled: RelayLink | undefined;
+
+  constructor(options: RelayLinkOptions) {
+    this.#options = options;
+  }
+
+  /** The home region once its relay has been reached; 0 before. */
+  get home(): number {
+    return this.#announcedHome;
+  }
+
+  /** Relays as they are known now; links to those that are gone are closed. */
+  setRegions(nowMs: number, regions: ReadonlyMap<number, WireDerpRegion>): void {
+    this.#regions = regions;
+    this.#isStopped = false;
+    for (const link of [...this.#links.values()]) {
+      const region = regions.get(link.region);
+      if (region === undefined) this.#drop(link);
+      else link.setNodes(nowMs, region);
+    }
+    if (!this.#canBeHome(this.#home)) this.#chooseHome(nowMs, 0);
+  }
+
+  /**
+   * Sends a sealed datagram to a node at a relay of its region, at our home if that is 0. It waits while the relay is
+   * being connected. False: no such region, or no room.
+   */
+  send(nowMs: number, region: number, to: Uint8Array, buf: Uint8Array, start: number, end: number): boolean {
+    const known = region === 0 ? this.#home : region;
+    const link = this.#links.get(known) ?? this.#open(nowMs, known);
+    return link?.send(nowMs, to, buf, start, end) ?? false;
+  }
+
+  /** The region that the packet of the last {@link pollPacket} came from. */
+  get polledRegion(): number {
+    return this.#polled?.region ?? 0;
+  }
+
+  /** The next packet from any relay, or undefined; see `DerpClient.pollPacket` for where its bytes are. */
+  pollPacket(nowMs: number): DerpClient | undefined {
+    if (this.#polled?.client?.pollPacket() === true) return this.#polled.client;
+    for (const link of this.#links.values()) {
+      if (link.client?.pollPacket() !== true) continue;
+      this.#polled = link;
+      link.usedMs = nowMs;
+      return link.client;
+    }
+    this.#polled = undefined;
+    return undefined;
+  }
+
+  /** The next event, or undefined. */
+  pollEvent(nowMs: number): RelayLinkEvent | undefined {
+    for (const link of [...this.#links.values()]) {
+      const error = link.takeError();
+      if (error !== undefined) this.#failed(nowMs, link, error);
+    }
+    const home = this.#links.get(this.#home)?.isConnected === true ? this.#home : this.#announcedHome;
+    if (home !== this.#announcedHome) {
+      this.#announcedHome = home;
+      this.#events.push({ type: 'home', region: home });
+    }
+    return this.#events.shift();
+  }
+
+  /** When {@link handleTimeout} wants to be called. */
+  nextTimeout(): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const link of this.#links.values()) {
+      const idleMs = link.region === this.#home ? next : link.usedMs + IDLE_MS;
+      next = Math.min(next, idleMs, link.nextTimeout());
+    }
+    return next;
+  }
+
+  /** Lets due timers act. */
+  handleTimeout(nowMs: number): void {
+    for (const link of [...this.#links.values()]) {
+      if (link.region !== this.#home && nowMs >= link.usedMs + IDLE_MS) this.#drop(link);
+      else link.handleTimeout(nowMs);
+    }
+  }
+
+  /** Closes all links; {@link setRegions} starts them again. */
+  stop(): void {
+    this.#isStopped = true;
+    for (const link of [...this.#links.values()]) this.#drop(link);
+    this.#home = 0;
+    this.#announcedHome = 0;
+  }
+
+  /** All links. */
+  status(): readonly RelayStatus[] {
+    return [...this.#links.values()].map(link => ({
+      region: link.region,
+      code: this.#regions.get(link.region)?.RegionCode ?? '',
+      host: link.host,
+      isHome: link.region === this.#home,
+      isConnected: link.isConnected,
+    }));
+  }
+
+  #open(nowMs: number, region: number): RelayLink | undefined {
+    const known = this.#regions.get(region);
+    if (this.#isStopped || known === undefined) return undefined;
+    if (this.#links.size > this.#options.maxLinks) this.#dropIdlest();
+    const link = new RelayLink(nowMs, this.#options, known, region === this.#home);
+    this.#links.set(region, link);
+    return link;
+  }
+
+  #dropIdlest(): void {
+    let idlest: RelayLink | undefined;
+    for (const link of this.#links.values())
+      if (link.region !== this.#home && (idlest === undefined || link.usedMs < idlest.usedMs)) idlest = link;
+    if (idlest !== undefined) this.#drop(idlest);
+  }
+
+  #drop(link: RelayLink): void {
+    link.close();
+    this.#links.delete(link.region);
+    if (this.#polled === link) this.#polled = undefined;
+  }
+
+  #failed(nowMs: number, link: RelayLink, error: NetError): void {
+    this.#events.push({ type: 'relay-error', region: link.region, error, retryInMs: link.retryInMs });
+    if (link.region === this.#home && link.failures >= HOME_FAILURES) this.#chooseHome(nowMs, this.#home);
+  }
+
+  #canBeHome(id: number): boolean {
+    const region = this.#regions.get(id);
+    return region !== undefined && region.NoMeasureNoHome !== true && region.Nodes.some(node => node.STUNOnly !== true);
+  }
+
+  /** The next region after one that failed, in the order of ids. */
+  #chooseHome(nowMs: number, failed: number): void {
+    const ids = [...this.#regions.keys()].filter(id => this.#canBeHome(id)).sort((a, b) => a - b);
+    const preferred = ids.filter(id => this.#regions.get(id)!.Avoid !== true);
+    const choice = preferred.length > 0 ? preferred : ids;
+    this.#home = choice.find(id => id > failed) ?? choice[0] ?? 0;
+    for (const link of this.#links.values()) link.setHome(link.region === this.#home);
+    if (this.#home !== 0 && !this.#links.has(this.#home)) this.#open(nowMs, this.#home);
+    if (this.#home === 0 && this.#announcedHome !== 0) {
+      this.#announcedHome = 0;
+      this.#events.push({ type: 'home', region: 0 });
+    }
+  }
+}
+
+/** The link to one region. */
+class RelayLink implements StreamUser {
+  readonly region: number;
+  client: DerpClient | undefined;
+  /** When it last carried something. */
+  usedMs: number;
+  /** Failures since it last worked. */
+  failures = 0;
+  retryInMs = 0;
+  host = '';
+  readonly #options: RelayLinkOptions;
+  #nodes: readonly WireDerpNode[] = [];
+  #isHome: boolean;
+  #streamId = 0;
+  #retryAtMs = Number.POSITIVE_INFINITY;
+  #error: NetError | undefined;
+
+  constructor(nowMs: number, options: RelayLinkOptions, region: WireDerpRegion, isHome: boolean) {
+    this.region = region.RegionID;
+    this.usedMs = nowMs;
+    this.#options = options;
+    this.#isHome = isHome;
+    this.setNodes(nowMs, region);
+    this.#connect(nowMs);
+  }
+
+  /** Whether packets flow. */
+  get isConnected(): boolean {
+    return this.client?.isLoggedIn === true;
+  }
+
+  /** The relays of the region; a link to one that is no longer listed connects anew. */
+  setNodes(nowMs: number, region: WireDerpRegion): void {
+    this.#nodes = region.Nodes.filter(node => node.STUNOnly !== true);
+    if (this.#streamId === 0 || this.#nodes.some(node => node.HostName === this.host)) return;
+    this.close();
+    this.#retryAtMs = nowMs;
+  }
+
+  setHome(isHome: boolean): void {
+    this.#isHome = isHome;
+    this.client?.setPreferred(isHome);
+  }
+
+  send(nowMs: number, to: Uint8Array, buf: Uint8Array, start: number, end: number): boolean {
+    this.usedMs = nowMs;
+    return this.client?.send(nowMs, to, buf, start, end) ?? false;
+  }
+
+  /** The failure that {@link RelayLinks} has not heard of yet. */
+  takeError(): NetError | undefined {
+    const error = this.#error;
+    this.#error = undefined;
+    return error;
+  }
+
+  close(): void {
+    this.client?.close();
+    this.client = undefined;
+    if (this.#streamId !== 0) this.#options.streams.close(this.#streamId);
+    this.#streamId = 0;
+  }
+
+  nextTimeout(): number {
+    return Math.min(this.#retryAtMs, this.client?.nextTimeout() ?? Number.POSITIVE_INFINITY);
+  }
+
+  handleTimeout(nowMs: number): void {
+    if (nowMs >= this.#retryAtMs) this.#connect(nowMs);
+    this.client?.handleTimeout(nowMs);
+    this.#look(nowMs);
+  }
+
+  handleOpened(_nowMs: number): void {}
+
+  handleBytes(nowMs: number, buf: Uint8Array, start: number, end: number): void {
+    this.client?.handleBytes(nowMs, buf, start, end);
+    this.#look(nowMs);
+  }
+
+  handleEnd(nowMs: number): void {
+    this.client?.handleEnd();
+    this.#look(nowMs);
+  }
+
+  handleFailed(nowMs: number, error: NetError): void {
+    this.#streamId = 0;
+    this.#fail(nowMs, error);
+  }
+
+  pollBytes(_nowMs: number, out: Uint8Array, start: number, end: number): number {
+    return this.client?.pollBytes(out, start, end) ?? 0;
+  }
+
+  #connect(nowMs: number): void {
+    this.#retryAtMs = Number.POSITIVE_INFINITY;
+    this.close();
+    const node = this.#nodes[this.failures % Math.max(1, this.#nodes.length)];
+    if (node === undefined) return this.#fail(nowMs, new NetError('ERR_PROTOCOL', 'the region has no relay'));
+    const { random, suite, privateKey, limits, streams } = this.#options;
+    this.host = node.HostName;
+    const request = relayRequest(node);
+    if (request === undefined)
+      return this.#fail(nowMs, new NetError('ERR_PROTOCOL', `the relay '${node.HostName}' has no usable address`));
+    this.client = new DerpClient({
+      nowMs,
+      random,
+      suite,
+      privateKey,
+      host: node.HostName,
+      isPreferred: this.#isHome,
+      limits,
+    });
+    this.#streamId = streams.open(request, this);
+  }
+
+  #look(nowMs: number): void {
+    const { client } = this;
+    if (client === undefined) return;
+    for (let event = client.pollEvent(); event !== undefined; event = client.pollEvent()) {
+      if (event.type === 'connected') this.failures = 0;
+      else if (event.type === 'closed') return this.#fail(nowMs, event.error);
+    }
+  }
+
+  #fail(nowMs: number, error: NetError): void {
+    this.close();
+    const word = new Uint8Array(1);
+    this.#options.random(word);
+    const pauseMs = Math.min(RETRY_MS * 2 ** this.failures++, RETRY_MAX_MS);
+    // Half to all of it, so that the clients of a relay that restarts do not come back all at once.
+    this.retryInMs = Math.round(pauseMs * (0.5 + word[0]! / 512));
+    this.#retryAtMs = nowMs + this.retryInMs;
+    this.#error = new NetError(error.code, `relay ${this.host || this.region}: ${error.message}`, { cause: error });
+  }
+}
+
+/** How to reach a relay; undefined when it says that it has no address. Its certificate is always verified or pinned. */
+export function relayRequest(node: WireDerpNode): StreamRequest | undefined {
+  const given = [node.IPv4, node.IPv6].filter(address => address !== undefined && address !== '');
+  const addresses = given.filter(address => address !== 'none') as string[];
+  if (given.length === 2 && addresses.length === 0) return undefined;
+  const certName = node.CertName ?? '';
+  const pin = certName.startsWith(PIN_PREFIX) ? fromHex(certName.slice(PIN_PREFIX.length)) : undefined;
+  const isPinBroken = certName.startsWith(PIN_PREFIX) && pin?.length !== 32;
+  if (isPinBroken) return undefined; // CHECK: relay-pin-broken
+  const serverName = certName === '' || pin !== undefined ? node.HostName : certName;
+  return {
+    host: node.HostName,
+    port: node.DERPPort === undefined || node.DERPPort === 0 ? DEFAULT_PORT : node.DERPPort,
+    ...(addresses.length === 0 ? {} : { addresses }),
+    tls: { serverName, ...(pin === undefined ? {} : { pin }) },
+  };
+}

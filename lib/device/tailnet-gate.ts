@@ -1,0 +1,75 @@
+/**
+ * What passes between the tunnel and the stack of a tailnet's member: inbound packets are judged by the packet filter,
+ * pings of the tailnet's own protocol (TSMP) are answered, outbound flows are remembered so that their replies pass.
+ *
+ * Left out: routing of packets, which is cryptokey routing; rejections and key advertisements, which are not acted on.
+ */
+import type { Prefix } from '../base/address.ts';
+import type { DropCounters } from '../base/drop.ts';
+import { Slot } from '../base/slot.ts';
+import { PacketFilter } from '../filter/filter.ts';
+import type { FilterLimits } from '../filter/limits.ts';
+import type { WireFilterRule } from '../filter/rule.ts';
+import { classify, Packet } from '../packet/classify.ts';
+import { answerTsmpPing, PROTOCOL_TSMP } from '../packet/tsmp.ts';
+
+/** Answers to pings that wait to be sent; what is beyond is dropped, as pings are. */
+const MAX_REPLIES = 8;
+/** An IPv6 header and the longest answer. */
+const REPLY_BYTES = 128;
+
+/** The gate of one device. */
+export class TailnetGate {
+  readonly filter: PacketFilter;
+  readonly #drops: DropCounters;
+  readonly #packet = new Packet();
+  readonly #reply = new Slot(REPLY_BYTES);
+  readonly #replies: Uint8Array[] = [];
+
+  constructor(limits: FilterLimits, drops: DropCounters) {
+    this.#drops = drops;
+    this.filter = new PacketFilter({ limits, drops });
+  }
+
+  /** The rules and the own addresses, as the netmap has them now. Nothing else is a destination, the resolver neither. */
+  setRules(rules: readonly WireFilterRule[], addresses: readonly Prefix[]): void {
+    this.filter.setRules(rules, addresses);
+  }
+
+  /**
+   * Judges the inner packet `buf[start, end)` of a peer whose address it bears. 0: it goes to the stack; 1: it was
+   * settled here; negative: the reason why it was dropped, counted.
+   */
+  handleInbound(nowMs: number, buf: Uint8Array, start: number, end: number, isJailed: boolean): number {
+    const packet = this.#packet;
+    const parsed = classify(buf, start, end, packet);
+    if (parsed < 0) return this.#drops.count(parsed);
+    const verdict = this.filter.handleInbound(nowMs, packet, buf, start, end, isJailed);
+    if (verdict < 0 || packet.protocol !== PROTOCOL_TSMP) return verdict;
+    this.#answerPing(buf, packet);
+    return 1;
+  }
+
+  /** Takes note of an outbound packet. */
+  handleOutbound(nowMs: number, buf: Uint8Array, start: number, end: number, isJailed: boolean): void {
+    if (classify(buf, start, end, this.#packet) >= 0)
+      this.filter.handleOutbound(nowMs, this.#packet, buf, start, end, isJailed);
+  }
+
+  /** Writes an answer that is due into the slot (which is reset); false when there is none. */
+  pollTransmit(slot: Slot): boolean {
+    const reply = this.#replies.shift();
+    if (reply === undefined) return false;
+    slot.reset();
+    slot.buf.set(reply, slot.start);
+    slot.end = slot.start + reply.length;
+    return true;
+  }
+
+  #answerPing(buf: Uint8Array, packet: Packet): void {
+    if (this.#replies.length >= MAX_REPLIES) return;
+    const reply = this.#reply;
+    reply.reset();
+    if (answerTsmpPing(packet, buf, reply) > 0) this.#replies.push(reply.buf.slice(reply.start, reply.end));
+  }
+}

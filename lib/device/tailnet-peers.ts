@@ -1,0 +1,147 @@
+/**
+ * Which peers of the netmap are peers of the tunnel: those in use. A peer joins the tunnel when a packet goes to one of
+ * its addresses, or when it begins a handshake; it leaves when the netmap no longer has it so, when its key expires, or
+ * to make room for another.
+ *
+ * A peer has its own addresses as allowed IPs, whatever else the netmap says: routes to what is behind a peer are left out.
+ */
+import { equalBytes } from '../base/bytes.ts';
+import type { Netmap, NetmapChanges } from '../control/netmap.ts';
+import type { NetmapPeer } from '../control/peer-record.ts';
+import type { Tunnel } from '../wireguard/tunnel.ts';
+
+/** The device: its tunnel, which may be replaced, and the removal of a peer with all that is known of it. */
+export interface TunnelOwner {
+  readonly tunnel: Tunnel;
+  removePeer(nowMs: number, id: number): void;
+}
+
+/** A peer of the tunnel. */
+export interface PeerInUse {
+  /** Its id in the netmap. */
+  readonly netmapId: number;
+  readonly key: Uint8Array;
+  /** Seconds since 1970; 0: never. */
+  keyExpiry: number;
+  /** Home relay; 0: unknown. */
+  region: number;
+  /** The relay that its last packet came through, for a peer whose home is not known yet; 0: none. */
+  heardRegion: number;
+  isJailed: boolean;
+}
+
+/** The peers in use of one device. */
+export class TailnetPeers {
+  readonly #netmap: Netmap;
+  readonly #maxPeers: number;
+  /** By id in the tunnel; the one that was added first comes first. */
+  readonly #inUse = new Map<number, PeerInUse>();
+  readonly #tunnelIds = new Map<number, number>();
+
+  /** At most `maxPeers` are in the tunnel. */
+  constructor(netmap: Netmap, maxPeers: number) {
+    this.#netmap = netmap;
+    this.#maxPeers = maxPeers;
+  }
+
+  /** What is known of a peer of the tunnel. */
+  get(tunnelId: number): PeerInUse | undefined {
+    return this.#inUse.get(tunnelId);
+  }
+
+  /** The id in the tunnel of a peer of the netmap. */
+  tunnelId(netmapId: number): number | undefined {
+    return this.#tunnelIds.get(netmapId);
+  }
+
+  /** Lets the peer with this node key into the tunnel, if the netmap has it. */
+  resolveKey(nowMs: number, unixMs: number, owner: TunnelOwner, key: Uint8Array): boolean {
+    return this.#resolve(nowMs, unixMs, owner, this.#netmap.peers.findKey(key));
+  }
+
+  /** Lets the peer with this address (4 or 16 bytes) into the tunnel, if the netmap has it. */
+  resolveAddress(nowMs: number, unixMs: number, owner: TunnelOwner, address: Uint8Array): boolean {
+    return this.#resolve(nowMs, unixMs, owner, this.#netmap.peers.findAddress(address));
+  }
+
+  /** The netmap has changed: peers in use follow it. */
+  handleChanges(nowMs: number, unixMs: number, owner: TunnelOwner, changes: NetmapChanges): void {
+    const ids = changes.peers === 'all' ? [...this.#tunnelIds.keys()] : changes.peers;
+    for (const netmapId of ids) {
+      const tunnelId = this.#tunnelIds.get(netmapId);
+      if (tunnelId !== undefined) this.#follow(nowMs, unixMs, owner, tunnelId, netmapId);
+    }
+  }
+
+  /** When the first key of a peer in use expires, in ms since 1970. */
+  nextExpiryUnixMs(): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const { keyExpiry } of this.#inUse.values()) if (keyExpiry > 0) next = Math.min(next, keyExpiry * 1000);
+    return next;
+  }
+
+  /** Removes peers whose keys have expired. */
+  expire(nowMs: number, unixMs: number, owner: TunnelOwner): void {
+    for (const [tunnelId, { keyExpiry }] of [...this.#inUse])
+      if (isPast(keyExpiry, unixMs)) this.#remove(nowMs, owner, tunnelId);
+  }
+
+  /** The tunnel is a new one, without peers. */
+  forget(): void {
+    this.#inUse.clear();
+    this.#tunnelIds.clear();
+  }
+
+  #resolve(nowMs: number, unixMs: number, owner: TunnelOwner, slot: number): boolean {
+    if (slot < 0) return false;
+    const peer = this.#netmap.peers.peerAt(slot);
+    if (!mayTalk(peer, unixMs) || this.#tunnelIds.has(peer.id)) return false;
+    if (this.#inUse.size >= this.#maxPeers && !this.#makeRoom(nowMs, owner)) return false;
+    const tunnelId = owner.tunnel.addPeer(nowMs, { publicKey: peer.key, allowedIPs: peer.addresses, roams: false });
+    const { id, key, keyExpiry, homeRegion, isJailed } = peer;
+    this.#inUse.set(tunnelId, { netmapId: id, key, keyExpiry, region: homeRegion, heardRegion: 0, isJailed });
+    this.#tunnelIds.set(id, tunnelId);
+    return true;
+  }
+
+  #follow(nowMs: number, unixMs: number, owner: TunnelOwner, tunnelId: number, netmapId: number): void {
+    const slot = this.#netmap.peers.find(netmapId);
+    const peer = slot < 0 ? undefined : this.#netmap.peers.peerAt(slot);
+    const inUse = this.#inUse.get(tunnelId)!;
+    const isSame = peer !== undefined && equalBytes(peer.key, inUse.key) && mayTalk(peer, unixMs);
+    if (!isSame) return this.#remove(nowMs, owner, tunnelId); // CHECK: tailnet-peer-gone
+    inUse.region = peer.homeRegion;
+    inUse.keyExpiry = peer.keyExpiry;
+    inUse.isJailed = peer.isJailed;
+    owner.tunnel.updatePeer(nowMs, tunnelId, { allowedIPs: peer.addresses });
+  }
+
+  #remove(nowMs: number, owner: TunnelOwner, tunnelId: number): void {
+    const inUse = this.#inUse.get(tunnelId);
+    if (inUse === undefined) return;
+    this.#inUse.delete(tunnelId);
+    this.#tunnelIds.delete(inUse.netmapId);
+    owner.removePeer(nowMs, tunnelId);
+  }
+
+  /** Removes the first peer that has no session. */
+  #makeRoom(nowMs: number, owner: TunnelOwner): boolean {
+    for (const tunnelId of this.#inUse.keys()) {
+      if (owner.tunnel.isActive(tunnelId)) continue;
+      this.#remove(nowMs, owner, tunnelId);
+      return true;
+    }
+    return false;
+  }
+}
+
+/** Whether the netmap lets this peer talk WireGuard to us now. */
+function mayTalk(peer: NetmapPeer, unixMs: number): boolean {
+  const isExpired = peer.isExpired || isPast(peer.keyExpiry, unixMs);
+  if (isExpired) return false; // CHECK: tailnet-peer-expired
+  return !peer.isWireGuardOnly && peer.addresses.length > 0;
+}
+
+function isPast(seconds: number, unixMs: number): boolean {
+  return seconds > 0 && seconds * 1000 <= unixMs;
+}

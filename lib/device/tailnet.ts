@@ -1,0 +1,345 @@
+/**
+ * Membership in a tailnet, as a machine beside the tunnel: the control client keeps the netmap, relay links carry
+ * sealed datagrams, the gate judges what comes in, and names resolve.
+ *
+ * The device asks it about every inner packet and hands it every datagram that has no endpoint. Peers are in the tunnel
+ * only while they are in use. All paths go through relays. Left out: direct paths, routes behind peers, exit nodes.
+ */
+import type { Prefix } from '../base/address.ts';
+import { equalBytes } from '../base/bytes.ts';
+import { DropCounters, dropReason } from '../base/drop.ts';
+import type { NetError } from '../base/errors.ts';
+import type { Slot } from '../base/slot.ts';
+import { ControlClient } from '../control/client.ts';
+import type { ControlState } from '../control/client-types.ts';
+import type { WireHostinfo, WireUserProfile } from '../control/message.ts';
+import type { Netmap, NetmapChanges } from '../control/netmap.ts';
+import type { NetmapPeer } from '../control/peer-record.ts';
+import type { SecretKey } from '../crypto/keys.ts';
+import type { CryptoSuite } from '../crypto/suite.ts';
+import { DERP_CLIENT_LIMITS_LARGE, DERP_CLIENT_LIMITS_SMALL } from '../derp/client-types.ts';
+import { NAME_LIMITS_LARGE, NAME_LIMITS_SMALL } from '../dns/limits.ts';
+import { FILTER_LIMITS_LARGE, FILTER_LIMITS_SMALL } from '../filter/limits.ts';
+import { type CoordinatorAddress, CoordinatorLink, type LinkEvent } from './coordinator-link.ts';
+import { RelayLinks, type RelayStatus } from './relay-links.ts';
+import { Streams } from './streams.ts';
+import { TailnetGate } from './tailnet-gate.ts';
+import { TailnetNames } from './tailnet-names.ts';
+import { TailnetPeers, type TunnelOwner } from './tailnet-peers.ts';
+
+export type { ControlState } from '../control/client-types.ts';
+export type { CoordinatorAddress } from './coordinator-link.ts';
+export type { RelayStatus } from './relay-links.ts';
+
+/** What a member of a tailnet is made of. */
+export interface TailnetOptions {
+  readonly nowMs: number;
+  readonly unixMs: number;
+  readonly random: (out: Uint8Array) => void;
+  readonly suite: CryptoSuite;
+  readonly preset: 'small' | 'large';
+  readonly coordinator: CoordinatorAddress;
+  /** Both durable before they come here. */
+  readonly machineKey: SecretKey;
+  readonly nodeKey: SecretKey;
+  /** A durable node key of which it is not known whether the coordinator has accepted it. */
+  readonly nextNodeKey?: SecretKey;
+  /** Public key of this run, 32 bytes: what peers know this process by. */
+  readonly discoKey: Uint8Array;
+  readonly hostinfo: WireHostinfo;
+  readonly authKey?: string;
+  readonly isEphemeral?: boolean;
+}
+
+/** Something that the application or the operator may want to know, or must act on. */
+export type TailnetEvent =
+  | Exclude<LinkEvent, { type: 'netmap' | 'node-key-adopted' }>
+  /** The netmap has changed, and what follows from it is done. */
+  | { readonly type: 'netmap'; readonly changes: NetmapChanges }
+  /** The node key is another one: the device changes its tunnel. */
+  | { readonly type: 'key-changed'; readonly nodeKey: SecretKey }
+  /** This region is home now; 0: none. */
+  | { readonly type: 'home'; readonly region: number }
+  | { readonly type: 'relay-error'; readonly region: number; readonly error: NetError; readonly retryInMs: number };
+
+/** Who has an address. */
+export interface Whois {
+  readonly peer: NetmapPeer;
+  readonly user: WireUserProfile | undefined;
+  /** Application capabilities that the policy gives the peer here, by name. */
+  readonly capabilities: readonly string[];
+}
+
+/** Sizes that only the tailnet needs. */
+const LIMITS = /* @__PURE__ */ Object.freeze({
+  small: Object.freeze({
+    peers: 16,
+    links: 2,
+    chunkBytes: 2048,
+    derp: DERP_CLIENT_LIMITS_SMALL,
+    filter: FILTER_LIMITS_SMALL,
+    names: NAME_LIMITS_SMALL,
+  }),
+  large: Object.freeze({
+    peers: 10_000,
+    links: 32,
+    chunkBytes: 65_536,
+    derp: DERP_CLIENT_LIMITS_LARGE,
+    filter: FILTER_LIMITS_LARGE,
+    names: NAME_LIMITS_LARGE,
+  }),
+});
+
+const NO_RELAY = /* @__PURE__ */ dropReason('derp-no-relay');
+
+/** One member of one tailnet. */
+export class Tailnet {
+  readonly drops = new DropCounters();
+  readonly streams = new Streams();
+  readonly client: ControlClient;
+  /** Bytes of a stream that are handled in one go, before packets are taken. */
+  readonly chunkBytes: number;
+  readonly #owner: TunnelOwner;
+  readonly #suite: CryptoSuite;
+  readonly #link: CoordinatorLink;
+  readonly #peers: TailnetPeers;
+  readonly #gate: TailnetGate;
+  readonly #names: TailnetNames;
+  #relays: RelayLinks;
+  readonly #createRelays: (nodeKey: SecretKey) => RelayLinks;
+  readonly #events: TailnetEvent[] = [];
+  #pendingKey: SecretKey | undefined;
+  #unixOffsetMs: number;
+
+  /** `owner` is the device that this is a part of. */
+  constructor(options: TailnetOptions, owner: TunnelOwner) {
+    const { nowMs, unixMs, random, suite, preset, coordinator, nodeKey } = options;
+    const limits = LIMITS[preset];
+    this.#owner = owner;
+    this.#suite = suite;
+    this.#unixOffsetMs = unixMs - nowMs;
+    this.chunkBytes = limits.chunkBytes;
+    this.client = new ControlClient({
+      nowMs,
+      unixMs,
+      random,
+      suite,
+      machineKey: options.machineKey,
+      nodeKey,
+      discoKey: options.discoKey,
+      authority: coordinator.authority,
+      path: `${coordinator.path}/ts2021`,
+      hostinfo: options.hostinfo,
+      limits: preset,
+      ...(options.nextNodeKey === undefined ? {} : { nextNodeKey: options.nextNodeKey }),
+      ...(options.authKey === undefined ? {} : { authKey: options.authKey }),
+      ...(options.isEphemeral === undefined ? {} : { isEphemeral: options.isEphemeral }),
+    });
+    this.#link = new CoordinatorLink(this.client, this.streams, coordinator, now => this.#unixMs(now));
+    this.#peers = new TailnetPeers(this.client.netmap, limits.peers);
+    this.#names = new TailnetNames(this.client.netmap, limits.names);
+    this.#gate = new TailnetGate(limits.filter, this.drops);
+    this.#createRelays = key =>
+      new RelayLinks({
+        random,
+        suite,
+        privateKey: key,
+        limits: limits.derp,
+        streams: this.streams,
+        maxLinks: limits.links,
+      });
+    this.#relays = this.#createRelays(nodeKey);
+    this.#pendingKey = options.nextNodeKey;
+  }
+
+  /** What is known of the tailnet. */
+  get netmap(): Netmap {
+    return this.client.netmap;
+  }
+
+  /** Where joining stands. */
+  get state(): ControlState {
+    return this.client.state;
+  }
+
+  /** The own addresses, empty before the first netmap. */
+  get addresses(): readonly Prefix[] {
+    return this.netmap.self?.addresses ?? [];
+  }
+
+  /** Tells the wall clock. */
+  setWallClock(nowMs: number, unixMs: number): void {
+    this.#unixOffsetMs = unixMs - nowMs;
+  }
+
+  // ---- for the application ----
+
+  /** Addresses of a name of the tailnet (short or full), best first; undefined when there is no such name. */
+  resolve(name: string): readonly Uint8Array[] | undefined {
+    return this.#names.resolve(name);
+  }
+
+  /** Answers a query to the tailnet's resolver; the length of the answer in `out`, 0 for none. */
+  answerQuery(query: Uint8Array, start: number, end: number, out: Uint8Array): number {
+    return this.#names.answer(query, start, end, out);
+  }
+
+  /** The device that has an address, or undefined. */
+  whois(address: Uint8Array): Whois | undefined {
+    const found = this.#find(address);
+    if (found === undefined) return undefined;
+    const own = this.addresses.find(({ bytes }) => bytes.length === address.length);
+    const capabilities = own === undefined ? [] : this.#gate.filter.capabilities(address, own.bytes);
+    return { ...found, capabilities };
+  }
+
+  /** A new node key from a `node-key` event is durable now. */
+  adoptNodeKey(nowMs: number, key: SecretKey): void {
+    this.#pendingKey = key;
+    this.client.adoptNodeKey(nowMs, key);
+  }
+
+  /** Links to relays. */
+  relays(): readonly RelayStatus[] {
+    return this.#relays.status();
+  }
+
+  /** The home relay's region; 0: none yet. */
+  get homeRegion(): number {
+    return this.#relays.home;
+  }
+
+  /** The id in the tunnel of a peer of the netmap that is in use. */
+  tunnelPeer(netmapId: number): number | undefined {
+    return this.#peers.tunnelId(netmapId);
+  }
+
+  /** Leaves for now: streams end, the membership stays. */
+  close(nowMs: number): void {
+    this.client.stop(nowMs);
+    this.#link.close();
+    this.#relays.stop();
+  }
+
+  // ---- for the device ----
+
+  /** Whether the peer with this key joined the tunnel just now. */
+  resolveKey(nowMs: number, key: Uint8Array): boolean {
+    return this.#peers.resolveKey(nowMs, this.#unixMs(nowMs), this.#owner, key);
+  }
+
+  /** Whether the peer with this address joined the tunnel just now. */
+  resolveAddress(nowMs: number, address: Uint8Array): boolean {
+    return this.#peers.resolveAddress(nowMs, this.#unixMs(nowMs), this.#owner, address);
+  }
+
+  /** Judges an inner packet from a peer of the tunnel: 0 to let it in, 1 when it is settled, else a counted reason. */
+  handleInbound(nowMs: number, buf: Uint8Array, start: number, end: number, peer: number): number {
+    return this.#gate.handleInbound(nowMs, buf, start, end, this.#peers.get(peer)?.isJailed ?? true);
+  }
+
+  /** Takes note of an inner packet on its way to a peer of the tunnel. */
+  handleOutbound(nowMs: number, buf: Uint8Array, start: number, end: number, peer: number): void {
+    this.#gate.handleOutbound(nowMs, buf, start, end, this.#peers.get(peer)?.isJailed ?? true);
+  }
+
+  /** Writes an inner packet of its own into the slot; false when there is none. */
+  pollInner(slot: Slot): boolean {
+    return this.#gate.pollTransmit(slot);
+  }
+
+  /** Sends a sealed datagram to a peer of the tunnel through its relay. 0, or a counted reason. */
+  sendTo(nowMs: number, peer: number, buf: Uint8Array, start: number, end: number): number {
+    const inUse = this.#peers.get(peer);
+    return inUse === undefined
+      ? this.drops.count(NO_RELAY)
+      : this.sendVia(nowMs, inUse.region || inUse.heardRegion, inUse.key, buf, start, end);
+  }
+
+  /** Sends a sealed datagram to a node key through a region; a peer without a home is tried at ours. */
+  sendVia(nowMs: number, region: number, key: Uint8Array, buf: Uint8Array, start: number, end: number): number {
+    const isSent = this.#relays.send(nowMs, region, key, buf, start, end);
+    return isSent ? 0 : this.drops.count(NO_RELAY);
+  }
+
+  /** The next packet from a relay, as `DerpClient.pollPacket` leaves it; undefined for none. */
+  pollPacket(nowMs: number): ReturnType<RelayLinks['pollPacket']> {
+    return this.#relays.pollPacket(nowMs);
+  }
+
+  /** The packet polled last was a good one of this peer of the tunnel: it can be answered the same way. */
+  noteHeard(peer: number): void {
+    const inUse = this.#peers.get(peer);
+    if (inUse !== undefined) inUse.heardRegion = this.#relays.polledRegion;
+  }
+
+  /** The next event, or undefined. */
+  pollEvent(nowMs: number): TailnetEvent | undefined {
+    for (let event = this.#link.pollEvent(nowMs); event !== undefined; event = this.#link.pollEvent(nowMs))
+      this.#handleNews(nowMs, event);
+    for (let event = this.#relays.pollEvent(nowMs); event !== undefined; event = this.#relays.pollEvent(nowMs)) {
+      if (event.type === 'home') this.client.setHomeRegion(nowMs, event.region);
+      this.#events.push(event);
+    }
+    return this.#events.shift();
+  }
+
+  /** When {@link handleTimeout} wants to be called. */
+  nextTimeout(): number {
+    const expiryMs = this.#peers.nextExpiryUnixMs() - this.#unixOffsetMs;
+    return Math.min(this.#link.nextTimeout(), this.#relays.nextTimeout(), expiryMs);
+  }
+
+  /** Lets due timers act. */
+  handleTimeout(nowMs: number): void {
+    this.#link.handleTimeout(nowMs);
+    this.#relays.handleTimeout(nowMs);
+    this.#peers.expire(nowMs, this.#unixMs(nowMs), this.#owner);
+  }
+
+  // ---- inside ----
+
+  #unixMs(nowMs: number): number {
+    return nowMs + this.#unixOffsetMs;
+  }
+
+  /** By the tunnel for a peer in use, which is quick; else by looking at every peer. */
+  #find(address: Uint8Array): ReturnType<Netmap['whois']> {
+    const inUse = this.#peers.get(this.#owner.tunnel.peerOf(address) ?? -1);
+    if (inUse === undefined) return this.netmap.whois(address);
+    const slot = this.netmap.peers.find(inUse.netmapId);
+    if (slot < 0) return undefined;
+    const peer = this.netmap.peers.peerAt(slot);
+    return { peer, user: this.netmap.users.get(peer.user) };
+  }
+
+  #handleNews(nowMs: number, event: LinkEvent): void {
+    if (event.type === 'netmap') this.#handleNetmap(nowMs, event.changes);
+    else if (event.type === 'node-key-adopted') return this.#changeKey(nowMs, event.publicKey);
+    else if (event.type === 'logged-out') this.#relays.stop();
+    this.#events.push(event);
+  }
+
+  #handleNetmap(nowMs: number, changes: NetmapChanges): void {
+    const { netmap } = this;
+    if (changes.filter || changes.self) this.#gate.setRules(netmap.filterRules, this.addresses);
+    if (changes.regions) this.#relays.setRegions(nowMs, netmap.regions);
+    this.#peers.handleChanges(nowMs, this.#unixMs(nowMs), this.#owner, changes);
+    this.#names.handleChanges(changes);
+  }
+
+  /** Peers know us by another key from now on: tunnel and relays begin anew with it. */
+  #changeKey(nowMs: number, publicKey: Uint8Array): void {
+    const key = this.#pendingKey;
+    this.#pendingKey = undefined;
+    if (key === undefined) return;
+    const own = new Uint8Array(32);
+    this.#suite.publicKey(own, key.bytes);
+    if (!equalBytes(own, publicKey)) return;
+    this.#peers.forget();
+    this.#relays.stop();
+    this.#relays = this.#createRelays(key);
+    this.#relays.setRegions(nowMs, this.netmap.regions);
+    this.#events.push({ type: 'key-changed', nodeKey: key });
+  }
+}

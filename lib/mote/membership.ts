@@ -1,0 +1,219 @@
+/**
+ * The tailnet side of a mote: joining as a promise, news as events, who has an address, leaving.
+ *
+ * Left out: everything that packets need, which is the device's.
+ */
+import { formatAddress } from '../base/address.ts';
+import { toBase64 } from '../base/bytes.ts';
+import { NetError } from '../base/errors.ts';
+import type { SecretKey } from '../crypto/keys.ts';
+import type { Device } from '../device/device.ts';
+import type { Tailnet, TailnetEvent } from '../device/tailnet.ts';
+import type { Driver } from '../driver.ts';
+import type { Store } from '../ports.ts';
+import type { MoteEvent } from './events.ts';
+import { forgetNodeKey, promoteNodeKey, saveNextNodeKey } from './identity.ts';
+import type { TailnetStatus } from './status.ts';
+import type { Whois } from './whois.ts';
+
+/** How long `logout` waits for the coordinator. */
+const LOGOUT_TIMEOUT_MS = 10_000;
+
+/** What a membership needs of its mote. */
+export interface MembershipContext {
+  readonly device: Device;
+  readonly tailnet: Tailnet;
+  readonly driver: Driver;
+  readonly store: Store | undefined;
+  /** Address of the coordinator, as it was given. */
+  readonly control: string;
+  delay(ms: number, run: () => void): () => void;
+  emit(event: MoteEvent): void;
+}
+
+interface Waiter {
+  readonly resolve: () => void;
+  readonly reject: (error: NetError) => void;
+}
+
+/** One membership. */
+export class Membership {
+  readonly #context: MembershipContext;
+  readonly #joins: Waiter[] = [];
+  readonly #logouts: Waiter[] = [];
+
+  constructor(context: MembershipContext) {
+    this.#context = context;
+  }
+
+  /** Resolves when the device is a member that runs; rejects with NetError `ERR_LOGIN` when it is refused. */
+  joined(): Promise<void> {
+    if (this.#isRunning) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#joins.push({ resolve, reject });
+    });
+  }
+
+  /** Gives the membership up: the coordinator forgets the node key, and so does the store. */
+  async logout(): Promise<void> {
+    const { tailnet, driver, store, delay } = this.#context;
+    if (tailnet.state !== 'logged-out') {
+      await new Promise<void>((resolve, reject) => {
+        const cancel = delay(LOGOUT_TIMEOUT_MS, () =>
+          reject(
+            new NetError('ERR_TIMED_OUT', 'the coordinator did not answer the logout: try again when it is there'),
+          ),
+        );
+        const settle = (settled: () => void) => () => {
+          cancel();
+          settled();
+        };
+        this.#logouts.push({ resolve: settle(resolve), reject });
+        tailnet.client.logout(driver.nowMs());
+        driver.kick();
+      });
+    }
+    forgetNodeKey(store);
+  }
+
+  /** The mote closes: who waits is told. */
+  close(error: NetError): void {
+    for (const { reject } of this.#joins.splice(0)) reject(error);
+    for (const { reject } of this.#logouts.splice(0)) reject(error);
+  }
+
+  /** The best address of a name, or undefined. */
+  resolve(name: string): Uint8Array | undefined {
+    return this.#context.tailnet.resolve(name)?.[0];
+  }
+
+  /** Who has an address of 4 or 16 bytes. */
+  whois(address: Uint8Array): Whois | undefined {
+    const found = this.#context.tailnet.whois(address);
+    if (found === undefined) return undefined;
+    const { peer, user, capabilities } = found;
+    return Object.freeze({
+      publicKey: toBase64(peer.key),
+      id: peer.id,
+      name: peer.name.replace(/\.$/, ''),
+      addresses: Object.freeze(peer.addresses.map(({ bytes }) => formatAddress(bytes))),
+      user: user === undefined ? undefined : { id: user.ID, loginName: user.LoginName, displayName: user.DisplayName },
+      tags: Object.freeze([...peer.tags]),
+      capabilities: Object.freeze([...capabilities]),
+    });
+  }
+
+  /** A snapshot for people and programs. */
+  status(): TailnetStatus {
+    const { device, tailnet, control } = this.#context;
+    const { netmap } = tailnet;
+    const peers = [];
+    for (let slot = 0; slot < netmap.peers.count; slot++) {
+      const peer = netmap.peers.peerAt(slot);
+      const tunnelPeer = tailnet.tunnelPeer(peer.id);
+      const traffic = tunnelPeer === undefined ? undefined : device.tunnel.peerStatus(tunnelPeer);
+      const user = netmap.users.get(peer.user)?.LoginName;
+      peers.push({
+        id: peer.id,
+        name: peer.name.replace(/\.$/, ''),
+        publicKey: toBase64(peer.key),
+        addresses: peer.addresses.map(({ bytes }) => formatAddress(bytes)),
+        isOnline: peer.isOnline,
+        isExpired: peer.isExpired,
+        user,
+        tags: [...peer.tags],
+        relay: netmap.regions.get(peer.homeRegion)?.RegionCode,
+        path: traffic === undefined ? ('idle' as const) : ('relay' as const),
+        rxBytes: traffic?.rxBytes ?? 0,
+        txBytes: traffic?.txBytes ?? 0,
+        lastHandshakeUnixMs: traffic?.lastHandshakeUnixMs,
+      });
+    }
+    return {
+      control,
+      state: tailnet.state,
+      name: netmap.self?.name.replace(/\.$/, '') ?? '',
+      domain: netmap.domain,
+      user: netmap.users.get(netmap.self?.user ?? 0)?.LoginName,
+      tags: [...(netmap.self?.tags ?? [])],
+      keyExpiryUnixMs: (netmap.self?.keyExpiry ?? 0) * 1000,
+      health: [...netmap.health],
+      relays: [...tailnet.relays()],
+      peers,
+    };
+  }
+
+  /** News from the device. */
+  handleEvent(event: TailnetEvent): void {
+    const { emit } = this.#context;
+    switch (event.type) {
+      case 'state':
+        emit({ type: 'state', state: event.state });
+        break;
+      case 'auth-url':
+      case 'open-url':
+        emit({ type: event.type, url: event.url });
+        break;
+      case 'netmap':
+        emit({ type: 'netmap', peers: this.#context.tailnet.netmap.peers.count });
+        break;
+      case 'home':
+        emit({ type: 'home', relay: this.#context.tailnet.netmap.regions.get(event.region)?.RegionCode });
+        break;
+      case 'node-key':
+        return this.#adopt(event.key);
+      case 'key-changed':
+        this.#stored(() => promoteNodeKey(this.#context.store, event.nodeKey));
+        emit({ type: 'key-changed', publicKey: toBase64(this.#context.device.tunnel.publicKey) });
+        break;
+      case 'login-failed':
+        return this.#refused(event.message);
+      case 'logged-out':
+        for (const { resolve } of this.#logouts.splice(0)) resolve();
+        break;
+      case 'expiring':
+        emit({ type: 'expiring', unixMs: event.unixMs });
+        break;
+      case 'error':
+      case 'relay-error':
+        emit({
+          type: 'error',
+          code: event.error.code,
+          message: `${event.error.message}; next try in ${Math.ceil(event.retryInMs / 1000)} s`,
+        });
+        break;
+    }
+    if (this.#isRunning) for (const { resolve } of this.#joins.splice(0)) resolve();
+  }
+
+  get #isRunning(): boolean {
+    const { tailnet } = this.#context;
+    return tailnet.state === 'running' && tailnet.addresses.length > 0;
+  }
+
+  /** A new node key is durable before anything uses it; where it cannot be stored, the old one stays. */
+  #adopt(key: SecretKey): void {
+    const { store, tailnet, driver } = this.#context;
+    if (!this.#stored(() => saveNextNodeKey(store, key))) return;
+    tailnet.adoptNodeKey(driver.nowMs(), key);
+    driver.kick();
+  }
+
+  #stored(save: () => void): boolean {
+    try {
+      save();
+      return true;
+    } catch (cause) {
+      const message = `the store did not take a new node key: ${cause instanceof Error ? cause.message : 'unknown'}`;
+      this.#context.emit({ type: 'error', code: 'ERR_STORE', message });
+      return false;
+    }
+  }
+
+  #refused(message: string): void {
+    const error = new NetError('ERR_LOGIN', `the coordinator refuses this device: ${message}`);
+    this.#context.emit({ type: 'error', code: error.code, message: error.message });
+    for (const { reject } of this.#joins.splice(0)) reject(error);
+    for (const { reject } of this.#logouts.splice(0)) reject(error);
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * The options of a mote that joins a tailnet, checked, and what its device is told of them.
+ */
+import { parseAddress, splitHostPort } from '../base/address.ts';
+import { SecretKey } from '../crypto/keys.ts';
+import type { CryptoSuite } from '../crypto/suite.ts';
+import type { DeviceTailnetOptions } from '../device/device.ts';
+import type { CoordinatorAddress } from '../device/tailnet.ts';
+import type { Host } from '../ports.ts';
+import type { Identity } from './identity.ts';
+import type { TailnetMoteOptions } from './options.ts';
+
+/** Options after checking. */
+export interface TailnetSettings {
+  /** The URL without a slash at its end. */
+  readonly control: string;
+  readonly coordinator: CoordinatorAddress;
+  readonly authKey: string | undefined;
+  readonly name: string | undefined;
+  readonly isEphemeral: boolean;
+  readonly authorities: string | undefined;
+}
+
+const MAX_NAME_CHARACTERS = 63;
+/** What a mote says it is, beside the version of the protocol. */
+const VERSION = 'motenet 0.1.0';
+
+/** Checks the options. Throws TypeError or RangeError; the text of an error holds no auth key. */
+export function checkTailnetOptions(options: TailnetMoteOptions): TailnetSettings {
+  const { control, authKey, name, isEphemeral = false, authorities } = options;
+  if (typeof control !== 'string') throw new TypeError(`"control" expected a URL, got ${typeof control}`);
+  if (authKey !== undefined && (typeof authKey !== 'string' || !/^[\x21-\x7e]{1,512}$/.test(authKey)))
+    throw new RangeError('"authKey" expected the text of a key, without blanks');
+  if (name !== undefined && (typeof name !== 'string' || name === '' || name.length > MAX_NAME_CHARACTERS))
+    throw new RangeError(`"name" expected 1 to ${MAX_NAME_CHARACTERS} characters`);
+  if (authorities !== undefined && !String(authorities).includes('-----BEGIN CERTIFICATE-----'))
+    throw new RangeError('"authorities" expected certificates in PEM');
+  const coordinator = parseControlUrl(control);
+  return { control: control.replace(/\/+$/, ''), coordinator, authKey, name, isEphemeral, authorities };
+}
+
+/** Reads a coordinator's URL. Throws RangeError. Without the runtime's URL class, which some have not. */
+export function parseControlUrl(url: string): CoordinatorAddress {
+  const match = /^(https?):\/\/([^/?#@\s]+)(\/[^?#\s]*)?$/.exec(url);
+  if (match === null)
+    throw new RangeError(
+      `"control" expected a URL like https://host or http://10.0.0.1:8080, got '${url.slice(0, 80)}'`,
+    );
+  const [, scheme, authority = '', path = ''] = match;
+  const isSecure = scheme === 'https';
+  const defaultPort = isSecure ? 443 : 80;
+  const bare = authority.startsWith('[') && authority.endsWith(']') ? authority.slice(1, -1) : authority;
+  const hasNoPort = parseAddress(bare) !== undefined || !/:[0-9]+$/.test(authority);
+  const split = hasNoPort ? { host: bare, port: defaultPort } : splitHostPort(authority);
+  if (split === undefined || split.host === '')
+    throw new RangeError(`"control" expected host or host:port behind ${scheme}://, got '${authority.slice(0, 80)}'`);
+  return { host: split.host, port: split.port, isSecure, authority, path: path.replace(/\/+$/, '') };
+}
+
+/** What the device of such a mote is told. */
+export function tailnetOptions(
+  settings: TailnetSettings,
+  identity: Identity,
+  host: Host,
+  suite: CryptoSuite,
+): DeviceTailnetOptions {
+  const { coordinator, authKey, name, isEphemeral } = settings;
+  const disco = SecretKey.generate(host.random);
+  const discoKey = new Uint8Array(32);
+  suite.publicKey(discoKey, disco.bytes);
+  return {
+    coordinator,
+    machineKey: identity.machineKey,
+    discoKey,
+    isEphemeral,
+    hostinfo: {
+      Hostname: name ?? host.self?.hostname ?? 'mote',
+      OS: host.self?.os ?? host.name,
+      IPNVersion: VERSION,
+      // Servers tell runs of a client apart by it; it says nothing about the device.
+      BackendLogID: 'motenet',
+      Userspace: true,
+    },
+    ...(authKey === undefined ? {} : { authKey }),
+    ...(identity.nextNodeKey === undefined ? {} : { nextNodeKey: identity.nextNodeKey }),
+  };
+}

@@ -1,0 +1,500 @@
+/**
+ * A coordinator and a relay on a `MemoryNetwork`: the real machines behind a small HTTP/1.1 and HTTP/2 front, on its
+ * virtual clock, so that whole tailnets run in a test without sockets. Commits are kept in an array and survive a
+ * restart.
+ */
+import { copyBytes, toHex, utf8Decode, utf8Encode } from '../../lib/base/bytes.ts';
+import { ControlResponder } from '../../lib/control/responder.ts';
+import { answerControlRequest } from '../../lib/control/upgrade.ts';
+import type { AdminCommand, AdminOutcome } from '../../lib/coordinator/commands.ts';
+import { Coordinator } from '../../lib/coordinator/coordinator.ts';
+import type { Change, Commit } from '../../lib/coordinator/model.ts';
+import { formatKey } from '../../lib/crypto/key-text.ts';
+import { SecretKey } from '../../lib/crypto/keys.ts';
+import { createNobleSuite } from '../../lib/crypto/noble.ts';
+import { answerRelayRequest } from '../../lib/derp/http.ts';
+import { DerpRelay } from '../../lib/derp/relay.ts';
+import type { Host, StreamSink, Timer } from '../../lib/ports.ts';
+import { TestHttp2Server, type TestRequest } from '../control/client-http2.ts';
+import type { MemoryNetwork } from './memory-host.ts';
+import type { MemoryStream } from './memory-streams.ts';
+
+/** Where the coordinator listens, and its relay. */
+export const CONTROL_PORT = 8080;
+export const RELAY_PORT = 443;
+/** The pin in the relay map; the memory network does not speak TLS, but hands it on. */
+export const RELAY_PIN = 'ab'.repeat(32);
+
+/** One coordinator with one relay, at one address. */
+export class MemoryCoordinator {
+  readonly network: MemoryNetwork;
+  readonly address: string;
+  readonly commits: Commit[] = [];
+  readonly log: string[] = [];
+  machine: Coordinator;
+  relay: DerpRelay;
+  /** False: commits are not made durable, so nothing that depends on them leaves. */
+  isStoring = true;
+  /** Everything that went into a socket, for canaries. */
+  readonly sentBytes: Uint8Array[] = [];
+  readonly #host: Host;
+  readonly #timer: Timer;
+  readonly #noiseKey = SecretKey.fromBytes(new Uint8Array(32).fill(0x42));
+  readonly #relayKey = SecretKey.fromBytes(new Uint8Array(32).fill(0x43));
+  readonly #suite = createNobleSuite();
+  readonly #connections = new Set<ControlConnection>();
+  readonly #relayed = new Map<number, RelayedStream>();
+  readonly #waiting = new Map<number, ControlConnection>();
+  readonly #outcomes = new Map<number, AdminOutcome>();
+  #unlisten: (() => void)[] = [];
+  #isScheduled = false;
+
+  constructor(network: MemoryNetwork, address: string, seed = 7) {
+    this.network = network;
+    this.address = address;
+    this.#host = network.host(address, seed);
+    this.#timer = this.#host.createTimer(() => this.pump());
+    this.machine = this.#createMachine();
+    this.relay = this.#createRelay();
+    this.start();
+  }
+
+  /** What motes are told. */
+  get url(): string {
+    return `http://${this.address}:${CONTROL_PORT}`;
+  }
+
+  /** Opens its ports. */
+  start(): void {
+    const { streams } = this.network;
+    this.#unlisten = [
+      streams.listen({ address: this.address, port: CONTROL_PORT }, ({ stream, from }) => {
+        const connection = new ControlConnection(this, stream, from.address);
+        this.#connections.add(connection);
+        return connection;
+      }),
+      streams.listen({ address: this.address, port: RELAY_PORT }, ({ stream, options }) => {
+        if (toHex(options.tls?.pin ?? new Uint8Array(0)) !== RELAY_PIN) return 'ERR_TLS';
+        return new RelayedStream(this, stream);
+      }),
+    ];
+    this.pump();
+  }
+
+  /** As a process that is killed: connections end, what was not durable is gone. */
+  kill(): void {
+    for (const unlisten of this.#unlisten) unlisten();
+    this.#connections.clear();
+    this.#relayed.clear();
+    this.#waiting.clear();
+    this.network.streams.reset(this.address);
+    this.#timer.cancel();
+  }
+
+  /** Starts again over what is durable. */
+  restart(): void {
+    this.machine = this.#createMachine();
+    this.relay = this.#createRelay();
+    this.start();
+  }
+
+  /** Runs an administrator's command. */
+  command(command: AdminCommand): unknown {
+    const { nowMs } = this.network;
+    const request = this.machine.command(nowMs, this.unixMs, { name: 'admin', tailnet: undefined }, command);
+    this.pump();
+    const outcome = this.#outcomes.get(request);
+    if (outcome === undefined) throw new Error(`no outcome of ${command.type}`);
+    if (!outcome.isOk) throw new Error(`${command.type}: ${outcome.code}: ${outcome.message}`);
+    return outcome.value;
+  }
+
+  /** A new auth key. */
+  authKey(more: Partial<Extract<AdminCommand, { type: 'key-create' }>> = {}): string {
+    return (this.command({ type: 'key-create', tailnet: 'default', ...more }) as { key: string }).key;
+  }
+
+  get unixMs(): number {
+    return this.#host.clock.unixMs();
+  }
+
+  get noise(): { readonly privateKey: SecretKey; readonly publicKey: Uint8Array } {
+    const publicKey = new Uint8Array(32);
+    this.#suite.publicKey(publicKey, this.#noiseKey.bytes);
+    return { privateKey: this.#noiseKey, publicKey };
+  }
+
+  get suite() {
+    return this.#suite;
+  }
+
+  get random() {
+    return this.#host.random;
+  }
+
+  /** Does everything soon that can be done. */
+  wake(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    this.#host.defer(() => {
+      this.#isScheduled = false;
+      this.pump();
+    });
+  }
+
+  /** A request that came out of a connection; its answer goes there. */
+  expect(request: number, connection: ControlConnection): void {
+    this.#waiting.set(request, connection);
+  }
+
+  forget(connection: ControlConnection): void {
+    this.#connections.delete(connection);
+    for (const [request, waiting] of [...this.#waiting]) {
+      if (waiting !== connection) continue;
+      this.#waiting.delete(request);
+      this.machine.abandon(this.network.nowMs, request);
+    }
+    this.wake();
+  }
+
+  openRelayed(stream: RelayedStream): number {
+    const id = this.relay.open(this.network.nowMs);
+    if (id >= 0) this.#relayed.set(id, stream);
+    return id;
+  }
+
+  forgetRelayed(id: number): void {
+    this.relay.handleEnd(this.network.nowMs, id);
+    this.#relayed.delete(id);
+    this.wake();
+  }
+
+  /** One turn of everything: timers, commits, events, bytes. */
+  pump(): void {
+    const { nowMs } = this.network;
+    const { machine, relay } = this;
+    if (nowMs >= machine.nextTimeout()) machine.handleTimeout(nowMs, this.unixMs);
+    if (nowMs >= relay.nextTimeout()) relay.handleTimeout(nowMs);
+    for (let commit = machine.pollCommit(); commit !== undefined; commit = machine.pollCommit()) {
+      if (!this.isStoring) continue;
+      this.commits.push(commit);
+      machine.handleCommitted(nowMs, commit.id);
+    }
+    this.#takeEvents();
+    this.#takeRelayEvents();
+    for (let id = machine.pollMap(); id !== undefined; id = machine.pollMap()) this.#waiting.get(id)?.sendMap(id);
+    for (const connection of this.#connections) connection.flush();
+    for (let id = relay.pollReady(); id >= 0; id = relay.pollReady()) this.#relayed.get(id)?.flush();
+    this.#timer.arm(Math.min(machine.nextTimeout(), relay.nextTimeout()));
+  }
+
+  #takeEvents(): void {
+    for (let event = this.machine.pollEvent(); event !== undefined; event = this.machine.pollEvent()) {
+      switch (event.type) {
+        case 'reply':
+          this.#waiting.get(event.request)?.reply(event.request, event.status, event.body);
+          this.#waiting.delete(event.request);
+          break;
+        case 'stream':
+          this.#waiting.get(event.request)?.startMap(event.request);
+          break;
+        case 'end':
+          this.#waiting.get(event.request)?.endMap(event.request);
+          this.#waiting.delete(event.request);
+          break;
+        case 'outcome':
+          this.#outcomes.set(event.request, event.outcome);
+          break;
+        case 'relay-disconnect':
+          this.relay.disconnect(this.network.nowMs, event.tailnet, event.nodeKey);
+          break;
+        case 'log':
+          this.log.push(event.message);
+      }
+    }
+  }
+
+  #takeRelayEvents(): void {
+    const { nowMs } = this.network;
+    for (let event = this.relay.pollEvent(); event !== undefined; event = this.relay.pollEvent()) {
+      if (event.type === 'admission') {
+        const tailnet = this.machine.tailnetOfNode(this.unixMs, event.nodeKey);
+        if (tailnet === undefined) this.relay.refuse(nowMs, event.id);
+        else this.relay.admit(nowMs, event.id, tailnet);
+      } else if (event.type === 'close') {
+        this.#relayed.get(event.id)?.close();
+        this.#relayed.delete(event.id);
+      }
+    }
+  }
+
+  #createMachine(): Coordinator {
+    const node = {
+      Name: '900a',
+      RegionID: 900,
+      HostName: this.address,
+      IPv4: this.address,
+      CertName: `sha256-raw:${RELAY_PIN}`,
+      DERPPort: RELAY_PORT,
+    };
+    const region = { RegionID: 900, RegionCode: 'own', RegionName: 'own', Nodes: [node] };
+    return new Coordinator({
+      nowMs: this.network.nowMs,
+      unixMs: this.unixMs,
+      random: this.#host.random,
+      suite: this.#suite,
+      settings: { url: this.url, derpMap: { Regions: { 900: region } } },
+      records: recordsOf(this.commits),
+      lastCommit: this.commits.at(-1)?.id ?? 0,
+    });
+  }
+
+  #createRelay(): DerpRelay {
+    return new DerpRelay({ random: this.#host.random, suite: this.#suite, privateKey: this.#relayKey });
+  }
+}
+
+/** The records that commits add up to. */
+export function recordsOf(commits: readonly Commit[]): Change[] {
+  const records = new Map<string, Change>();
+  for (const { changes } of commits) {
+    for (const change of changes) {
+      const name = JSON.stringify([change.tailnet, change.kind, change.id]);
+      if (change.value === undefined) records.delete(name);
+      else records.set(name, change);
+    }
+  }
+  return [...records.values()];
+}
+
+/** What is on its way into a stream whose buffer may be full. */
+class Outgoing {
+  readonly #stream: MemoryStream;
+  #waiting: Uint8Array = new Uint8Array(0);
+
+  constructor(stream: MemoryStream) {
+    this.#stream = stream;
+  }
+
+  get isEmpty(): boolean {
+    return this.#waiting.length === 0;
+  }
+
+  push(bytes: Uint8Array): void {
+    const joined = new Uint8Array(this.#waiting.length + bytes.length);
+    copyBytes(joined, 0, this.#waiting, 0, this.#waiting.length);
+    copyBytes(joined, this.#waiting.length, bytes, 0, bytes.length);
+    this.#waiting = joined;
+    this.flush();
+  }
+
+  flush(): void {
+    const taken = this.#stream.write(this.#waiting, 0, this.#waiting.length);
+    this.#waiting = this.#waiting.slice(taken);
+  }
+}
+
+/** A connection to the coordinator: GET /key, or ts2021 with HTTP/2 inside. */
+class ControlConnection implements StreamSink {
+  readonly #owner: MemoryCoordinator;
+  readonly #stream: MemoryStream;
+  readonly #source: string;
+  readonly #out: Outgoing;
+  readonly #http2 = new TestHttp2Server();
+  readonly #streams = new Map<number, number>();
+  #head = '';
+  #responder: ControlResponder | undefined;
+  readonly #scratch = new Uint8Array(16_384);
+
+  constructor(owner: MemoryCoordinator, stream: MemoryStream, source: string) {
+    this.#owner = owner;
+    this.#stream = stream;
+    this.#source = source;
+    this.#out = new Outgoing(stream);
+  }
+
+  opened(): void {}
+
+  bytes(buf: Uint8Array, start: number, end: number): void {
+    if (this.#responder === undefined) this.#readHead(utf8Decode(buf, start, end));
+    else this.#feed(buf, start, end);
+    this.#owner.wake();
+  }
+
+  writable(): void {
+    this.#out.flush();
+    this.#owner.wake();
+  }
+
+  ended(): void {
+    this.#stream.close();
+    this.#owner.forget(this);
+  }
+
+  failed(): void {
+    this.#owner.forget(this);
+  }
+
+  reply(request: number, status: number, body: Uint8Array): void {
+    const id = this.#streams.get(request)!;
+    this.#http2.respond(id, status);
+    this.#http2.write(id, body);
+    this.#http2.end(id);
+    this.#streams.delete(request);
+  }
+
+  startMap(request: number): void {
+    this.#http2.respond(this.#streams.get(request)!, 200);
+  }
+
+  sendMap(request: number): void {
+    const id = this.#streams.get(request)!;
+    const { machine, network, unixMs } = this.#owner;
+    while (this.#http2.waiting(id) < 65_536) {
+      const count = machine.pollMapBytes(network.nowMs, unixMs, request, this.#scratch, 0, this.#scratch.length);
+      if (count === 0) return;
+      // A client may have reset the stream meanwhile.
+      if (this.#http2.resets.includes(id)) return;
+      this.#http2.write(id, this.#scratch.slice(0, count));
+    }
+  }
+
+  endMap(request: number): void {
+    this.#http2.end(this.#streams.get(request)!);
+    this.#streams.delete(request);
+  }
+
+  /** Sends what the layers have to send. */
+  flush(): void {
+    if (this.#responder === undefined) return;
+    const plain = this.#http2.take();
+    for (let at = 0; at < plain.length || !this.#responder.isDrained; ) {
+      at += this.#responder.handlePlain(0, plain, at, plain.length);
+      const count = this.#responder.pollBytes(this.#scratch, 0, this.#scratch.length);
+      if (count === 0) return;
+      this.#send(this.#scratch.slice(0, count));
+    }
+  }
+
+  #send(bytes: Uint8Array): void {
+    this.#owner.sentBytes.push(bytes);
+    this.#out.push(bytes);
+  }
+
+  #readHead(text: string): void {
+    this.#head += text;
+    if (!this.#head.includes('\r\n\r\n')) return;
+    const [first = '', ...lines] = this.#head.split('\r\n').slice(0, -2);
+    const { noise, suite, random, network } = this.#owner;
+    if (first.startsWith('GET /key?v=')) {
+      const body = JSON.stringify({ legacyPublicKey: '', publicKey: formatKey('mkey', noise.publicKey) });
+      this.#send(utf8Encode(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`));
+      this.#stream.end();
+      return;
+    }
+    const headers = Object.fromEntries(lines.map(line => [line.split(': ')[0]!.toLowerCase(), line.split(': ')[1]!]));
+    const answer = answerControlRequest({ method: 'POST', headers });
+    if (answer.type !== 'upgrade') throw new Error(answer.body);
+    this.#send(answer.head);
+    this.#responder = new ControlResponder({
+      nowMs: network.nowMs,
+      suite,
+      random,
+      ...noise,
+      initiation: answer.initiation,
+    });
+  }
+
+  #feed(buf: Uint8Array, start: number, end: number): void {
+    const responder = this.#responder!;
+    for (let at = start; at < end; ) {
+      const upTo = Math.min(end, at + responder.receiveRoom);
+      responder.handleBytes(0, buf, at, upTo);
+      at = upTo;
+      for (let count = 1; count > 0; ) {
+        count = responder.pollPlain(this.#scratch, 0, this.#scratch.length);
+        this.#http2.receive(this.#scratch.slice(0, count));
+      }
+    }
+    for (const request of this.#http2.requests.splice(0)) this.#handle(request);
+  }
+
+  #handle({ id, path, body }: TestRequest): void {
+    const { machine, network, unixMs } = this.#owner;
+    const { machineKey, version } = this.#responder!;
+    if (machineKey === undefined) throw new Error('a request before the handshake');
+    const request = { machineKey, source: this.#source, body };
+    if (path !== '/machine/register' && path !== '/machine/map') return this.#http2.answer(id, 404, '');
+    const number =
+      path === '/machine/register'
+        ? machine.register(network.nowMs, unixMs, request)
+        : machine.map(network.nowMs, unixMs, { ...request, version });
+    this.#streams.set(number, id);
+    this.#owner.expect(number, this);
+  }
+}
+
+/** A client of the relay. */
+class RelayedStream implements StreamSink {
+  readonly #owner: MemoryCoordinator;
+  readonly #stream: MemoryStream;
+  readonly #out: Outgoing;
+  #head = '';
+  #id = -1;
+
+  constructor(owner: MemoryCoordinator, stream: MemoryStream) {
+    this.#owner = owner;
+    this.#stream = stream;
+    this.#out = new Outgoing(stream);
+  }
+
+  opened(): void {}
+
+  bytes(buf: Uint8Array, start: number, end: number): void {
+    if (this.#id >= 0) this.#owner.relay.handleBytes(this.#owner.network.nowMs, this.#id, buf, start, end);
+    else this.#readHead(utf8Decode(buf, start, end));
+    this.#owner.wake();
+  }
+
+  writable(): void {
+    this.#out.flush();
+    this.flush();
+  }
+
+  ended(): void {
+    this.#stream.close();
+    this.failed();
+  }
+
+  failed(): void {
+    if (this.#id >= 0) this.#owner.forgetRelayed(this.#id);
+  }
+
+  close(): void {
+    this.#stream.close();
+  }
+
+  flush(): void {
+    const out = new Uint8Array(16_384);
+    while (this.#out.isEmpty) {
+      const count = this.#owner.relay.pollBytes(this.#owner.network.nowMs, this.#id, out, 0, out.length);
+      if (count === 0) return;
+      this.#send(out.slice(0, count));
+    }
+  }
+
+  #send(bytes: Uint8Array): void {
+    this.#owner.sentBytes.push(bytes);
+    this.#out.push(bytes);
+  }
+
+  #readHead(text: string): void {
+    this.#head += text;
+    if (!this.#head.includes('\r\n\r\n')) return;
+    const headers = { connection: 'Upgrade', upgrade: 'DERP' };
+    const answer = answerRelayRequest({ method: 'GET', target: '/derp', headers }, this.#owner.relay.publicKey);
+    if (answer?.type !== 'derp') throw new Error('the relay does not upgrade');
+    this.#send(answer.head);
+    this.#id = this.#owner.openRelayed(this);
+  }
+}
