@@ -25,8 +25,8 @@ export function isWithin(name: string, zone: string): boolean {
 }
 
 /**
- * Text of the name at `buf[at]`, where no pointers are allowed; undefined when it is malformed or goes beyond `end`.
- * The name takes `text === '' ? 1 :` as many bytes as {@link wireNameBytes} says.
+ * Text of the name at `buf[at]`, where no pointers are allowed, and the offset behind it; undefined when it is malformed
+ * or goes beyond `end`.
  */
 export function readPlainName(buf: Uint8Array, at: number, end: number): { text: string; next: number } | undefined {
   let text = '';
@@ -35,7 +35,7 @@ export function readPlainName(buf: Uint8Array, at: number, end: number): { text:
     if (length === 0) return { text, next: next + 1 };
     if (length > MAX_LABEL_BYTES) return undefined; // CHECK: dns-name-pointer
     if (next + length + 2 - at > MAX_NAME_BYTES) return undefined; // CHECK: dns-name-length
-    if (next + length + 1 >= end) return undefined; // CHECK: dns-name-truncated
+    if (next + length >= end) return undefined;
     if (text !== '') text += '.';
     for (let i = next + 1; i <= next + length; i++) text += labelText(buf[i]!);
     next += length + 1;

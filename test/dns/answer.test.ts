@@ -234,6 +234,19 @@ test('a name with pointers is a format error: loops, itself, forward, into the h
   for (const name of names) assert.is(ask(sampleTable(), query(Uint8Array.from(name), A))!.rcode, FORMAT, `${name}`);
 });
 
+test('a label has at most 63 bytes', () => {
+  const label = (length: number) => join(length, new Uint8Array(length).fill(97), 0);
+  assert.is(ask(sampleTable(), query(label(63), A))!.rcode, REFUSED);
+  for (const length of [64, 128, 191, 192]) assert.is(ask(sampleTable(), query(label(length), A))!.rcode, FORMAT);
+});
+
+test('a record that says to be longer than the query is a format error', () => {
+  const record = opt(1232, 0, new Uint8Array(4));
+  assert.is(ask(sampleTable(), query(`me.${SUFFIX}`, A, { extra: record }))!.rcode, OK);
+  for (let cut = 1; cut < record.length; cut++)
+    assert.is(ask(sampleTable(), query(`me.${SUFFIX}`, A, { extra: record.subarray(0, -cut) }))!.rcode, FORMAT);
+});
+
 test('a name has at most 255 bytes on the wire', () => {
   const name = (last: number) => `${'a'.repeat(63)}.${'b'.repeat(63)}.${'c'.repeat(63)}.${'d'.repeat(last)}`;
   assert.is(ask(sampleTable(), query(name(61), A))!.rcode, REFUSED);
