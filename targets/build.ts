@@ -6,7 +6,8 @@
  *   (wireguard, netstack), and the command line;
  * - declarations of all of it, by tsc;
  * - for Moddable the core as one module per file, because a bundle turns `const` into `var`, and modules with constants
- *   only can lie in flash.
+ *   only can lie in flash;
+ * - the server, a package of its own, into targets/server/dist: one bundle with the library in it, and its declarations.
  *
  * Dependencies stay imports. `npm run size` (`--size`) measures instead, and fails above the budgets below.
  */
@@ -30,6 +31,11 @@ export interface Entry {
   /** Largest size in bytes, minified and then compressed with gzip, dependencies not counted. */
   readonly budgetBytes: number;
 }
+
+/** The server's own package: everything but its dependencies is bundled into it. */
+const SERVER = join(ROOT, 'targets/server');
+const SERVER_DIST = join(SERVER, 'dist');
+const SERVER_BUDGET_BYTES = 85_000;
 
 /** What the machines need from the outside, for those who use them alone. */
 const PARTS = ['lib/base/address.ts', 'lib/base/drop.ts', 'lib/base/errors.ts', 'lib/base/slot.ts'];
@@ -79,15 +85,46 @@ function options(entry: Entry, minify: boolean): BuildOptions {
   };
 }
 
+function serverOptions(minify: boolean): BuildOptions {
+  const { dependencies } = JSON.parse(readFileSync(join(SERVER, 'package.json'), 'utf8'));
+  return {
+    entryPoints: [join(SERVER, 'index.ts')],
+    outfile: join(SERVER_DIST, 'index.js'),
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'es2022',
+    external: Object.keys(dependencies),
+    legalComments: 'eof', // of the libraries that the bundle contains
+    logLevel: 'warning',
+    minify,
+    write: !minify,
+  };
+}
+
+async function buildServer(): Promise<void> {
+  rmSync(SERVER_DIST, { recursive: true, force: true });
+  await build(serverOptions(false));
+  tsc('targets/server/tsconfig.build.json');
+  fixImports(join(SERVER_DIST, 'types'));
+  writeFileSync(join(SERVER_DIST, 'index.d.ts'), "export * from './types/targets/server/index.js';\n");
+}
+
+/** tsc leaves `.ts` in the imports of declarations. */
+function fixImports(folder: string): void {
+  for (const path of listFiles(folder)) {
+    const text = readFileSync(path, 'utf8');
+    writeFileSync(path, text.replaceAll(/((?:from|import\() ?['"]\.[^'"]*)\.ts(?=['"])/g, '$1.js'));
+  }
+}
+
 async function buildAll(): Promise<void> {
   rmSync(DIST, { recursive: true, force: true });
   for (const entry of ENTRIES) await build(options(entry, false));
+  await buildServer();
   chmodSync(join(DIST, 'cli.js'), 0o755);
   tsc('tsconfig.build.json');
-  for (const path of listFiles(join(DIST, 'types'))) {
-    const text = readFileSync(path, 'utf8'); // tsc leaves `.ts` in the imports of declarations
-    writeFileSync(path, text.replaceAll(/((?:from|import\() ?['"]\.[^'"]*)\.ts(?=['"])/g, '$1.js'));
-  }
+  fixImports(join(DIST, 'types'));
   for (const entry of ENTRIES) {
     const sources = entry.name === 'cli' ? [] : entry.sources;
     const lines = sources.map(source => `export * from './types/${source.replace(/\.ts$/, '.js')}';\n`);
@@ -121,6 +158,8 @@ async function measure(): Promise<boolean> {
     const bytes = result.outputFiles![0]!.contents;
     print(entry.name, bytes.length, gzipSync(bytes, { level: 9 }).length, entry.budgetBytes);
   }
+  const server = (await build(serverOptions(true))).outputFiles![0]!.contents;
+  print('server', server.length, gzipSync(server, { level: 9 }).length, SERVER_BUDGET_BYTES);
   const sources = listFiles(join(ROOT, 'lib')).filter(path => path.endsWith('.ts'));
   const modules = await build({
     entryPoints: sources,
@@ -149,5 +188,6 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       .filter(file => file.endsWith('.js'))
       .sort())
       console.log(`dist/${name}  ${readFileSync(join(DIST, name)).length} bytes`);
+    console.log(`targets/server/dist/index.js  ${readFileSync(join(SERVER_DIST, 'index.js')).length} bytes`);
   }
 }

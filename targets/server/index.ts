@@ -5,7 +5,6 @@
  * administration below `/api/`. Left out: several processes on one store, relays elsewhere, a certificate of its own for
  * the coordinator.
  */
-export { handleAdmin } from './admin.ts';
 export { openOffline } from './offline.ts';
 export { startServer } from './server.ts';
 export * from './types.ts';

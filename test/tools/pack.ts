@@ -1,9 +1,10 @@
 /**
  * `npm run pack-test`: what a user gets. Packs, installs with scripts off into an empty folder, without any network (the
- * dependencies are packed from here), and imports it with types from Node, Deno, Bun and a browser bundle.
+ * dependencies are packed from here), and imports it with types from Node, Deno, Bun and a browser bundle. Then the same
+ * with the server, which is a package of its own: it starts, and the command administers it.
  */
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -61,6 +62,76 @@ const TSCONFIG = {
   },
   files: ['program.ts', 'browser.ts', 'env.d.ts'],
 };
+
+/** What runs the server: start, join nothing, stop. */
+const SERVER_PROGRAM = `
+import { openOffline, startServer, type Server } from 'motenet-server';
+
+const listen = { host: '127.0.0.1', port: 0 };
+const server: Server = await startServer({ dataDir: 'data', listen, stunPort: 0, log: () => undefined });
+const outcome = await server.command({ name: 'admin', tailnet: undefined }, { type: 'key-create', tailnet: 'default' });
+if (!outcome.isOk) throw new Error(outcome.message);
+await server.close();
+const offline = await openOffline('data');
+const [line] = offline.audit({ limit: 1 });
+await offline.close();
+console.log('served, last ' + line!.action);
+`;
+
+/** A package and all that it needs, folders in node_modules; optional ones for this machine only, as installed. */
+function closure(folder: string, found = new Set<string>()): Set<string> {
+  const { dependencies = {}, optionalDependencies = {} } = JSON.parse(
+    readFileSync(join(folder, 'package.json'), 'utf8'),
+  );
+  for (const name of Object.keys({ ...dependencies, ...optionalDependencies })) {
+    const nested = join(folder, 'node_modules', name);
+    const place = existsSync(nested) ? nested : join(ROOT, 'node_modules', name);
+    if (found.has(place) || !existsSync(place)) continue;
+    found.add(place);
+    closure(place, found);
+  }
+  return found;
+}
+
+async function packServer(folder: string): Promise<string[]> {
+  const tarballs = join(folder, 'server-tarballs');
+  mkdirSync(tarballs);
+  const server = join(ROOT, 'targets/server');
+  const sources = [server, ...closure(server)];
+  const flags = ['--pack-destination', tarballs, '--loglevel=error', '--ignore-scripts'];
+  await run('npm', ['pack', ...sources, ...flags], { cwd: ROOT, maxBuffer: 16 << 20 });
+  return readdirSync(tarballs).map(name => join(tarballs, name));
+}
+
+/** Installs the server beside the library, and has both work together. */
+async function tryServer(folder: string): Promise<string> {
+  const app = join(folder, 'server-app');
+  mkdirSync(app);
+  writeFileSync(join(app, 'package.json'), '{ "name": "app", "private": true, "type": "module" }');
+  writeFileSync(join(app, 'program.ts'), SERVER_PROGRAM);
+  writeFileSync(join(app, 'env.d.ts'), 'declare const console: { log(...args: unknown[]): void };');
+  writeFileSync(join(app, 'tsconfig.json'), JSON.stringify({ ...TSCONFIG, files: ['program.ts', 'env.d.ts'] }));
+  const library = readdirSync(join(folder, 'tarballs')).map(name => join(folder, 'tarballs', name));
+  const all = [...library, ...(await packServer(folder))];
+  await run('npm', ['install', '--offline', ...NPM_FLAGS, ...all], { cwd: app });
+  const entries = readdirSync(join(app, 'node_modules/motenet-server')).filter(name => name !== 'node_modules');
+  const unexpected = entries.filter(name => !['LICENSE', 'README.md', 'dist', 'package.json'].includes(name));
+  if (unexpected.length > 0) throw new Error(`not meant to be in the package: ${unexpected.join(' ')}`);
+  await run(join(ROOT, 'node_modules/.bin/tsc'), ['-p', '.'], { cwd: app }).catch(error => {
+    throw new Error(error.stdout);
+  });
+  await build({
+    entryPoints: [join(app, 'program.ts')],
+    outfile: join(app, 'program.js'),
+    format: 'esm',
+    logLevel: 'silent',
+  });
+  const { stdout } = await run(process.execPath, ['program.js'], { cwd: app, timeout: 60_000 });
+  const command = ['keys', 'list', '--data', 'data', '--json'];
+  const { stdout: keys } = await run(join(app, 'node_modules/.bin/motenet'), command, { cwd: app, timeout: 60_000 });
+  if (!keys.includes('"owner"')) throw new Error(`motenet keys list: ${keys}`);
+  return `${installed(app).length} packages, ${stdout.trim()}`;
+}
 
 async function pack(folder: string): Promise<string[]> {
   const tarballs = join(folder, 'tarballs');
@@ -171,6 +242,7 @@ async function main(): Promise<void> {
     if (!/^[A-Za-z0-9+/]{43}=\n$/.test(stdout)) throw new Error(stdout);
     return 'genkey prints a key';
   });
+  await step('the server, beside the library', () => tryServer(folder));
   rmSync(folder, { recursive: true, force: true });
   console.log(`\n${closingLine(tally)}`);
   process.exitCode = exitCode(tally);
