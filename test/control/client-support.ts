@@ -69,6 +69,16 @@ export interface Asked {
   readonly json: { readonly [field: string]: unknown };
 }
 
+/** A whole coordinator in place of answers that a story sets. */
+export interface Backend {
+  /** A request has arrived, to be answered at the story's `server`. */
+  handleRequest(story: Story, asked: Asked): void;
+  /** Whatever it has to say goes to the story's `server`; true when there was something. */
+  settle(story: Story): boolean;
+  nextTimeout(): number;
+  handleTimeout(nowMs: number, unixMs: number): void;
+}
+
 /** One client, one coordinator. */
 export class Story {
   nowMs = 1000;
@@ -99,10 +109,11 @@ export class Story {
   publishedByte = 0x33;
   /** Sizes of the pieces that cross, both ways. */
   pieceBytes = 5000;
+  backend: Backend | undefined = undefined;
   server: TestHttp2Server | undefined = undefined;
   responder: ControlResponder | undefined = undefined;
   #request = '';
-  /** Most bytes that the coordinator's stream has had to hold back. */
+  /** The stream of the latest map request. */
   mapId = 0;
   isOpen = false;
   connects = 0;
@@ -132,9 +143,14 @@ export class Story {
   wait(ms: number): this {
     const untilMs = this.nowMs + ms;
     this.run();
-    for (let dueMs = this.client.nextTimeout(); dueMs <= untilMs; dueMs = this.client.nextTimeout()) {
+    for (let dueMs = this.#nextTimeout(); dueMs <= untilMs; dueMs = this.#nextTimeout()) {
       this.unixMs += Math.max(0, dueMs - this.nowMs);
       this.nowMs = Math.max(this.nowMs, dueMs);
+      this.backend?.handleTimeout(this.nowMs, this.unixMs);
+      if (this.nowMs < this.client.nextTimeout()) {
+        this.run();
+        continue;
+      }
       const before = this.client.nextTimeout();
       this.client.handleTimeout(this.nowMs, this.unixMs);
       const isStuck = this.client.nextTimeout() === before && !this.#step();
@@ -144,6 +160,10 @@ export class Story {
     this.unixMs += untilMs - this.nowMs;
     this.nowMs = untilMs;
     return this.run();
+  }
+
+  #nextTimeout(): number {
+    return Math.min(this.client.nextTimeout(), this.backend?.nextTimeout() ?? Infinity);
   }
 
   /** Events of these types since the last call, in short; all others are left away. */
@@ -252,6 +272,7 @@ export class Story {
     );
     if (out.length > 0) this.#receive(out);
     this.#serve();
+    const hasSettled = this.backend?.settle(this) ?? false;
     const back = this.#answerBytes();
     for (let at = 0; at < back.length && this.isOpen; ) {
       const piece = back.slice(at, at + Math.min(this.pieceBytes, this.client.receiveRoom));
@@ -261,7 +282,7 @@ export class Story {
       at += piece.length;
       this.#takeEvents();
     }
-    return out.length + back.length > 0;
+    return out.length + back.length > 0 || hasSettled;
   }
 
   #receive(bytes: Uint8Array): void {
@@ -300,6 +321,7 @@ export class Story {
     const kind = request.path === '/machine/register' ? 'register' : isMap ? (json.Stream ? 'map' : 'update') : 'other';
     const asked: Asked = { kind, request, json };
     this.asked.push(asked);
+    if (this.backend !== undefined) return this.backend.handleRequest(this, asked);
     const status = this.update();
     if ((kind === 'update' || kind === 'other') && status > 0) server.answer(request.id, status, '', this.fields);
     if (kind === 'register') {
