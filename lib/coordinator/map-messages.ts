@@ -15,15 +15,7 @@ import { encodeItem, type MapEntry, type MapUser, sees } from './map-directory.t
 import { keepAliveText, onlineText, selfText, settingsText, viewText } from './map-fields.ts';
 import type { MapSession } from './map-session.ts';
 import { encodeText } from './map-text.ts';
-import {
-  DIFFERS_PRESENCE,
-  DIFFERS_WHOLE,
-  hasEndpoints,
-  noEndpoints,
-  peerNode,
-  peerPatch,
-  selfNode,
-} from './node-view.ts';
+import { DIFFERS_PRESENCE, DIFFERS_WHOLE, hasEndpoints, noEndpoints, peerNode, peerPatch } from './node-view.ts';
 
 /** What messages and their parts may cost. */
 export interface MapMessageLimits {
