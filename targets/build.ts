@@ -77,16 +77,20 @@ function options(entry: Entry, minify: boolean): BuildOptions {
     format: 'esm',
     platform: entry.platform,
     target: 'es2022',
-    packages: 'external',
-    legalComments: 'none',
+    // The command brings along what it needs beyond the dependencies; what of it has a licence keeps it.
+    ...(isProgram ? { external: dependenciesOf(ROOT) } : { packages: 'external' }),
+    legalComments: isProgram ? 'eof' : 'none',
     logLevel: 'warning',
     minify,
     write: !minify,
   };
 }
 
+function dependenciesOf(folder: string): string[] {
+  return Object.keys(JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')).dependencies);
+}
+
 function serverOptions(minify: boolean): BuildOptions {
-  const { dependencies } = JSON.parse(readFileSync(join(SERVER, 'package.json'), 'utf8'));
   return {
     entryPoints: [join(SERVER, 'index.ts')],
     outfile: join(SERVER_DIST, 'index.js'),
@@ -94,7 +98,7 @@ function serverOptions(minify: boolean): BuildOptions {
     format: 'esm',
     platform: 'node',
     target: 'es2022',
-    external: Object.keys(dependencies),
+    external: dependenciesOf(SERVER),
     legalComments: 'eof', // of the libraries that the bundle contains
     logLevel: 'warning',
     minify,
