@@ -1,30 +1,31 @@
 /**
- * `npm start`: two members of a private network in two processes on this machine, and an HTTP server that only one of
- * them can reach.
+ * `npm start`: a private network from nothing, on this machine: a coordinator with its relay, and two motes that join
+ * it and find each other by name, all in processes of their own.
  *
- * Process A is the command line: `motenet wg - --expose 80=…`, its wg-quick file on standard input. Process B is this
- * file again, with the library: it brings a mote up, pings A and fetches from the server through the tunnel. Between
- * the two there are WireGuard datagrams on loopback and nothing else. All ports are chosen by the system.
+ * The coordinator and the first mote are the command line (`motenet serve`, `motenet up --expose`), the second mote is
+ * this file again, with the library. An HTTP server that listens on 127.0.0.1 only is fetched by the name of the mote
+ * that exposes it. All ports are chosen by the system, and everything that was made is removed again.
  */
-import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, fork, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { genkey, genpsk, pubkey } from '../targets/cli/keys.ts';
-import { createNobleSuite, host, type MoteOptions, up } from '../targets/node/index.ts';
+import { promisify } from 'node:util';
+import { type MoteEvent, up } from '../targets/node/index.ts';
 
-const ADDRESS_A = '10.44.0.1';
-const ADDRESS_B = '10.44.0.2';
 const FILE_BYTES = 8 * 1_048_576;
-/** The whole run takes about two seconds; after this something is wrong. */
-const TIMEOUT_MS = 30_000;
+/** The whole run takes a few seconds; after this something is wrong. */
+const TIMEOUT_MS = 60_000;
 const THIS_FILE = fileURLToPath(import.meta.url);
-const COMMAND = fileURLToPath(new URL('../targets/cli/main.ts', import.meta.url));
+const COMMAND = [...process.execArgv, fileURLToPath(new URL('../targets/cli/main.ts', import.meta.url))];
 
-/** One line of the output; process B sends its own to the process that shows them. */
+/** One line of the output; the second mote sends its own to the process that shows them. */
 interface Step {
   readonly name: string;
   readonly text: string;
@@ -39,148 +40,136 @@ function show({ name, text }: Step): void {
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 const count = (n: number) => n.toLocaleString('en-US');
-const took = (fromMs: number) => `${(performance.now() - fromMs).toFixed(1)} ms`;
+const took = (fromMs: number) => `${(performance.now() - fromMs).toFixed(0)} ms`;
 const rate = (bytes: number, fromMs: number) =>
   `${Math.round((bytes * 8) / 1000 / (performance.now() - fromMs))} Mbit/s`;
 
-function newKeys(): { privateKey: string; publicKey: string } {
-  const privateKey = genkey(host.random);
-  return { privateKey, publicKey: pubkey(privateKey, createNobleSuite()) };
-}
-
-/** A real HTTP server on a free loopback port: a page, a file, and the digest of whatever is posted. */
-async function startServer(file: Buffer): Promise<{ port: number; requests: () => number; close(): void }> {
-  let requests = 0;
+/** A real HTTP server on a free loopback port: a page and a file. */
+async function startServer(file: Buffer): Promise<{ port: number; close(): void }> {
   const server = createServer((request, response) => {
-    requests++;
-    if (request.method === 'POST') {
-      const hash = createHash('sha256');
-      request.on('data', chunk => hash.update(chunk)).on('end', () => response.end(hash.digest('hex')));
-    } else if (request.url === '/file') response.end(file);
-    else
-      response.end(
-        `Hello from a server that listens on 127.0.0.1 only. Your connection came from ${request.socket.remoteAddress}.\n`,
-      );
+    if (request.url === '/file') response.end(file);
+    else response.end('Hello from a server that listens on 127.0.0.1 only.\n');
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  return { port, requests: () => requests, close: () => server.close().closeAllConnections() };
+  return { port, close: () => server.close().closeAllConnections() };
 }
 
-/** Starts process A and waits until it is ready: its UDP port. */
-async function startA(config: string, serverPort: number): Promise<{ child: ChildProcess; port: number }> {
-  const args = ['wg', '-', '--json', '--expose', `80=127.0.0.1:${serverPort}`];
-  const child = spawn(process.execPath, [...process.execArgv, COMMAND, ...args], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
-  child.stdin.end(config);
+/** Starts the command line with `--json` and waits for its `ready` event, whose fields it returns. */
+async function start(children: ChildProcess[], args: readonly string[]): Promise<Record<string, unknown>> {
+  const child = spawn(process.execPath, [...COMMAND, ...args, '--json'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  children.push(child);
   for await (const line of createInterface(child.stdout)) {
     const event = JSON.parse(line);
     if (event.event !== 'ready') continue;
     child.stdout.resume();
-    return { child, port: event.listenPort };
+    return event;
   }
-  throw new Error('process A ended before it was ready; its message is above');
+  throw new Error(`motenet ${args[0]} ended before it was ready; its message is above`);
+}
+
+/** Runs a command that ends by itself and reads its JSON. */
+async function ask(...args: readonly string[]): Promise<Record<string, unknown>> {
+  const { stdout } = await promisify(execFile)(process.execPath, [...COMMAND, ...args, '--json']);
+  return JSON.parse(stdout);
+}
+
+/** SIGINT, and the exit code that a clean end has. */
+async function stop(child: ChildProcess): Promise<void> {
+  const ended = once(child, 'exit');
+  child.kill('SIGINT');
+  const [code] = await ended;
+  if (code !== 0) throw new Error(`a process ended with exit code ${code}`);
 }
 
 /** Starts everything, shows what happens, and ends everything. */
-async function main(children: ChildProcess[]): Promise<void> {
-  console.log('Two members of a private network, each in a process of its own, with WireGuard between them.\n');
-  const [a, b, presharedKey] = [newKeys(), newKeys(), genpsk(host.random)];
-  show({ name: 'keys', text: `A ${a.publicKey.slice(0, 8)}…  B ${b.publicKey.slice(0, 8)}…  and a preshared key` });
+async function main(children: ChildProcess[], folder: string): Promise<void> {
+  console.log('A private network from nothing: a coordinator with its relay, and two motes that find each other.\n');
+  const data = join(folder, 'coordinator');
+  let fromMs = performance.now();
+  const ports = ['--listen', '127.0.0.1:0', '--relay-port', '0', '--stun-port', '0'];
+  const { url } = await start(children, ['serve', '--data', data, ...ports]);
+  show({ name: 'coordinator', text: `motenet serve: ${url} after ${took(fromMs)}, with relay and STUN` });
+  const [first, second] = [await ask('keys', 'create', '--data', data), await ask('keys', 'create', '--data', data)];
+  show({ name: 'auth keys', text: `motenet keys create: ${first['id']} and ${second['id']}, for one device each` });
+
   const file = randomBytes(FILE_BYTES);
   const server = await startServer(file);
-  show({
-    name: 'HTTP server',
-    text: `node:http on 127.0.0.1:${server.port}, with a file of ${count(FILE_BYTES)} bytes`,
-  });
-  const startMs = performance.now();
-  const config = [
-    ...['[Interface]', `PrivateKey = ${a.privateKey}`, `Address = ${ADDRESS_A}/24`],
-    ...['[Peer]', `PublicKey = ${b.publicKey}`, `PresharedKey = ${presharedKey}`, `AllowedIPs = ${ADDRESS_B}/32`],
-  ].join('\n');
-  const { child, port } = await startA(config, server.port);
-  children.push(child);
-  const what = `motenet wg - --expose 80=127.0.0.1:${server.port}`;
-  show({ name: 'process A', text: `${what}: ready after ${took(startMs)}, ${ADDRESS_A} on UDP port ${port}` });
-  const options: MoteOptions = {
-    privateKey: b.privateKey,
-    addresses: [`${ADDRESS_B}/24`],
-    peers: [{ publicKey: a.publicKey, presharedKey, endpoint: `127.0.0.1:${port}`, allowedIPs: [`${ADDRESS_A}/32`] }],
-  };
+  show({ name: 'HTTP server', text: `127.0.0.1:${server.port}, with a file of ${count(FILE_BYTES)} bytes` });
+  fromMs = performance.now();
+  const join1 = ['up', '--control', String(url), '--authkey', String(first['key']), '--name', 'web'];
+  const own = ['--state', join(folder, 'web'), '--expose', `80=127.0.0.1:${server.port}`];
+  const web = await start(children, [...join1, ...own]);
+  const addresses = (web['addresses'] as string[]).join(' and ');
+  show({ name: 'first mote', text: `motenet up --name web --expose 80=…: joined after ${took(fromMs)}, ${addresses}` });
+
   const fetcher = fork(THIS_FILE, ['fetch']);
   children.push(fetcher);
   fetcher.on('message', step => show(step as Step));
-  fetcher.send({ options, digest: sha256(file) });
-  const [codeB] = await once(fetcher, 'exit');
-  if (codeB !== 0) throw new Error('process B failed; its message is above');
-  const before = performance.now();
-  child.kill('SIGINT');
-  const [codeA] = await once(child, 'exit');
-  if (codeA !== 0) throw new Error(`process A ended with exit code ${codeA}`);
-  show({ name: 'end', text: `the server saw ${server.requests()} requests; SIGINT ended A in ${took(before)}` });
+  fetcher.send({ control: url, authKey: second['key'], digest: sha256(file) });
+  const [code] = await once(fetcher, 'exit');
+  if (code !== 0) throw new Error('the second mote failed; its message is above');
+
+  const devices = (await ask('devices', 'list', '--data', data)) as unknown as Record<string, unknown>[];
+  const listed = devices.map(device => `${device['name']} ${device['isOnline'] === true ? 'online' : 'offline'}`);
+  show({ name: 'devices', text: `motenet devices list: ${listed.join(', ')}` });
+  fromMs = performance.now();
+  await stop(children[1]!);
+  await stop(children[0]!);
   server.close();
-  console.log(`\nDone in ${((performance.now() - startedMs) / 1000).toFixed(1)} s. Next: npm run motenet -- help wg`);
+  show({ name: 'end', text: `SIGINT ended mote and coordinator in ${took(fromMs)}` });
+  console.log(
+    `\nDone in ${((performance.now() - startedMs) / 1000).toFixed(1)} s. Next: npm run motenet -- help serve`,
+  );
 }
 
-/** Process B: a mote that pings A and fetches from the server behind it. */
-async function fetchThroughTunnel(options: MoteOptions, digest: string): Promise<void> {
+/** The second mote: joins, and fetches from the first by its name. */
+async function fetchByName(o: { control: string; authKey: string; digest: string }): Promise<void> {
   const tell = (name: string, text: string) => process.send!({ name, text });
   let fromMs = performance.now();
-  const mote = await up(options);
-  const { suite, local } = mote.status();
-  tell(
-    'process B',
-    `up(): ready after ${took(fromMs)}, ${ADDRESS_B} on UDP port ${mote.listenPort}, ciphers: ${suite}`,
-  );
-  if (local.length === 0) throw new Error('no UDP socket');
+  const joined: MoteEvent[] = [];
+  const mote = await up({
+    control: o.control,
+    authKey: o.authKey,
+    name: 'laptop',
+    onEvent: event => joined.push(event),
+  });
+  const { name, relays } = mote.status().tailnet!;
+  tell('second mote', `up(): joined as ${name} after ${took(fromMs)}, ${mote.addresses.join(' and ')}`);
   fromMs = performance.now();
-  const shaken = new Promise<void>(resolve => mote.on(event => event.type === 'handshake' && resolve()));
-  const first = mote.ping(ADDRESS_A);
-  await shaken;
-  tell('handshake', `${took(fromMs)} from the first packet to a session`);
-  await first;
-  tell('ping', `${ADDRESS_A} answers in ${(await mote.ping(ADDRESS_A)).toFixed(2)} ms`);
-  const get = async (path: string, init?: RequestInit) => {
-    fromMs = performance.now();
-    const response = await mote.fetch(`http://${ADDRESS_A}${path}`, init);
-    const body = new Uint8Array(await response.arrayBuffer());
-    if (response.status !== 200) throw new Error(`${path} gave status ${response.status}`);
-    return body;
-  };
-  const page = await get('/');
-  tell('GET /', `${count(page.length)} bytes in ${took(fromMs)}: ${Buffer.from(page).toString().trim()}`);
-  const file = await get('/file');
+  const page = await mote.fetch('http://web/');
+  const body = (await page.text()).trim();
+  tell('GET /', `http://web/ gave ${page.status} after ${took(fromMs)}, handshake included: ${body}`);
+  tell('ping', `web answers in ${(await mote.ping('web')).toFixed(2)} ms, through relay ${relays[0]?.host}`);
+  fromMs = performance.now();
+  const file = new Uint8Array(await (await mote.fetch('http://web.default.mote.internal/file')).arrayBuffer());
   tell('GET /file', `${count(file.length)} bytes in ${took(fromMs)}, ${rate(file.length, fromMs)}`);
-  if (sha256(file) !== digest) throw new Error('the file did not arrive as it was sent');
-  const answer = Buffer.from(await get('/', { method: 'POST', body: file as Uint8Array<ArrayBuffer> })).toString();
-  tell('POST /', `${count(file.length)} bytes in ${took(fromMs)}, ${rate(file.length, fromMs)}`);
-  if (answer !== digest) throw new Error('the upload did not arrive as it was sent');
-  tell('SHA-256', `download and upload match: ${digest.slice(0, 16)}…`);
-  const { peers, drops } = mote.status();
-  const dropped = Object.entries(drops).map(([reason, times]) => `${reason} ${times}`);
-  const bytes = `${count(peers[0]!.rxBytes)} bytes of datagrams received, ${count(peers[0]!.txBytes)} sent`;
-  tell('counters', `${bytes}, dropped: ${dropped.join(', ') || 'none'}`);
+  if (sha256(file) !== o.digest) throw new Error('the file did not arrive as it was sent');
+  tell('SHA-256', `matches: ${o.digest.slice(0, 16)}…`);
+  const web = mote.status().tailnet!.peers.find(peer => peer.name.startsWith('web.'))!;
+  const who = mote.whois(web.addresses[0]!)!;
+  tell('whois', `${web.addresses[0]} is ${who.name} of ${who.user?.loginName}, key ${who.publicKey.slice(0, 8)}…`);
   await mote.close();
   process.disconnect();
 }
 
 if (process.argv[2] === 'fetch') {
   process.once('message', message => {
-    const { options, digest } = message as { options: MoteOptions; digest: string };
-    fetchThroughTunnel(options, digest).catch((error: Error) => {
-      console.error(`process B: ${error.message}`);
+    fetchByName(message as Parameters<typeof fetchByName>[0]).catch((error: Error) => {
+      console.error(`second mote: ${error.message}`);
       process.exit(1);
     });
   });
 } else {
   const children: ChildProcess[] = [];
+  const folder = mkdtempSync(join(tmpdir(), 'motenet-start-'));
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
   const fail = (error: Error) => {
     console.error(`npm start failed: ${error.message}`);
     for (const child of children) child.kill('SIGKILL');
     process.exit(1);
   };
-  const text = `not done after ${TIMEOUT_MS / 1000} s: is UDP on loopback blocked?`;
-  const timer = setTimeout(() => fail(new Error(text)), TIMEOUT_MS);
-  main(children).then(() => clearTimeout(timer), fail);
+  const late = `not done after ${TIMEOUT_MS / 1000} s: is TCP on loopback blocked?`;
+  const timer = setTimeout(() => fail(new Error(late)), TIMEOUT_MS);
+  main(children, folder).then(() => clearTimeout(timer), fail);
 }
