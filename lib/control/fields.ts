@@ -186,7 +186,12 @@ export const FIELDS: { readonly [kind: string]: FieldRules } = Object.freeze({
     DstPorts: { verdict: 'obeyed', how: '', of: 'DstPorts' },
     IPProto: OBEYED,
     SrcBits: { verdict: 'narrowed', how: 'a rule that has them is left out' },
-    CapGrant: { verdict: 'ignored', how: 'capabilities of applications are not used' },
+    CapGrant: { verdict: 'obeyed', how: '', of: 'CapGrant' },
+  }) as FieldRules,
+  CapGrant: Object.freeze({
+    Dsts: OBEYED,
+    Caps: OBEYED,
+    CapMap: { verdict: 'narrowed', how: 'names without their values', of: 'CapMap' },
   }) as FieldRules,
   DstPorts: Object.freeze({
     IP: OBEYED,

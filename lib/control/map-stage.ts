@@ -217,7 +217,7 @@ export class MapStage {
 
   #addRule(rule: WireFilterRule | undefined, cost: number): void {
     if (rule === undefined) return void this.malformed++;
-    if (rule.DstPorts?.length === 0) return; // about capabilities of applications
+    if (rule.DstPorts?.length === 0 && rule.CapGrant === undefined) return; // says nothing
     const isOver = this.#ruleCount >= this.#limits.rules || this.#ruleBytes + cost > this.#limits.ruleBytes;
     if (isOver) return void this.overLimit++; // CHECK: map-rule-limit
     this.#ruleCount++;

@@ -6,7 +6,7 @@ import { type Endpoint, type Prefix, parseAddress, parseEndpoint, parsePrefix } 
 import { isAllZero } from '../base/bytes.ts';
 import { type KeyKind, parseKeyText } from '../crypto/key-text.ts';
 import type { WireDerpNode, WireDerpRegion } from '../derp/map.ts';
-import type { WireFilterRule, WireNetPortRange } from '../filter/rule.ts';
+import type { WireCapGrant, WireFilterRule, WireNetPortRange } from '../filter/rule.ts';
 import type { JsonObject, JsonValue } from './json-collector.ts';
 import type { MapLimits } from './map-limits.ts';
 import type { WireDnsConfig, WireUserProfile } from './message.ts';
@@ -260,16 +260,27 @@ function portRange(value: JsonValue): WireNetPortRange | undefined {
   return first === undefined || last === undefined ? undefined : { IP: ip, Ports: { First: first, Last: last } };
 }
 
+function grantOf(value: JsonValue): WireCapGrant | undefined {
+  const grant = asObject(value);
+  const [destinations, names] = [texts(grant?.['Dsts']), texts(grant?.['Caps'])];
+  const values = grant?.['CapMap'] ?? undefined;
+  const map = values === undefined ? {} : asObject(values);
+  if (grant === undefined || destinations === undefined || names === undefined || map === undefined) return undefined;
+  return { Dsts: destinations, Caps: [...new Set([...names, ...Object.keys(map)])] };
+}
+
 /** A filter rule; undefined for one that is malformed, which is then left out: rules only ever allow. */
 export function ruleOf(value: Collected): WireFilterRule | undefined {
   const rule = asObject(value);
   const sources = texts(rule?.['SrcIPs']);
   const ports = all(list(rule?.['DstPorts']), portRange);
   const protocols = all(list(rule?.['IPProto']), item => natural(item, 255));
+  const grants = all(list(rule?.['CapGrant']), grantOf);
   const hasBits = (list(rule?.['SrcBits'])?.length ?? 1) > 0;
   if (rule === undefined || hasBits) return undefined; // CHECK: map-rule-bits
   if (sources === undefined || ports === undefined || protocols === undefined) return undefined; // CHECK: map-rule-form
-  const wire = { SrcIPs: sources, DstPorts: ports };
+  if (grants === undefined) return undefined; // CHECK: map-rule-grants
+  const wire = { SrcIPs: sources, DstPorts: ports, ...(grants.length > 0 && { CapGrant: grants }) };
   return protocols.length === 0 ? wire : { ...wire, IPProto: protocols };
 }
 

@@ -40,7 +40,8 @@ const SAMPLES: { readonly [kind: string]: { readonly [field: string]: unknown } 
   },
   Resolver: { Addr: '9.9.9.9' },
   DNSRecord: { Name: 'x', Type: 'A', Value: '1.2.3.4' },
-  Rule: { SrcIPs: ['1.2.3.4'], DstPorts: [], IPProto: [6], SrcBits: [32] },
+  Rule: { SrcIPs: ['1.2.3.4'], DstPorts: [], IPProto: [6], SrcBits: [32], CapGrant: [{ Dsts: ['*'], Caps: ['x'] }] },
+  CapGrant: { Dsts: ['1.2.3.4'], Caps: ['y'], CapMap: { z: [1] } },
   DstPorts: { IP: '1.2.3.4', Ports: { First: 5, Last: 6 }, Bits: 32 },
   PortRange: { First: 2, Last: 9 },
   UserProfile: { ID: 6, LoginName: 'x', DisplayName: 'x' },
@@ -60,6 +61,7 @@ const HOLDERS: { readonly [kind: string]: (more: object) => object } = {
   Resolver: more => ({ DNSConfig: { Resolvers: [{ Addr: '8.8.8.8', ...more }] } }),
   DNSRecord: more => ({ DNSConfig: { ExtraRecords: [{ Name: 'n', Value: 'v', ...more }] } }),
   Rule: more => ({ PacketFilters: { base: [{ ...rule, ...more }] } }),
+  CapGrant: more => ({ PacketFilters: { base: [{ ...rule, CapGrant: [{ Dsts: ['*'], Caps: ['x'], ...more }] }] } }),
   DstPorts: more => ({ PacketFilters: { base: [{ ...rule, DstPorts: [{ ...rule.DstPorts[0], ...more }] }] } }),
   PortRange: more => ({
     PacketFilters: { base: [{ ...rule, DstPorts: [{ IP: '*', Ports: { First: 1, Last: 2, ...more } }] }] },

@@ -336,13 +336,15 @@ test('filters: chunks are named, null deletes one, * clears all, and an old-styl
   assert.equal(ports(), []);
 });
 
-test('a rule that is malformed, about applications, or of the old form is left out alone', () => {
+test('a rule that is malformed, says nothing, or is of the old form is left out alone', () => {
   const ports = [{ IP: '*', Ports: { First: 1, Last: 2 } }];
   const rules: [unknown, number][] = [
     [{ SrcIPs: [1], DstPorts: ports }, 1], [{ SrcIPs: ['*'], DstPorts: ports, SrcBits: [32] }, 1], [7, 1],
     [{ SrcIPs: ['*'], DstPorts: [{ IP: '*', Bits: 32, Ports: { First: 1, Last: 2 } }] }, 1], [null, 1],
     [{ SrcIPs: ['*'], DstPorts: [{ IP: '*', Ports: { First: 1, Last: 70_000 } }] }, 1], [{ SrcIPs: ['*'], DstPorts: ports, IPProto: [-1] }, 1],
-    [{ SrcIPs: ['*'], DstPorts: [{ IP: '*' }] }, 1], [{ SrcIPs: ['*'], CapGrant: [{ Dsts: ['*'], Caps: ['x'] }] }, 0],
+    [{ SrcIPs: ['*'], DstPorts: [{ IP: '*' }] }, 1], [{ SrcIPs: ['*'], CapGrant: [] }, 0],
+    [{ SrcIPs: ['*'], CapGrant: [{ Dsts: ['*'], Caps: [1] }] }, 1], [{ SrcIPs: ['*'], DstPorts: ports, CapGrant: [{ Dsts: 'x' }] }, 1],
+    [{ SrcIPs: ['*'], DstPorts: ports, CapGrant: [{ Dsts: ['x'], CapMap: 7 }] }, 1], [{ SrcIPs: ['*'], CapGrant: [null] }, 1],
   ]; // biome-ignore format: a table
   for (const [rule, malformed] of rules) {
     const decoder = decoderWith([first({ PacketFilters: { base: [allow(1), rule, allow(2)] } })]);
