@@ -11,9 +11,8 @@
  */
 import type { WireDerpMap } from '../derp/map.ts';
 import { cleanDerpMap } from './map-derp.ts';
-import { encodeItem, type MapEntry, type MapUser, sees } from './map-directory.ts';
+import { encodeItem, type MapEntry, type MapUser, sees, type MapSession } from './map-directory.ts';
 import { keepAliveText, onlineText, selfText, settingsText, viewText } from './map-fields.ts';
-import type { MapSession } from './map-session.ts';
 import { encodeText } from './map-text.ts';
 import { DIFFERS_PRESENCE, DIFFERS_WHOLE, hasEndpoints, noEndpoints, peerNode, peerPatch } from './node-view.ts';
 

@@ -4,8 +4,8 @@
  * earliest of these.
  */
 import { DeadlineHeap } from '../derp/deadline-heap.ts';
+import type { MapSession } from './map-directory.ts';
 import type { MapMessageLimits, MapMessages } from './map-messages.ts';
-import type { MapSession } from './map-session.ts';
 
 /** What sessions may cost and how long they may take. */
 export interface MapSessionLimits extends MapMessageLimits {

@@ -11,10 +11,9 @@
  */
 import { DeadlineHeap } from '../derp/deadline-heap.ts';
 import type { WireDerpMap } from '../derp/map.ts';
-import { type MapEntry, MapTailnet, PresenceGrace, sees } from './map-directory.ts';
+import { type MapEntry, MapTailnet, PresenceGrace, sees, MapSession, type MapSessionOptions } from './map-directory.ts';
 import { MapMessages } from './map-messages.ts';
 import { Fifo, MapScheduler, type MapSessionLimits } from './map-scheduler.ts';
-import { MapSession, type MapSessionOptions } from './map-session.ts';
 import type { DeviceRecord, TailnetRecord, UserRecord } from './model.ts';
 import { DIFFERS_PRESENCE, DIFFERS_WHOLE, isUsable, peerDifference, selfDiffers } from './node-view.ts';
 
