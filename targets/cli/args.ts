@@ -11,10 +11,8 @@ export interface MappingOption extends Mapping {
   readonly protocol: 'tcp' | 'udp';
 }
 
-/** What `motenet wg` was told. */
-export interface WgOptions {
-  /** Path, or `-` for standard input. */
-  readonly file: string;
+/** The services that flags ask for. */
+export interface ServiceOptions {
   readonly expose: readonly MappingOption[];
   readonly forward: readonly MappingOption[];
   readonly socks: readonly { readonly bind: string; readonly port: number }[];
@@ -24,7 +22,14 @@ export interface WgOptions {
   readonly level: Level;
 }
 
-const WG_FLAGS = {
+/** What `motenet wg` was told. */
+export interface WgOptions extends ServiceOptions {
+  /** Path, or `-` for standard input. */
+  readonly file: string;
+}
+
+/** Flags of the commands that run services. */
+export const SERVICE_FLAGS = {
   expose: { type: 'string', multiple: true },
   forward: { type: 'string', multiple: true },
   socks: { type: 'string', multiple: true },
@@ -39,7 +44,7 @@ const LOOPBACK = '127.0.0.1';
 
 /** Parses what follows `motenet wg`. Throws {@link UsageError}. */
 export function parseWgArgs(args: readonly string[]): WgOptions {
-  const { values, positionals } = parseFlags(args, WG_FLAGS, 'wg');
+  const { values, positionals } = parseFlags(args, SERVICE_FLAGS, 'wg');
   const [file, extra] = positionals;
   if (file === undefined)
     throw new UsageError(
@@ -47,6 +52,11 @@ export function parseWgArgs(args: readonly string[]): WgOptions {
     );
   if (extra !== undefined)
     throw new UsageError(`wg expected one configuration file, got also ${quote(extra)}: run one command per file`);
+  return { file, ...serviceOptions(values) };
+}
+
+/** What {@link SERVICE_FLAGS} were given. Throws {@link UsageError}. */
+export function serviceOptions(values: ReturnType<typeof parseFlags<typeof SERVICE_FLAGS>>['values']): ServiceOptions {
   const level = values.log ?? (values.verbose === true ? 'debug' : 'info');
   if (!isLevel(level)) throw new UsageError(`--log expected ${LEVELS.join(', ')}, got ${quote(level)}`);
   const expose = (values.expose ?? []).map(text => parseMapping('--expose', text));
@@ -54,7 +64,6 @@ export function parseWgArgs(args: readonly string[]): WgOptions {
     if (expose.findIndex(other => other.port === one.port && other.protocol === one.protocol) !== i)
       throw new UsageError(`--expose leads ${one.protocol} port ${one.port} to two places: keep one`);
   return {
-    file,
     expose,
     forward: (values.forward ?? []).map(text => parseMapping('--forward', text)),
     socks: (values.socks ?? []).map(parseSocks),

@@ -5,6 +5,12 @@ import { adminHelp } from './admin-help.ts';
 /** One line per command, in the order of the help. */
 export const COMMANDS: Readonly<Record<string, string>> = /* @__PURE__ */ Object.freeze({
   wg: 'Join a WireGuard network with a wg-quick file, without root',
+  up: 'Join the tailnet of a coordinator, without root',
+  status: 'Show a running `motenet up`: itself, its peers, what is carried',
+  nc: 'Connect standard input and output to a port inside the tailnet',
+  ping: 'Ping a device of the tailnet',
+  whois: 'Show who has an address inside the tailnet',
+  logout: 'Leave the tailnet for good',
   serve: 'Run a coordinator, with its relay and STUN',
   keys: 'Auth keys, with which devices join: create, list, revoke',
   devices: 'Devices: list, approve, rename, expire, remove',
@@ -42,6 +48,60 @@ Standard output has one line that begins with "ready" once everything listens. C
 
 Keys of the file that need root (Table, FwMark, PreUp, PostUp, PreDown, PostDown, SaveConfig) are named and ignored.
 Exit codes: 0 ended by a signal, 1 failed while running, 2 wrong file, flag, key, address or port.`;
+
+const UP = `Usage: motenet up --control URL [flags]
+
+Joins a tailnet in this process: no root, no interface, no routes. Without an auth key it shows a page (and its QR code)
+where somebody lets this device in. Who it is lies in the state folder, so that the next start needs neither.
+
+  --control URL          The coordinator: https://…, or http://… with a private address or localhost.
+  --authkey KEY          Joins without a person. Others on this machine can see the command line, so rather:
+  --authkey-file FILE    The same from a file (- is standard input), or from the variable MOTENET_AUTHKEY.
+  --name NAME            What the device wants to be called; this machine's name unless told.
+  --state DIR            Its keys and its socket (made with mode 0700); $XDG_STATE_HOME/motenet or
+                         ~/.local/state/motenet unless told. One per device.
+  --ephemeral            The device is removed soon after it has gone.
+  --ca FILE              Certificates (PEM) of authorities that are trusted beside the usual ones.
+
+  --expose, --forward, --socks, --host, --json, --log, --verbose, --debug: as in \`motenet help wg\`; --forward and
+                         --socks know the names of the tailnet.
+
+Standard output has one line that begins with "ready" once everything listens. Ctrl-C ends it cleanly; meanwhile
+\`motenet status\`, \`nc\`, \`ping\`, \`whois\` and \`logout\` ask it through its state folder.
+
+  motenet up --control https://mote.example --expose 80=127.0.0.1:3000
+  motenet up --control http://10.0.0.1:8080 --authkey-file key --state ./state --forward 5432=db:5432
+
+Exit codes: 0 ended by a signal or \`motenet logout\`, 1 failed while running, 2 wrong flag, file or folder.`;
+
+const STATUS = `Usage: motenet status [--json] [--verbose] [--state DIR]
+
+Shows a running \`motenet up\`: itself, its services, and each peer with name, address, whether it is online, how packets
+reach it (idle: none lately), bytes in and out, last handshake. --verbose (-v) adds keys and dropped packets.
+--json prints one object. --state says whose, as with \`motenet up\`.`;
+
+const NC = `Usage: motenet nc NAME PORT [--timeout SECONDS] [--state DIR]
+
+Connects standard input and output to a TCP port inside the tailnet, through a running \`motenet up\`. NAME may be an
+address. The end of standard input ends this half; the command ends when the other half has ended, too (at a terminal,
+as soon as the other side ends). Exit code 1 when the connection cannot be had (30 seconds unless told) or breaks.
+
+  ssh -o ProxyCommand='motenet nc %h %p' db`;
+
+const PING = `Usage: motenet ping NAME [--count N] [--timeout SECONDS] [--json] [--state DIR]
+
+Pings a device of the tailnet by name or address: 4 times (--count, -c), waiting 5 seconds for each reply unless told.
+Exit code 1 when no reply came.`;
+
+const WHOIS = `Usage: motenet whois ADDRESS [--json] [--state DIR]
+
+Shows who has an address inside the tailnet: name, owner or tags, and the capabilities that the policy gives it here.
+Exit code 1 when nobody has it.`;
+
+const LOGOUT = `Usage: motenet logout [--json] [--state DIR]
+
+Leaves the tailnet for good: the coordinator ends the membership, the state folder forgets the key of it, and the running
+\`motenet up\` ends.`;
 
 const SERVE = `Usage: motenet serve [flags]
 
@@ -84,6 +144,12 @@ Prints a new preshared key in base64, as \`wg genpsk\` does. Both peers need the
 
 const TEXTS: Readonly<Record<string, string>> = /* @__PURE__ */ Object.freeze({
   wg: WG,
+  up: UP,
+  status: STATUS,
+  nc: NC,
+  ping: PING,
+  whois: WHOIS,
+  logout: LOGOUT,
   serve: SERVE,
   genkey: GENKEY,
   pubkey: PUBKEY,

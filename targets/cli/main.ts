@@ -6,20 +6,33 @@
 import { createWasmSuite } from '../../lib/crypto/wasm.ts';
 import { selectSuite } from '../../lib/crypto/select.ts';
 import { nearestWord } from '../../lib/mote/wg-config.ts';
-import { host, up } from '../node/index.ts';
+import { fileStore, host, up } from '../node/index.ts';
 import pkg from '../../package.json' with { type: 'json' };
 import { runAdmin } from './admin.ts';
+import { type AskEnvironment, runLogout, runPing, runStatus, runWhois } from './ask.ts';
 import { isAdminCommand, parseAdminArgs } from './admin-args.ts';
 import { parseFlags, parseWgArgs, quote, type WgOptions } from './args.ts';
 import { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, messageOf, UsageError } from './errors.ts';
 import { COMMANDS, commandHelp, generalHelp } from './help.ts';
 import { genkey, genpsk, outputWarning, pubkey } from './keys.ts';
+import { runNc } from './nc.ts';
+import { qrLines } from './qr.ts';
 import { createReport } from './report.ts';
 import { runServe } from './serve.ts';
 import { parseServeArgs, type ServeOptions } from './serve-args.ts';
 import { createServeReport } from './serve-report.ts';
 import { loadServer } from './server-module.ts';
 import { catchSignals } from './signals.ts';
+import { runUp } from './up.ts';
+import {
+  parseLogoutArgs,
+  parseNcArgs,
+  parsePingArgs,
+  parseStatusArgs,
+  parseUpArgs,
+  parseWhoisArgs,
+  type UpOptions,
+} from './up-args.ts';
 import { runWg } from './wg.ts';
 
 /** What standard input may hold: the largest configuration, in UTF-8. */
@@ -40,6 +53,8 @@ async function main(args: readonly string[]): Promise<number> {
   else if (!Object.hasOwn(COMMANDS, command)) throw new UsageError(describeUnknown(command));
   else if (rest.some(argument => argument === '--help' || argument === '-h')) out(commandHelp(command, rest[0])!);
   else if (command === 'wg') await wg(parseWgArgs(rest));
+  else if (command === 'up') await joinTailnet(parseUpArgs(rest, process.env));
+  else if (isQuestion(command)) await askMote(command, rest);
   else if (command === 'serve') await serve(parseServeArgs(rest, process.env));
   else if (isAdminCommand(command))
     await runAdmin(parseAdminArgs(command, rest, process.env), { out, err, now: Date.now, load: loadServer });
@@ -73,10 +88,45 @@ async function keyCommand(command: string, args: readonly string[]): Promise<voi
 
 async function wg(options: WgOptions): Promise<void> {
   const report = createReport({ isJson: options.isJson, level: options.level, out, err, now: Date.now });
+  await untilStopped(report, stopped => runWg(options, { version: pkg.version, report, up, readInput, stopped }));
+}
+
+async function joinTailnet(options: UpOptions): Promise<void> {
+  const report = createReport({ isJson: options.isJson, level: options.level, out, err, now: Date.now });
+  const showCode = (url: string) => {
+    const { isTTY, columns } = process.stderr;
+    if (isTTY) for (const line of qrLines(url, columns) ?? []) err(line);
+  };
+  await untilStopped(report, stopped =>
+    runUp(options, {
+      version: pkg.version,
+      pid: process.pid,
+      report,
+      up,
+      createStore: fileStore,
+      readInput,
+      showCode,
+      unixMs: Date.now,
+      stopped,
+    }),
+  );
+}
+
+async function serve(options: ServeOptions): Promise<void> {
+  const report = createServeReport({ isJson: options.isJson, level: options.level, out, err, now: Date.now });
+  const { version } = pkg;
+  await untilStopped(report, stopped => runServe(options, { version, report, load: loadServer, stopped }));
+}
+
+/** Runs a command until a signal comes or standard output goes away; a failure is an event, too. */
+async function untilStopped(
+  report: (event: 'error', fields: { message: string; exitCode: number }) => void,
+  run: (stopped: Promise<string>) => Promise<void>,
+): Promise<void> {
   const signals = catchSignals(process, () => performance.now());
   process.stdout.on('error', () => signals.stop('standard output was closed'));
   try {
-    await runWg(options, { version: pkg.version, report, up, readInput, stopped: signals.stopped });
+    await run(signals.stopped);
   } catch (error) {
     report('error', { message: messageOf(error), exitCode: exitCodeOf(error) });
     throw error;
@@ -85,18 +135,25 @@ async function wg(options: WgOptions): Promise<void> {
   }
 }
 
-async function serve(options: ServeOptions): Promise<void> {
-  const report = createServeReport({ isJson: options.isJson, level: options.level, out, err, now: Date.now });
+/** Commands that ask a running `motenet up`. */
+const QUESTIONS = ['status', 'nc', 'ping', 'whois', 'logout'] as const;
+type Question = (typeof QUESTIONS)[number];
+
+function isQuestion(command: string): command is Question {
+  return (QUESTIONS as readonly string[]).includes(command);
+}
+
+async function askMote(command: Question, args: readonly string[]): Promise<void> {
+  const { env, stdin: input, stdout: output } = process;
+  const never = new Promise<never>(() => undefined);
+  const environment: AskEnvironment = { out, unixMs: Date.now, stopped: never };
+  if (command === 'nc') return runNc(parseNcArgs(args, env), { input, output });
+  if (command === 'status') return runStatus(parseStatusArgs(args, env), environment);
+  if (command === 'whois') return runWhois(parseWhoisArgs(args, env), environment);
+  if (command === 'logout') return runLogout(parseLogoutArgs(args, env), environment);
   const signals = catchSignals(process, () => performance.now());
-  process.stdout.on('error', () => signals.stop('standard output was closed'));
-  try {
-    await runServe(options, { version: pkg.version, report, load: loadServer, stopped: signals.stopped });
-  } catch (error) {
-    report('error', { message: messageOf(error), exitCode: exitCodeOf(error) });
-    throw error;
-  } finally {
-    signals.release();
-  }
+  const options = parsePingArgs(args, env);
+  await runPing(options, { ...environment, stopped: signals.stopped }).finally(() => signals.release());
 }
 
 async function readInput(): Promise<string> {

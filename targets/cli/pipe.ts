@@ -120,8 +120,8 @@ export function resetSocket(socket: Socket): void {
   else socket.resetAndDestroy();
 }
 
-/** Writes, and waits while the socket's buffer is full. */
-async function writeAll(socket: Socket, chunk: Uint8Array): Promise<void> {
+/** Writes, and waits while the socket's buffer is full. Rejects when the socket is gone. */
+export async function writeAll(socket: Socket, chunk: Uint8Array): Promise<void> {
   if (socket.destroyed) throw socket.errored ?? new NetError('ERR_CLOSED', 'the local connection was closed');
   if (socket.write(chunk)) return;
   await new Promise<void>(resolve => {

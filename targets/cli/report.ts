@@ -2,6 +2,8 @@
  * What a running command tells: as short lines for people, or as JSON lines for programs. One table names every event,
  * its level and its fields; README.md in this folder shows the same table, and a test compares the two and every line.
  */
+import { formatMoment } from './duration.ts';
+import { plainText } from './table.ts';
 import type { ServiceInfo } from './tunnel.ts';
 
 /** Levels, most urgent first. */
@@ -12,6 +14,15 @@ export type Level = (typeof LEVELS)[number];
 /** Fields of every event, beside `event` and `time`. */
 export interface Events {
   start: { version: string; file: string };
+  joining: { version: string; control: string; stateDir: string };
+  'auth-url': { url: string };
+  'open-url': { url: string };
+  state: { state: string };
+  joined: { name: string; domain: string; user: string | null; addresses: readonly string[]; peers: number };
+  netmap: { peers: number };
+  home: { relay: string | null };
+  expiring: { unixMs: number };
+  'key-changed': { publicKey: string };
   warning: { message: string };
   ignored: { line: number; key: string; why: string };
   up: {
@@ -50,9 +61,55 @@ export interface EventKind<F> {
 /** Kinds of all events of a command. */
 export type EventTable<E> = { readonly [name in keyof E]: EventKind<E[name]> };
 
-/** Every event. `ready` and `error` are told at any level. */
+/** What the states of joining mean for people; the others go by without a line. */
+const STATE_TEXTS: Readonly<Record<string, string>> = /* @__PURE__ */ Object.freeze({
+  'needs-approval': 'this device waits for the approval of an administrator of the tailnet',
+  expired: 'the membership has expired: log in again',
+  'logged-out': 'logged out',
+});
+
+/** Every event. `ready`, `auth-url` and `error` are told at any level. */
 export const EVENTS: EventTable<Events> = /* @__PURE__ */ Object.freeze({
   start: { level: 'info', fields: ['version', 'file'], text: f => `motenet ${f.version} with ${f.file}` },
+  joining: {
+    level: 'info',
+    fields: ['version', 'control', 'stateDir'],
+    text: f => `motenet ${f.version} joins ${f.control}, state in ${f.stateDir}`,
+  },
+  'auth-url': {
+    level: 'error',
+    fields: ['url'],
+    text: f => `to let this device in, open ${plainText(f.url)}`,
+  },
+  'open-url': {
+    level: 'warn',
+    fields: ['url'],
+    text: f => `the coordinator asks you to open ${plainText(f.url)}`,
+  },
+  state: {
+    level: 'info',
+    levelOf: f => (Object.hasOwn(STATE_TEXTS, f.state) ? 'info' : 'debug'),
+    fields: ['state'],
+    text: f => STATE_TEXTS[f.state] ?? f.state,
+  },
+  joined: {
+    level: 'info',
+    fields: ['name', 'domain', 'user', 'addresses', 'peers'],
+    text: f =>
+      `joined ${plainText(f.domain) || 'the tailnet'} as ${plainText(f.name)}${f.user === null ? '' : ` of ${plainText(f.user)}`}: ${f.addresses.join(', ')}; ${count(f.peers, 'peer')}`,
+  },
+  netmap: { level: 'debug', fields: ['peers'], text: f => `the tailnet has ${count(f.peers, 'peer')}` },
+  home: {
+    level: 'info',
+    fields: ['relay'],
+    text: f => (f.relay === null ? 'no relay: peers cannot reach this device' : `home relay ${plainText(f.relay)}`),
+  },
+  expiring: {
+    level: 'warn',
+    fields: ['unixMs'],
+    text: f => `the membership ends on ${formatMoment(f.unixMs)}: run \`motenet logout\` and log in again before`,
+  },
+  'key-changed': { level: 'info', fields: ['publicKey'], text: f => `own key is now ${f.publicKey}` },
   warning: { level: 'warn', fields: ['message'], text: f => `warning: ${f.message}` },
   ignored: { level: 'warn', fields: ['line', 'key', 'why'], text: f => `ignored: line ${f.line}, ${f.key}: ${f.why}` },
   up: {
@@ -177,7 +234,8 @@ function budget(now: () => number): (event: PropertyKey, perWindow: number) => '
   };
 }
 
-function serviceText({ protocol, address, port, target }: ServiceInfo): string {
+/** Where a service listens and leads, for people. */
+export function serviceText({ protocol, address, port, target }: ServiceInfo): string {
   const host = address.includes(':') ? `[${address}]` : address;
   const where = `${host === '' ? 'port ' : `${host}:`}${port}/${protocol}`;
   return target === '' ? where : `${where} -> ${target}`;

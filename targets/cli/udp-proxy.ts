@@ -8,6 +8,7 @@ import { createSocket, type Socket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { type Endpoint, formatEndpoint, sameEndpoint } from '../../lib/base/address.ts';
+import { NetError } from '../../lib/base/errors.ts';
 import { codeOf, describeConnectError, describeListenError, RunError } from './errors.ts';
 import type { Mapping } from './tcp-proxy.ts';
 import type { Service, ServiceContext, ServiceInfo } from './tunnel.ts';
@@ -221,11 +222,10 @@ export async function exposeUdp(context: ServiceContext, mapping: Mapping, ids: 
 /** `--forward [BIND:]PORT=HOST:PORT/udp`: datagrams to the local port go to HOST:PORT inside the tunnel. */
 export async function forwardUdp(context: ServiceContext, mapping: Mapping, ids: () => number): Promise<Service> {
   const target = formatEndpoint({ address: mapping.host, port: mapping.targetPort });
-  const to = { address: context.resolveInside(mapping.host) ?? mapping.host, port: mapping.targetPort };
   const socket = await bindLocal(mapping.bind, mapping.port, '--forward');
   const bound = socket.address();
   const info: ServiceInfo = { service: 'forward', protocol: 'udp', address: bound.address, port: bound.port, target };
-  const open = (_client: Endpoint, reply: (data: Uint8Array) => boolean) => openInside(context, to, reply);
+  const open = (_client: Endpoint, reply: (data: Uint8Array) => boolean) => openInside(context, mapping, reply);
   const flows = new FlowTable(context, info, ids, open, (client, data) => sendTo(socket, data, client));
   socket.on('message', (data, from) => flows.handleDatagram({ address: from.address, port: from.port }, data));
   return {
@@ -306,9 +306,12 @@ async function openLocal(mapping: Mapping, reply: (data: Uint8Array) => boolean)
 /** A socket inside the tunnel that speaks with the target only. */
 async function openInside(
   context: ServiceContext,
-  to: Endpoint,
+  { host, targetPort }: Mapping,
   reply: (data: Uint8Array) => boolean,
 ): Promise<FarSide> {
+  const address = context.resolveInside(host);
+  if (address === undefined) throw new NetError('ERR_NAME_NOT_FOUND', `'${host}' is not a name inside the tunnel`);
+  const to = { address, port: targetPort };
   const socket = await context.tunnel.udp();
   let isClosed = false;
   const run = async () => {

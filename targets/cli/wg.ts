@@ -4,36 +4,23 @@
  */
 import { readFileSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
-import { canonicalAddress, formatEndpoint, parseAddress, parsePrefix, prefixContains } from '../../lib/base/address.ts';
+import { canonicalAddress, parseAddress, parsePrefix, prefixContains } from '../../lib/base/address.ts';
 import { parseWgConfig, WG_CONFIG_LIMIT, type WgConfig, WgConfigError } from '../../lib/mote/wg-config.ts';
-import type { MoteEvent, MoteOptions, MoteStatus } from '../node/index.ts';
-import { type MappingOption, quote, type WgOptions } from './args.ts';
+import type { MoteEvent, MoteOptions } from '../node/index.ts';
+import { quote, type WgOptions } from './args.ts';
 import { codeOf, messageOf, RunError, UsageError } from './errors.ts';
 import type { Report } from './report.ts';
-import { serveSocks } from './socks.ts';
-import { exposeTcp, forwardTcp } from './tcp-proxy.ts';
-import { SERVICE_LIMITS, type Service, type ServiceContext, type Tunnel } from './tunnel.ts';
-import { exposeUdp, forwardUdp } from './udp-proxy.ts';
+import { type CommandMote, openToOthers, shutDown, startServices, Stopper, watchMote } from './services.ts';
+import { SERVICE_LIMITS, type Service, type ServiceContext } from './tunnel.ts';
 
-/** How long an orderly end may take. */
-const STOP_TIMEOUT_MS = 5000;
 /** Events of a mote that do not end the command: it goes on trying. */
 const PASSING_ERRORS: readonly string[] = /* @__PURE__ */ Object.freeze(['ERR_NAME_NOT_FOUND', 'ERR_STORE']);
-
-/** The mote as this command uses it. */
-export interface WgMote extends Tunnel {
-  readonly publicKey: string;
-  readonly addresses: readonly string[];
-  readonly listenPort: number;
-  status(): MoteStatus;
-  close(): Promise<void>;
-}
 
 /** What the command runs in. */
 export interface WgEnvironment {
   readonly version: string;
   readonly report: Report;
-  up(options: MoteOptions): Promise<WgMote>;
+  up(options: MoteOptions): Promise<CommandMote>;
   /** The text of standard input. */
   readInput(): Promise<string>;
   /** Resolves with the reason when the command is to end. */
@@ -47,7 +34,7 @@ export interface WgEnvironment {
 export async function runWg(options: WgOptions, environment: WgEnvironment): Promise<void> {
   const { report, stopped } = environment;
   const flow = new Stopper(stopped);
-  const watch = watchMote(report);
+  const watch = watchMote(report, code => PASSING_ERRORS.includes(code));
   const starting = load(options, environment).then(async ({ config, tell }) => {
     const mote = await bringUp(config, options, environment, watch.onEvent);
     tell();
@@ -61,41 +48,13 @@ export async function runWg(options: WgOptions, environment: WgEnvironment): Pro
     const { publicKey, addresses, listenPort } = mote;
     report('up', { publicKey, addresses, listenPort, mtu, suite, peers: peers.length });
     const context: ServiceContext = { tunnel: mote, report, limits: SERVICE_LIMITS, resolveInside: resolver(options) };
-    for (const start of starters(options, context)) {
-      if (flow.isStopped) break;
-      const service = await start();
-      services.push(service);
-      report('listening', service.info);
-    }
+    await startServices(options, context, services, () => flow.isStopped);
     if (!flow.isStopped)
       report('ready', { publicKey, addresses, listenPort, services: services.map(({ info }) => info) });
     const reason = await Promise.race([stopped, watch.failed]);
     report('stopping', { reason });
   } finally {
     await shutDown(mote, services, report);
-  }
-}
-
-/** Lets a slow start be given up. */
-class Stopper {
-  isStopped = false;
-  readonly #stopped: Promise<void>;
-
-  constructor(stopped: Promise<string>) {
-    this.#stopped = stopped.then(() => {
-      this.isStopped = true;
-    });
-  }
-
-  /** What `starting` gives; undefined when the end comes first, and the mote is closed whenever it comes up. */
-  async until(starting: Promise<WgMote>): Promise<WgMote | undefined> {
-    const mote = await Promise.race([starting, this.#stopped]);
-    if (mote !== undefined) return mote;
-    void starting.then(
-      late => late.close(),
-      () => undefined,
-    );
-    return undefined;
   }
 }
 
@@ -164,15 +123,7 @@ function warnings(config: WgConfig, options: WgOptions): string[] {
         out.push(
           `the peer at ${endpoint} cannot reach --expose before this side sends something: add PersistentKeepalive = 25 to it`,
         );
-  const bound = [
-    ...options.forward.map(({ bind, port }) => ({ flag: '--forward', bind, port })),
-    ...options.socks.map(({ bind, port }) => ({ flag: '--socks', bind, port })),
-  ];
-  for (const { flag, bind, port } of bound)
-    if (!isLoopback(bind))
-      out.push(
-        `${flag} ${formatEndpoint({ address: bind, port })} lets everybody who reaches this machine into the tunnel: leave ${bind} out unless that is meant`,
-      );
+  out.push(...openToOthers(options));
   const prefixes = [
     ...config.peers.flatMap(peer => peer.allowedIPs),
     ...config.addresses.map(text => text.split('/')[0]!),
@@ -194,7 +145,7 @@ async function bringUp(
   options: WgOptions,
   environment: WgEnvironment,
   onEvent: (event: MoteEvent) => void,
-): Promise<WgMote> {
+): Promise<CommandMote> {
   const { ignored: _ignored, dns: _dns, dnsSearch: _search, ...moteOptions } = config;
   try {
     return await environment.up({ ...moteOptions, hosts: Object.fromEntries(options.hosts), onEvent });
@@ -211,56 +162,6 @@ async function bringUp(
   }
 }
 
-/** Tells the events of a mote; `failed` rejects when one of them is the end. */
-function watchMote(report: Report): { onEvent(event: MoteEvent): void; failed: Promise<never> } {
-  let fail: (error: Error) => void = () => undefined;
-  const failed = new Promise<never>((_resolve, reject) => {
-    fail = reject;
-  });
-  failed.catch(() => undefined); // it may come before anybody waits for it
-  const onEvent = (event: MoteEvent) => {
-    const { type, ...fields } = event;
-    if (type !== 'error') report(type, fields as never);
-    else if (PASSING_ERRORS.includes(event.code)) report('trouble', { code: event.code, message: event.message });
-    else fail(new RunError(`${event.message} (${event.code}): start the command again`));
-  };
-  return { onEvent, failed };
-}
-
-/** One function per service that the flags ask for; each opens it. */
-function starters(options: WgOptions, context: ServiceContext): (() => Promise<Service>)[] {
-  let last = 0;
-  const ids = () => ++last;
-  const expose = (option: MappingOption) => () =>
-    option.protocol === 'udp' ? exposeUdp(context, option, ids) : exposeTcp(context, option, ids);
-  const forward = (option: MappingOption) => () =>
-    option.protocol === 'udp' ? forwardUdp(context, option, ids) : forwardTcp(context, option, ids);
-  const socks =
-    ({ bind, port }: WgOptions['socks'][number]) =>
-    () =>
-      serveSocks(context, bind, port, ids);
-  return [...options.expose.map(expose), ...options.forward.map(forward), ...options.socks.map(socks)];
-}
-
 function resolver(options: WgOptions): (host: string) => string | undefined {
   return host => canonicalAddress(host) ?? options.hosts.get(host.toLowerCase().replace(/\.$/, ''));
-}
-
-async function shutDown(mote: WgMote, services: readonly Service[], report: Report): Promise<void> {
-  const { peers, drops } = mote.status();
-  const rxBytes = peers.reduce((sum, peer) => sum + peer.rxBytes, 0);
-  const txBytes = peers.reduce((sum, peer) => sum + peer.txBytes, 0);
-  let timer: NodeJS.Timeout | undefined;
-  const tooLong = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new RunError(`closing took more than ${STOP_TIMEOUT_MS} ms`)), STOP_TIMEOUT_MS);
-  });
-  const closing = Promise.all(services.map(service => service.close())).then(() => mote.close());
-  await Promise.race([closing, tooLong]).finally(() => clearTimeout(timer));
-  const dropped = services.reduce((sum, service) => sum + (service.dropped?.() ?? 0), 0);
-  const all: Record<string, number> = { ...drops, ...(dropped === 0 ? {} : { 'service-datagram': dropped }) };
-  report('stopped', { rxBytes, txBytes, drops: all });
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\./.test(host);
 }

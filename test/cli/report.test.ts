@@ -14,6 +14,27 @@ const MOTE = { publicKey: KEY, addresses: ['10.0.0.2/24'], listenPort: 51820 };
 /** One of each event, and its line for people. */
 const SAMPLES: { readonly [N in keyof Events]: readonly [Events[N], string | undefined] } = {
   start: [{ version: '1.2.3', file: 'wg0.conf' }, 'motenet 1.2.3 with wg0.conf'],
+  joining: [
+    { version: '1.2.3', control: 'https://mote.test', stateDir: '/s' },
+    'motenet 1.2.3 joins https://mote.test, state in /s',
+  ],
+  'auth-url': [
+    { url: 'https://mote.test/register/a\x1b[2J' },
+    'to let this device in, open https://mote.test/register/a?[2J',
+  ],
+  'open-url': [{ url: 'https://mote.test/x' }, 'the coordinator asks you to open https://mote.test/x'],
+  state: [{ state: 'needs-approval' }, 'this device waits for the approval of an administrator of the tailnet'],
+  joined: [
+    { name: 'a.office.test', domain: 'office', user: 'ann', addresses: ['100.64.0.1/32'], peers: 2 },
+    'joined office as a.office.test of ann: 100.64.0.1/32; 2 peers',
+  ],
+  netmap: [{ peers: 1 }, 'the tailnet has 1 peer'],
+  home: [{ relay: 'ams' }, 'home relay ams'],
+  expiring: [
+    { unixMs: 1_800_000_000_000 },
+    'the membership ends on 2027-01-15 08:00 UTC: run `motenet logout` and log in again before',
+  ],
+  'key-changed': [{ publicKey: KEY }, `own key is now ${KEY}`],
   warning: [{ message: 'odd' }, 'warning: odd'],
   ignored: [{ line: 3, key: 'Table', why: 'needs root' }, 'ignored: line 3, Table: needs root'],
   up: [
@@ -108,8 +129,19 @@ test('a level hides what is below it, but never ready and error', () => {
     for (const [name, [fields]] of Object.entries(SAMPLES)) report(name as 'open', fields as Events['open']);
     return out.map(line => JSON.parse(line).event);
   };
-  assert.equal(told('error'), ['ready', 'error']);
-  assert.equal(told('warn'), ['warning', 'ignored', 'ready', 'gave-up', 'trouble', 'refused', 'error']);
+  assert.equal(told('error'), ['auth-url', 'ready', 'error']);
+  assert.equal(told('warn'), [
+    'auth-url',
+    'open-url',
+    'expiring',
+    'warning',
+    'ignored',
+    'ready',
+    'gave-up',
+    'trouble',
+    'refused',
+    'error',
+  ]);
   assert.not(told('info').includes('open'));
   assert.ok(told('debug').includes('open'));
 });
