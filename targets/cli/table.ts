@@ -23,7 +23,7 @@ export function formatTable(headings: readonly string[], rows: readonly (readonl
 
 /** The text on one line, with `?` for control and format characters: no escape sequence reaches the terminal. */
 export function plainText(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, '?'); // CHECK: cli-terminal-escapes
+  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, '?');
 }
 
 /** Columns that a text takes on a terminal: none for combining marks, two for wide characters (Unicode UAX #11). */

@@ -32,6 +32,8 @@ export const LOCAL_ADMIN: Actor = /* @__PURE__ */ Object.freeze({ name: 'admin',
 export interface AdminOptions {
   /** Hears of failures inside (answered with 500). `message` holds no secret of the request. */
   readonly onError?: (message: string) => void;
+  /** Time for the whole body of a request; 10 seconds unless told. */
+  readonly bodyTimeoutMs?: number;
 }
 
 /** Largest command in bytes. */
@@ -78,7 +80,7 @@ export async function handleAdmin(
   response.on('error', () => undefined); // the client went away: nobody is left to tell
   try {
     const actor = authenticate(request, context);
-    await route(request, response, context, actor);
+    await route(request, response, context, actor, options.bodyTimeoutMs ?? BODY_TIMEOUT_MS);
   } catch (error) {
     if (response.headersSent) return void response.destroy();
     if (error instanceof Refusal) {
@@ -120,13 +122,14 @@ async function route(
   response: ServerResponse,
   context: AdminContext,
   actor: Actor,
+  bodyTimeoutMs: number,
 ): Promise<void> {
   const [whole, query = ''] = (request.url ?? '').split(/\?(.*)/s, 2) as [string, string?];
   const path = whole.replace(/^\/api\/v1(?=\/|$)/, '');
   if (path === whole) throw new Refusal(404, 'not-found', 'the administration interface is at /api/v1/');
   if (path === '/command') {
     expectMethod(request, 'POST');
-    return finish(response, await context.command(actor, await readBody(request)));
+    return finish(response, await context.command(actor, await readBody(request, bodyTimeoutMs)));
   }
   if (path === '/audit') {
     expectMethod(request, 'GET');
@@ -195,11 +198,11 @@ function outOfScope(actor: Actor, what = 'this'): Refusal {
 }
 
 /** The command in the body of a request. */
-async function readBody(request: IncomingMessage): Promise<AdminCommand> {
+async function readBody(request: IncomingMessage, timeoutMs: number): Promise<AdminCommand> {
   const type = (request.headers['content-type'] ?? '').split(';', 1)[0]!.trim().toLowerCase();
   if (type !== 'application/json')
     throw new Refusal(415, 'media-type', 'a command is sent as Content-Type: application/json');
-  const text = await readText(request);
+  const text = await readText(request, timeoutMs);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -214,7 +217,7 @@ async function readBody(request: IncomingMessage): Promise<AdminCommand> {
   }
 }
 
-function readText(request: IncomingMessage): Promise<string> {
+function readText(request: IncomingMessage, timeoutMs: number): Promise<string> {
   return new Promise((resolve, reject) => {
     const tooLarge = new Refusal(413, 'too-large', `a command has at most ${BODY_LIMIT_BYTES} bytes`);
     if (Number(request.headers['content-length'] ?? 0) > BODY_LIMIT_BYTES) return reject(tooLarge);
@@ -230,7 +233,7 @@ function readText(request: IncomingMessage): Promise<string> {
     };
     const timer = setTimeout(
       () => settle(() => reject(new Refusal(408, 'timeout', 'the command did not arrive in time'))),
-      BODY_TIMEOUT_MS,
+      timeoutMs,
     );
     request.on('data', (chunk: Buffer) => {
       bytes += chunk.length;

@@ -73,10 +73,10 @@ export interface Ask {
 }
 
 /** A server that is nothing but the administration interface. */
-export async function serveAdmin(context: AdminContext, listen: string | number = 0) {
+export async function serveAdmin(context: AdminContext, listen: string | number = 0, bodyTimeoutMs = 10_000) {
   const errors: string[] = [];
   const server = createServer((request, response) => {
-    void handleAdmin(request, response, context, { onError: message => errors.push(message) });
+    void handleAdmin(request, response, context, { onError: message => errors.push(message), bodyTimeoutMs });
   });
   await new Promise<void>(resolve =>
     typeof listen === 'string' ? server.listen(listen, resolve) : server.listen(listen, '127.0.0.1', resolve),

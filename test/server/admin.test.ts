@@ -145,6 +145,20 @@ test('a body that breaks off is no command', async () => {
   assert.equal(context.commands, []);
 });
 
+test('a body that does not come in time is given up', async () => {
+  const context = new FakeContext(true);
+  const server = await serveAdmin(context, 0, 50);
+  const answer = await new Promise<string>(resolve => {
+    let got = '';
+    const head = `POST ${COMMAND} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{`;
+    const socket = connect(server.port, '127.0.0.1', () => socket.write(head));
+    socket.on('data', data => (got += data)).on('close', () => resolve(got));
+  });
+  await server.close();
+  assert.match(answer, /^HTTP\/1\.1 408 [\s\S]*connection: close[\s\S]*"timeout"/i);
+  assert.equal(context.commands, []);
+});
+
 test('a path takes its method, and other paths are 404', async () => {
   const cases: readonly [string, string, number, string?][] = [
     ['GET', '/api/v1/command', 405, 'POST'],
