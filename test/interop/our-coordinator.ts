@@ -3,6 +3,7 @@
  * same machine, as a person would.
  */
 import { join } from 'node:path';
+import { expect } from './case.ts';
 import { type Json, TSX } from './json-lines.ts';
 import { type Finished, type Lab, type Program, until } from './lab.ts';
 import type { Party, TailnetNet } from './tailscale-net.ts';
@@ -17,6 +18,7 @@ export class OurCoordinator {
   readonly url: string;
   readonly #dataDir: string;
   readonly #flags: readonly string[];
+  readonly #secrets: string[] = [];
   #server: Program | undefined;
 
   private constructor(lab: Lab, party: Party, url: string, flags: readonly string[]) {
@@ -73,7 +75,17 @@ export class OurCoordinator {
 
   /** A new auth key. */
   async authKey(...flags: readonly string[]): Promise<string> {
-    return ((await this.json('keys', 'create', ...flags)) as Json).key as string;
+    const { key } = (await this.json('keys', 'create', ...flags)) as Json;
+    this.#secrets.push(key as string);
+    return key as string;
+  }
+
+  /** Fails when an auth key stands in what the server wrote. */
+  expectNoSecretsInLog(): void {
+    const log = this.log();
+    expect(log.includes('control: register'), 'the log of the coordinator is not what it was thought to be');
+    for (const secret of this.#secrets)
+      expect(!log.includes(secret.slice(-43)), 'an auth key stands in the log of the coordinator');
   }
 
   /** The devices, and logins that wait. */

@@ -79,8 +79,17 @@ async function joinAndTalk(bench: Bench): Promise<string> {
   const pongs: string[] = [];
   for (const node of [newest, old])
     for (const kind of ['tsmp', 'icmp'] as const) pongs.push(`${node.name} ${await node.ping('mote', kind)}`);
+  for (const node of [newest, old]) {
+    const { ms } = await mote.side.call('ping', { host: node.name });
+    pongs.push(`the mote pings ${node.name} in ${Number(ms).toFixed(0)} ms`);
+    const v6 = (await node.status()).Self.TailscaleIPs.find((text: string) => text.includes(':'));
+    await fetchSoon(mote.side, `[${v6}]`, 50_000);
+    const toMote = (await node.peer('mote'))?.TailscaleIPs.find((text: string) => text.includes(':'));
+    await fetchSoon(node.side, `[${toMote}]`, 50_000);
+  }
   const { whois } = await mote.side.call('whois', { address: await newest.address() });
   expect(whois?.name?.split('.')[0] === 'newest', `whois names the newest node ${JSON.stringify(whois)}`);
+  world.coordinator.expectNoSecretsInLog();
   return `${pongs.join('; ')}\n        ${await allEvidence(world)}`;
 }
 
@@ -256,6 +265,57 @@ async function rename(bench: Bench): Promise<string> {
   return `now ${Self.DNSName}; the old name: ${words}\n        ${await allEvidence(world)}`;
 }
 
+async function plain({ lab }: Bench): Promise<string> {
+  const net = await TailnetNet.make(lab);
+  const [coordinator, newest, mote] = await Promise.all([
+    OurCoordinator.make(net, { isPlain: true }),
+    StockNode.make(net, 'newest', 'tailscaled'),
+    MoteNode.make(net, 'mote'),
+  ]);
+  await Promise.all([joinStock(coordinator, newest), joinMote(coordinator, mote)]);
+  await Promise.all([offerServices(newest.side), offerServices(mote.side)]);
+  await Promise.all([newest.sees('mote'), mote.sees('newest')]);
+  await fetchSoon(newest.side, 'mote', HTTP_BYTES);
+  await fetchSoon(mote.side, 'newest', HTTP_BYTES);
+  const views = await Promise.all([coordinator, newest, mote].map(one => one.evidence()));
+  return [`${coordinator.url}, relay with a certificate of its own`, ...views].join('\n        ');
+}
+
+async function login({ lab }: Bench): Promise<string> {
+  const net = await TailnetNet.make(lab);
+  const [coordinator, newest, old, mote] = await Promise.all([
+    OurCoordinator.make(net),
+    StockNode.make(net, 'newest', 'tailscaled'),
+    StockNode.make(net, 'old', 'tailscaled (old)'),
+    MoteNode.make(net, 'mote'),
+  ]);
+  const waiting = [newest, old].map(node => node.startUp({ loginServer: coordinator.url }));
+  const moteUp = mote.up({ control: coordinator.url });
+  const urls = await until('everybody shows where to log in', 20_000, async () => {
+    const { events } = await mote.side.call('events');
+    const shown = (events as Json[]).find(event => event.type === 'auth-url')?.url as string | undefined;
+    const all = [...waiting.map(program => /https:\S+/.exec(program.tail())?.[0]), shown];
+    return all.every(url => url !== undefined) && (all as string[]);
+  });
+  const pending = (await coordinator.devices()).filter(device => device.state === 'login');
+  expect(pending.length === 3, `three logins were to wait, there are ${pending.length}`);
+  for (const url of urls) {
+    expect(url.startsWith(`${coordinator.url}/register/`), `the place to log in is ${url}`);
+    await coordinator.command('devices', 'approve', url.slice(url.lastIndexOf('/') + 1));
+  }
+  await Promise.all([newest.reaches('Running'), old.reaches('Running'), moteUp]);
+  for (const program of waiting) {
+    const { code } = await program.ended;
+    expect(code === 0, `tailscale up ended with ${code}: ${program.tail()}`);
+  }
+  await Promise.all([newest.side, old.side, mote.side].map(offerServices));
+  const world = { net, coordinator, newest, old, mote };
+  await eachSeesTheOthers(world);
+  await fetchSoon(newest.side, 'mote', 50_000);
+  await fetchSoon(mote.side, 'old', 50_000);
+  return `${urls[0]!.replace(/[^/]*$/, '…')}\n        ${await allEvidence(world)}`;
+}
+
 async function relayed(bench: Bench): Promise<string> {
   const world = await threeNodes(bench);
   const { newest, old } = world;
@@ -324,6 +384,19 @@ export const coordinatorCases: readonly Case[] = [
     needs: BOTH,
     timeoutMs: 120_000,
     run: rename,
+  },
+  {
+    name: 'login',
+    title: 'stock nodes and a mote without a key show a URL, wait, and join once the login is approved',
+    needs: BOTH,
+    timeoutMs: 120_000,
+    run: login,
+  },
+  {
+    name: 'plain',
+    title: 'the newest tailscaled and a mote join a coordinator without any configuration, and its pinned relay works',
+    timeoutMs: 90_000,
+    run: plain,
   },
   {
     name: 'relayed',

@@ -15,7 +15,7 @@ async function open({ storeFolder, ...options }: Json): Promise<{ face: Face; in
   if (storeFolder !== undefined) options.store = fileStore(storeFolder);
   const onEvent = (event: MoteEvent) => {
     events.push(event);
-    process.stderr.write(`${JSON.stringify(event)}\n`);
+    process.stderr.write(`${new Date().toISOString()} ${JSON.stringify(event)}\n`);
   };
   const made = await up({ ...options, onEvent } as unknown as MoteOptions);
   mote = made;
