@@ -9,6 +9,7 @@ import type { NetError } from '../base/errors.ts';
 import { Http2Client } from '../http2/client.ts';
 import type { Http2Event } from '../http2/client-types.ts';
 import type { ControlClientLimits } from './client-types.ts';
+import type { TransportLimits } from './record-stream.ts';
 import { ControlTransport, type ControlTransportOptions } from './transport.ts';
 
 /** A server that was silent for this long is sent an HTTP/2 ping; longer than the time between two keepalives. */
@@ -24,9 +25,11 @@ export class ControlLink {
   readonly http2: Http2Client;
   readonly #transport: ControlTransport;
   readonly #scratch: Uint8Array;
+  readonly #limits: TransportLimits;
 
   constructor(options: ControlLinkOptions) {
     const { nowMs, limits } = options;
+    this.#limits = limits.transport;
     this.#transport = new ControlTransport({ ...options, limits: limits.transport });
     // HTTP/2 begins behind the handshake.
     const settingsTimeoutMs = limits.transport.handshakeTimeoutMs + limits.http2.settingsTimeoutMs;
@@ -51,6 +54,13 @@ export class ControlLink {
   /** How many bytes {@link handleBytes} takes now. */
   get receiveRoom(): number {
     return this.#transport.receiveRoom;
+  }
+
+  /** About how many bytes of memory it holds for what is under way. */
+  get heldBytes(): number {
+    const { sendRoom, receiveRoom } = this.#transport;
+    const { sendBytes, receiveBytes } = this.#limits;
+    return this.http2.memoryBytes + this.#scratch.length + sendBytes - sendRoom + receiveBytes - receiveRoom;
   }
 
   /** Bytes of the stream, at most {@link receiveRoom}. */

@@ -21,8 +21,8 @@ export type LoginStep =
   | { readonly type: 'done'; readonly isNewKey: boolean }
   /** Ask again at once: with other credentials, or with a new key as soon as there is one. */
   | { readonly type: 'again' }
-  /** A person is to open `url`; ask again at once, the answer then takes its time. */
-  | { readonly type: 'auth-url'; readonly url: string }
+  /** A person is to open `url`; ask again, the answer then takes its time. `isFirst`: there was no other page before. */
+  | { readonly type: 'auth-url'; readonly url: string; readonly isFirst: boolean }
   /** The person has not decided; ask again after a while. */
   | { readonly type: 'pending' }
   /** It needs a person, who is not asked for this purpose. */
@@ -129,7 +129,8 @@ export class Login {
     const isForPerson = this.purpose === 'renew' || (this.purpose === 'join' && !this.#isLeftOver);
     if (!isForPerson && this.#tryElse()) return { type: 'again' };
     if (!isForPerson) return { type: 'person' };
+    const isFirst = this.followup === '';
     this.followup = url;
-    return { type: 'auth-url', url };
+    return { type: 'auth-url', url, isFirst };
   }
 }

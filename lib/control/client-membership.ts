@@ -196,9 +196,10 @@ export class Membership {
   }
 
   #take(nowMs: number, login: Login, step: LoginStep): boolean {
+    const isAgain = step.type === 'pending' || (step.type === 'auth-url' && !step.isFirst);
     this.#dueMs = nowMs;
-    if (step.type === 'pending') this.#dueMs += this.#loginBackoff.next();
-    else this.#loginBackoff.reset();
+    if (!isAgain) this.#loginBackoff.reset();
+    if (isAgain) this.#dueMs += this.#loginBackoff.next(); // CHECK: control-page-rate
     if (step.type === 'done') return this.#finish(step.isNewKey);
     if (step.type === 'auth-url') {
       this.#needsLogin = true;

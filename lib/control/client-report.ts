@@ -26,7 +26,9 @@ export class Report {
 
   /** What the device says of itself, its network included. */
   get hostinfo(): WireHostinfo {
-    return { ...this.#hostinfo, NetInfo: { ...this.#hostinfo.NetInfo, ...this.#netInfo } };
+    const NetInfo = { ...this.#hostinfo.NetInfo, ...this.#netInfo };
+    // Absent means unchanged: what is not known yet must not blank what an earlier run has told.
+    return Object.keys(NetInfo).length === 0 ? this.#hostinfo : { ...this.#hostinfo, NetInfo };
   }
 
   setHostinfo(nowMs: number, hostinfo: WireHostinfo): void {

@@ -92,6 +92,11 @@ export class ControlSession {
     return this.#link.receiveRoom;
   }
 
+  /** About how many bytes of memory the connection holds for what is under way. */
+  get heldBytes(): number {
+    return this.#link.heldBytes;
+  }
+
   /** Whether a map stream was asked for, and whether it was granted. */
   get hasMap(): boolean {
     return this.#map !== undefined;

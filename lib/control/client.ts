@@ -121,6 +121,11 @@ export class ControlClient {
     return this.#session?.receiveRoom ?? 0;
   }
 
+  /** About how many bytes of memory connection, decoder and netmap hold now. */
+  get heldBytes(): number {
+    return this.#decoder.heldBytes + (this.#session?.heldBytes ?? 0);
+  }
+
   /** The body of GET /key, or undefined where it could not be fetched. */
   handleServerKey(nowMs: number, body: Uint8Array | undefined): void {
     if (this.#phase !== 'key') return;
@@ -150,7 +155,6 @@ export class ControlClient {
       limits: this.#limits,
       decoder: this.#decoder,
     });
-    this.#report.dueMs = nowMs; // everything is told again
     this.#advance(nowMs);
   }
 
@@ -365,6 +369,8 @@ export class ControlClient {
   #handleEvent(nowMs: number, session: ControlSession, event: SessionEvent): void {
     if (event.type === 'answer') this.#handleAnswer(nowMs, session, event.kind, event.answer);
     else if (event.type === 'call-failed') this.#handleFailedCall(nowMs, event.kind, event.error);
+    else if (event.type === 'map-open')
+      this.#report.dueMs = nowMs; // everything is told again
     else if (event.type === 'map-message') this.#readMap(nowMs, session);
     else if (event.type === 'map-ended') this.#handleMapEnd(nowMs, session, event);
     else if (event.type === 'goaway')
@@ -379,7 +385,6 @@ export class ControlClient {
     if (!isNewKey) return;
     session.closeMap(nowMs);
     this.#mapDueMs = nowMs;
-    this.#report.dueMs = nowMs;
   }
 
   #handleFailedCall(nowMs: number, kind: CallKind, error: NetError): void {

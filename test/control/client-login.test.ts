@@ -99,9 +99,17 @@ test('the same page again means not yet; another page replaces it', () => {
   story.wait(501);
   assert.is(story.of('register').length, 3);
   page = `${URL}2`;
-  story.wait(2000);
+  story.wait(6000);
   assert.equal(story.took('auth-url'), [`auth-url ${URL}`, `auth-url ${URL}2`]);
   assert.is(story.last('register').json['Followup'], `${URL}2`);
+});
+
+test('a coordinator that shows page after page is not asked faster than at intervals', () => {
+  const story = new Story();
+  let pages = 0;
+  story.register = () => registered({ AuthURL: `${URL}${pages++}` });
+  story.run().wait(60_000);
+  assert.ok(pages >= 5 && pages <= 9, String(pages));
 });
 
 test('a login that waits survives a cut', () => {
@@ -229,6 +237,7 @@ test('a device that the coordinator does not know any more registers again with 
     story.wait(2000);
     assert.equal(asks(story), ['old - auth', 'old - auth']);
     assert.equal(story.took(), ['netmap', 'state running']);
+    assert.is(story.of('update').length, 2, 'what it says of itself is told again');
   }
 });
 

@@ -110,6 +110,8 @@ export class Story {
   /** Sizes of the pieces that cross, both ways. */
   pieceBytes = 5000;
   backend: Backend | undefined = undefined;
+  /** Called after each piece that the client was given. */
+  onPiece: () => void = () => undefined;
   server: TestHttp2Server | undefined = undefined;
   responder: ControlResponder | undefined = undefined;
   #request = '';
@@ -279,6 +281,7 @@ export class Story {
       if (piece.length === 0) throw new Error('the client takes nothing');
       this.client.handleBytes(this.nowMs, this.unixMs, piece, 0, piece.length);
       piece.fill(0xee); // lent for the call only
+      this.onPiece();
       at += piece.length;
       this.#takeEvents();
     }

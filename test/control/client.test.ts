@@ -23,7 +23,7 @@ test('a device joins with an auth key: key, connection, registration, map, and a
   assert.equal(story.last('register').json, {
     Version: 113,
     NodeKey: NODE_KEY,
-    Hostinfo: { Hostname: 'mote', OS: 'linux', NetInfo: {} },
+    Hostinfo: { Hostname: 'mote', OS: 'linux' },
     Ephemeral: true,
     OldNodeKey: ZERO_KEY,
     Auth: { AuthKey: 'mote-auth-1' },
@@ -76,6 +76,17 @@ test('a netmap of many windows passes through a small client, which gives every 
   assert.is(story.server!.waiting(story.mapId), 0);
   assert.is(story.client.state, 'running');
   assert.ok(story.client.receiveRoom <= 8192);
+});
+
+test('memory of a small client does not grow with a message', () => {
+  const story = new Story({ limits: 'small' }).run();
+  const junk = { SSHPolicy: { rules: [{ text: 'x'.repeat(100_000) }] }, PeersChanged: [node(7)] };
+  const before = story.client.heldBytes;
+  let most = 0;
+  story.onPiece = () => void (most = Math.max(most, story.client.heldBytes));
+  story.send(junk);
+  assert.is(story.client.netmap.peers.count, 1);
+  assert.ok(most > 0 && most - before < 16_384, `${before} ${most}`);
 });
 
 test('messages of one moment are one netmap event', () => {
