@@ -60,7 +60,7 @@ export const COORDINATOR_LIMITS: CoordinatorLimits = Object.freeze({
   pendingLogins: 1024,
   pendingLoginsPerSource: 64,
   pendingLoginLifeMs: 15 * MINUTE_MS,
-  waitingPerSource: 256,
+  waitingPerSource: 1024,
   bodyBytes: 1 << 20,
   jsonDepth: 32,
   hostnameUnits: 128,

@@ -12,7 +12,7 @@ export const NAMELESS = 'device';
  * Names that programs look up on their own, with the tailnet's suffix behind: nobody is called that, or a device could
  * make itself the proxy of all others.
  */
-const RESERVED: ReadonlySet<string> = Object.freeze(new Set(['localhost', 'wpad', 'isatap', 'broadcasthost']));
+const RESERVED = Object.freeze(['localhost', 'wpad', 'isatap', 'broadcasthost']);
 
 const COMMON_SUFFIX = /\.(local|localdomain|lan|home|internal)\.?$/;
 
@@ -23,7 +23,7 @@ export function isLabel(text: string): boolean {
 
 /** Whether nobody may be called that. */
 export function isReservedName(name: string): boolean {
-  return RESERVED.has(name);
+  return RESERVED.includes(name);
 }
 
 /** The label that comes closest to what a device calls itself; {@link NAMELESS} when nothing is left of it. */

@@ -6,7 +6,7 @@
 /** What an open request is answered with. */
 export type RequestKind = 'reply' | 'stream' | 'outcome';
 
-interface Request {
+interface OpenRequest {
   readonly source: string;
   kind: RequestKind;
   /** Called when the client goes away. */
@@ -16,7 +16,7 @@ interface Request {
 /** All open requests of a coordinator. */
 export class Requests {
   readonly #mostPerSource: number;
-  readonly #open = new Map<number, Request>();
+  readonly #open = new Map<number, OpenRequest>();
   readonly #waiting = new Map<string, number>();
   #lastId = 0;
 

@@ -1,13 +1,14 @@
 /** Register, rule by rule: auth keys, coming back, new node keys, ends of keys, leaving. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { formatTimeMs } from '../../lib/coordinator/map-text.ts';
 import { DAY_MS, Machine, START_UNIX_MS, World } from './support.ts';
 
 const test = suite('register');
 const LOGOUT = '1970-01-01T00:02:03Z';
 
 function time(unixMs: number): string {
-  return new Date(unixMs).toISOString();
+  return formatTimeMs(unixMs);
 }
 
 test('an answer has every field', () => {
