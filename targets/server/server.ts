@@ -64,6 +64,8 @@ class RunningServer implements Server {
   stunPort: number | undefined = undefined;
   relayPort: number | undefined = undefined;
   warnings: readonly string[] = [];
+  readonly failed: Promise<Error>;
+  #tellFailure: (error: Error) => void = () => undefined;
   readonly #options: ServerOptions;
   readonly #limits: ServerLimits;
   readonly #suite = selectSuite([createWasmSuite]);
@@ -82,6 +84,9 @@ class RunningServer implements Server {
     this.#options = options;
     this.#limits = { ...SERVER_LIMITS, ...options.limits };
     this.#gate = new SourceGate(this.#limits);
+    this.failed = new Promise(resolve => {
+      this.#tellFailure = resolve;
+    });
   }
 
   /** The rest of `startServer`. The store comes first: it is the lock of everything else in the folder. */
@@ -197,7 +202,10 @@ class RunningServer implements Server {
       store: this.#store,
       log,
       onRelayDisconnect: (tailnet, nodeKey) => relay.disconnect(tailnet, nodeKey),
-      onFailure: () => relay.close(),
+      onFailure: error => {
+        relay.close();
+        this.#tellFailure(error);
+      },
     });
     this.#closers.push(() => this.#coordinator.close());
     this.#closers.push(() => relay.close());

@@ -50,10 +50,10 @@ export interface ServerLimits {
 /** Limits unless told. */
 export const SERVER_LIMITS: ServerLimits = Object.freeze({
   connections: 65_536,
-  strangersPerSource: 128,
+  strangersPerSource: 256,
   strangers: 4096,
-  opensPerSecond: 64,
-  opensBurst: 512,
+  opensPerSecond: 256,
+  opensBurst: 2048,
   requestsPerSession: 32,
   bodyBytes: 1_048_576,
   bodiesBytes: 67_108_864,
@@ -151,6 +151,8 @@ export interface Server {
   readonly relayPort: number | undefined;
   /** What an operator should know and change, one sentence each; they were logged too. */
   readonly warnings: readonly string[];
+  /** Resolves when the store failed: nothing is answered any more but 503. Close the server and start another one. */
+  readonly failed: Promise<Error>;
   command(actor: Actor, command: AdminCommand): Promise<AdminOutcome>;
   status(): ServerStatus;
   /** Ends all connections, makes what was decided durable, and lets go of the data directory. Safe to call twice. */

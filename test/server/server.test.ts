@@ -288,6 +288,35 @@ test('a database copied during work is whole, with every answer that was given',
   await stop();
 });
 
+test('devices that come and go at random break nothing, and leave nothing', async () => {
+  const { server, lines, stop } = await startTestServer();
+  const { key } = await command<KeyView>(server, keyCreate);
+  const members = await Promise.all(Array.from({ length: 8 }, () => join_(server.url, key!)));
+  for (let round = 0; round < 150; round++) {
+    const { device } = members[Math.floor(Math.random() * members.length)]!;
+    const dice = Math.random();
+    if (dice < 0.1) {
+      device.socket.destroy();
+      await device.connect(server.url);
+      device.openMap();
+    } else if (dice < 0.2) device.openMap();
+    else {
+      const update = { Version: 113, NodeKey: device.node, OmitPeers: true, Endpoints: [`192.0.2.1:${round}`] };
+      device.request('/machine/map', { ...update, Hostinfo: { Hostname: 'w', OS: 'linux' } });
+    }
+    if (round % 10 === 0) await new Promise(resolve => setTimeout(resolve, 5));
+  }
+  for (const { device } of members) device.close();
+  await until(() => server.status().connections <= 1, 'the end of the connections');
+  assert.is(server.status().controlSessions, 0);
+  assert.is(server.status().coordinator['requests'], 0);
+  assert.equal(
+    lines.filter(line => /^(warn|error)/.test(line)),
+    [],
+  );
+  await stop();
+});
+
 test('a start that fails leaves nothing behind', async () => {
   const { server, folder, stop } = await startTestServer();
   const port = Number(new URL(server.url).port);
