@@ -1,0 +1,163 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { parseAddress } from '../../lib/base/address.ts';
+import { MapDecoder } from '../../lib/control/map-decoder.ts';
+import type { NetmapChanges } from '../../lib/control/netmap.ts';
+import { SecretKey } from '../../lib/crypto/keys.ts';
+import { createNobleSuite } from '../../lib/crypto/noble.ts';
+import { EarlyHandshakes } from '../../lib/device/early-handshakes.ts';
+import { TailnetPeers } from '../../lib/device/tailnet-peers.ts';
+import { Tunnel } from '../../lib/wireguard/tunnel.ts';
+import { frames, NOW_MS, self } from '../control/map-support.ts';
+import { seededRandom } from '../sim/memory-host.ts';
+
+const test = suite('tailnet-peers');
+const suiteOf = createNobleSuite();
+const EXPIRY = new Date(NOW_MS + 60_000).toISOString();
+
+function keyText(id: number): string {
+  return `nodekey:${id.toString(16).padStart(2, '0').repeat(32)}`;
+}
+
+function peer(id: number, more: object = {}): object {
+  return {
+    ID: id,
+    StableID: `n${id}`,
+    Name: `p${id}.tail.test.`,
+    User: 1,
+    Key: keyText(id),
+    DiscoKey: `discokey:${'77'.repeat(32)}`,
+    Addresses: [`100.64.1.${id}/32`],
+    AllowedIPs: [`100.64.1.${id}/32`, '10.0.0.0/8'],
+    HomeDERP: 9,
+    ...more,
+  };
+}
+
+class World {
+  readonly decoder = new MapDecoder();
+  readonly tunnel = new Tunnel({
+    nowMs: 1000,
+    unixMs: NOW_MS,
+    random: seededRandom(1),
+    suite: suiteOf,
+    privateKey: SecretKey.fromBytes(new Uint8Array(32).fill(0x66)),
+  });
+  readonly removed: number[] = [];
+  readonly owner = {
+    tunnel: this.tunnel,
+    removePeer: (nowMs: number, id: number) => {
+      this.removed.push(id);
+      this.tunnel.removePeer(nowMs, id);
+    },
+  };
+  readonly peers: TailnetPeers;
+
+  constructor(maxPeers = 100) {
+    this.decoder.startStream();
+    this.send({ Node: self(), Peers: [1, 2, 3].map(id => peer(id)) });
+    this.peers = new TailnetPeers(this.decoder.netmap, maxPeers);
+  }
+
+  send(message: object): NetmapChanges {
+    const bytes = frames(message);
+    if (this.decoder.handleBytes(NOW_MS, bytes, 0, bytes.length) < 0) throw this.decoder.error!;
+    const event = this.decoder.pollEvent();
+    if (event?.type !== 'netmap') throw new Error('no netmap');
+    return event.changes;
+  }
+
+  change(message: object): void {
+    this.peers.handleChanges(1000, NOW_MS, this.owner, this.send(message));
+  }
+
+  resolve(id: number, unixMs = NOW_MS): boolean {
+    return this.peers.resolveAddress(1000, unixMs, this.owner, parseAddress(`100.64.1.${id}`)!);
+  }
+}
+
+test('a peer is in the tunnel once it is used, with its own addresses alone', () => {
+  const world = new World();
+  assert.is(world.tunnel.peerCount, 0);
+  assert.is(world.resolve(2), true);
+  const id = world.peers.tunnelId(2)!;
+  const { allowedIPs, roams } = world.tunnel.peerStatus(id);
+  assert.equal(
+    allowedIPs.map(({ bytes, bits }) => [[...bytes], bits]),
+    [[[100, 64, 1, 2], 32]],
+  );
+  assert.is(roams, false);
+  assert.is(world.peers.get(id)!.region, 9);
+  assert.is(world.resolve(2), false);
+  assert.is(world.resolve(77), false);
+});
+
+test('a key of the netmap joins by its handshake, another does not', () => {
+  const world = new World();
+  assert.is(world.peers.resolveKey(1000, NOW_MS, world.owner, new Uint8Array(32).fill(3)), true);
+  assert.is(world.peers.resolveKey(1000, NOW_MS, world.owner, new Uint8Array(32).fill(0x44)), false);
+});
+
+test('a peer that is removed, gets another key or expires leaves the tunnel; one that moves stays', () => {
+  for (const message of [
+    { PeersRemoved: [2] },
+    { PeersChanged: [peer(2, { Key: keyText(0x22) })] },
+    { PeersChanged: [peer(2, { Expired: true })] },
+    { PeersChanged: [peer(2, { KeyExpiry: new Date(NOW_MS - 1000).toISOString() })] },
+    { Peers: [peer(1)] },
+  ]) {
+    const world = new World();
+    world.resolve(2);
+    world.change(message);
+    assert.is(world.tunnel.peerCount, 0, JSON.stringify(message));
+  }
+  const world = new World();
+  world.resolve(2);
+  world.change({ PeersChangedPatch: [{ NodeID: 2, DERPRegion: 4 }] });
+  assert.is(world.peers.get(world.peers.tunnelId(2)!)!.region, 4);
+  world.change({ PeersChanged: [peer(2, { Addresses: ['100.64.1.99/32'] })] });
+  assert.is(world.tunnel.peerOf(parseAddress('100.64.1.99')!), world.peers.tunnelId(2));
+  assert.is(world.tunnel.peerOf(parseAddress('100.64.1.2')!), undefined);
+});
+
+test('an expired peer is not let in, and one in use goes when its time comes', () => {
+  const world = new World();
+  world.change({ PeersChanged: [peer(2, { KeyExpiry: EXPIRY }), peer(3, { Expired: true })] });
+  assert.is(world.resolve(3), false);
+  assert.is(world.resolve(2), true);
+  assert.is(world.peers.nextExpiryUnixMs(), Math.floor((NOW_MS + 60_000) / 1000) * 1000);
+  world.peers.expire(1000, NOW_MS + 58_000, world.owner);
+  assert.is(world.tunnel.peerCount, 1);
+  world.peers.expire(1000, NOW_MS + 60_000, world.owner);
+  assert.is(world.tunnel.peerCount, 0);
+  assert.is(world.resolve(2, NOW_MS + 60_000), false);
+});
+
+test('when there are too many, one without a session makes room', () => {
+  const world = new World(2);
+  world.resolve(1);
+  world.resolve(2);
+  world.tunnel.connect(1000, world.peers.tunnelId(1)!);
+  assert.is(world.resolve(3), true);
+  assert.is(world.peers.tunnelId(2), undefined);
+  assert.is(world.tunnel.peerCount, 2);
+  world.tunnel.connect(1000, world.peers.tunnelId(3)!);
+  assert.is(world.resolve(2), false);
+});
+
+test('early handshakes are kept for four seconds, eight at most, and given once', () => {
+  const early = new EarlyHandshakes();
+  const from = { address: '192.0.2.1', port: 1 };
+  for (let i = 0; i < 10; i++) early.keep(1000 + i, Uint8Array.of(i, 99), 0, 1, from);
+  assert.equal(
+    early.take(2000).map(({ bytes }) => [...bytes]),
+    [[2], [3], [4], [5], [6], [7], [8], [9]],
+  );
+  assert.equal(early.take(2000), []);
+  early.keep(1000, Uint8Array.of(1), 0, 1, from);
+  assert.is(early.take(4999).length, 1);
+  early.keep(1000, Uint8Array.of(1), 0, 1, from);
+  assert.is(early.take(5000).length, 0);
+});
+
+test.run();
