@@ -39,7 +39,9 @@ export async function runServe(options: ServeOptions, environment: ServeEnvironm
   });
   try {
     tellReady(server, options, report);
-    report('stopping', { reason: await stopped });
+    const reason = await Promise.race([stopped, server.failed]);
+    if (typeof reason !== 'string') throw new RunError(`the coordinator has stopped: ${messageOf(reason)}`);
+    report('stopping', { reason });
   } finally {
     await closeInTime(server);
   }

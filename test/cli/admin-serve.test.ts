@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NetError } from '../../lib/base/errors.ts';
-import { UsageError } from '../../targets/cli/errors.ts';
+import { RunError, UsageError } from '../../targets/cli/errors.ts';
 import type { Level } from '../../targets/cli/report.ts';
 import { certificateWarnings, runServe } from '../../targets/cli/serve.ts';
 import { parseServeArgs } from '../../targets/cli/serve-args.ts';
@@ -37,7 +37,13 @@ const SAMPLES: { readonly [N in keyof ServeEvents]: readonly [ServeEvents[N], st
 /** Runs `motenet serve` with a server that only remembers its options. */
 async function serve(
   line: string,
-  how: { more?: Partial<Server>; fail?: Error; isJson?: boolean; level?: Level; reason?: string } = {},
+  how: {
+    more?: Partial<Server>;
+    fail?: Error;
+    isJson?: boolean;
+    level?: Level;
+    reason?: string | Promise<string>;
+  } = {},
 ) {
   const out: string[] = [];
   const err: string[] = [];
@@ -48,7 +54,8 @@ async function serve(
     options.log('info', 'from the server\u001b[2J', { port: 1 });
     if (how.fail !== undefined) throw how.fail;
     const { host, port } = options.listen;
-    const usual = { url: `http://10.1.2.3:${port}`, address: { host, port }, stunPort: 3478, relayPort: 8443 };
+    const ports = { stunPort: 3478, relayPort: 8443 };
+    const usual = { url: `http://10.1.2.3:${port}`, address: { host, port }, ...ports, failed: new Promise(() => {}) };
     return { ...usual, ...how.more, close: async () => void closes++ } as unknown as Server;
   };
   const report = createServeReport({
@@ -96,6 +103,14 @@ test('a URL that others cannot reach is warned of, unless only this machine is m
   assert.ok((await serve('', { more })).err.includes(text));
   assert.ok((await serve('--listen [::]:8080', { more })).err.includes(text));
   assert.not((await serve('--listen 127.0.0.1:8080', { more })).err.includes(text));
+});
+
+test('a store that fails ends it, with an error, in order', async () => {
+  const more = { failed: Promise.resolve(new Error('no space left')) };
+  const { error, message, closes } = await serve('', { more, reason: new Promise<string>(() => {}) });
+  assert.instance(error, RunError);
+  assert.is(message, 'the coordinator has stopped: no space left');
+  assert.is(closes, 1);
 });
 
 test('certificate and key are read, and handed on', async () => {
