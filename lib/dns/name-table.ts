@@ -8,7 +8,7 @@
  */
 import { formatAddress, type Prefix, parseAddress } from '../base/address.ts';
 import type { NameLimits } from './limits.ts';
-import { isWithin, normalName } from './name.ts';
+import { normalName } from './name.ts';
 
 /** The id of this device itself. */
 export const OWN_HOST = 0;
@@ -23,10 +23,14 @@ export interface DnsSettings {
   readonly ExtraRecords?: readonly { readonly Name: string; readonly Type?: string; readonly Value: string }[] | null;
 }
 
+/** Texts take a third of the memory of byte arrays, and are the keys of the other direction anyway. */
 interface Host {
   readonly name: string;
-  readonly addresses: readonly Uint8Array[];
+  readonly addresses: readonly string[];
 }
+
+/** The one id that claims something, or several, the lowest first. */
+type Claims = number | readonly number[];
 
 /** Reverse zones of the addresses that tailnets have: 100.64.0.0/10 and fd7a:115c:a1e0::/48. And `onion` (RFC 7686). */
 const FIXED_ZONES: readonly string[] = /* @__PURE__ */ Object.freeze([
@@ -43,15 +47,14 @@ export class NameTable {
   overLimit = 0;
   readonly #limits: NameLimits;
   readonly #hosts = new Map<number, Host>();
-  /** Ids by name, the lowest first. */
-  readonly #byName = new Map<string, number[]>();
-  /** Ids by address text, the lowest first. */
-  readonly #byAddress = new Map<string, number[]>();
+  readonly #byName = new Map<string, Claims>();
+  /** By address text. */
+  readonly #byAddress = new Map<string, Claims>();
   /** How many names lie below a name that need not be one itself. */
   readonly #above = new Map<string, number>();
-  #records = new Map<string, Uint8Array[]>();
+  #records = new Map<string, string[]>();
   #recordByAddress = new Map<string, string>();
-  #zones: readonly string[] = FIXED_ZONES;
+  #zones: ReadonlySet<string> = new Set(FIXED_ZONES);
   #searched: readonly string[] = [];
   #serial = 1;
 
@@ -80,8 +83,7 @@ export class NameTable {
     for (const [zone, resolvers] of Object.entries(settings.Routes ?? {}))
       if ((resolvers ?? []).length === 0) this.#addName(zones, zone);
     for (const domain of settings.Domains ?? []) this.#addName(searched, domain);
-    // The longest first: it is the zone that a name belongs to.
-    this.#zones = [...zones].sort((a, b) => b.length - a.length);
+    this.#zones = zones;
     this.#searched = [...searched];
     for (const name of this.#records.keys()) this.#countAbove(name, -1);
     this.#records = new Map();
@@ -115,9 +117,9 @@ export class NameTable {
     const isOver =
       known === undefined ? this.#records.size >= this.#limits.records : known.length >= this.#limits.addresses;
     if (isOver) return void this.overLimit++; // CHECK: dns-record-limit
-    if (known === undefined) this.#records.set(name, [address]);
-    else known.push(address);
     const text = formatAddress(address);
+    if (known === undefined) this.#records.set(name, [text]);
+    else known.push(text);
     if (!this.#recordByAddress.has(text)) this.#recordByAddress.set(text, name);
   }
 
@@ -130,10 +132,10 @@ export class NameTable {
     const normal = normalName(name);
     if (normal === undefined || addresses.length === 0) return;
     if (this.#hosts.size >= this.#limits.hosts) return void this.overLimit++; // CHECK: dns-host-limit
-    const kept = addresses.slice(0, this.#limits.addresses).map(({ bytes }) => bytes);
+    const kept = addresses.slice(0, this.#limits.addresses).map(({ bytes }) => formatAddress(bytes));
     this.#hosts.set(id, { name: normal, addresses: kept });
     claim(this.#byName, normal, id);
-    for (const address of kept) claim(this.#byAddress, formatAddress(address), id);
+    for (const address of kept) claim(this.#byAddress, address, id);
     this.#countAbove(normal, 1);
     this.#change();
   }
@@ -144,7 +146,7 @@ export class NameTable {
     if (host === undefined) return;
     this.#hosts.delete(id);
     release(this.#byName, host.name, id);
-    for (const address of host.addresses) release(this.#byAddress, formatAddress(address), id);
+    for (const address of host.addresses) release(this.#byAddress, address, id);
     this.#countAbove(host.name, -1);
     this.#change();
   }
@@ -173,31 +175,35 @@ export class NameTable {
 
   /** Addresses of a full name in normal form, IPv4 first; undefined when nobody has it. */
   find(name: string): readonly Uint8Array[] | undefined {
-    const ids = this.#byName.get(name);
-    const host = ids === undefined ? undefined : this.#hosts.get(ids[0]!);
+    const claims = this.#byName.get(name);
+    const host = claims === undefined ? undefined : this.#hosts.get(firstOf(claims));
     const records = this.#records.get(name);
     if (host === undefined && records === undefined) return undefined;
-    const all = [...(host?.addresses ?? []), ...(records ?? [])];
-    const distinct = new Map(all.map(address => [formatAddress(address), address]));
-    const sorted = [...distinct.values()].sort((a, b) => a.length - b.length);
+    const texts = new Set([...(host?.addresses ?? []), ...(records ?? [])]);
+    const sorted = [...texts].map(text => parseAddress(text)!).sort((a, b) => a.length - b.length);
     return sorted.slice(0, this.#limits.addresses);
   }
 
   /** The full name of the device, else of the extra record, that has an address of 4 or 16 bytes. */
   reverse(address: Uint8Array): string | undefined {
     const text = formatAddress(address);
-    const ids = this.#byAddress.get(text);
-    return ids === undefined ? this.#recordByAddress.get(text) : this.#hosts.get(ids[0]!)!.name;
+    const claims = this.#byAddress.get(text);
+    return claims === undefined ? this.#recordByAddress.get(text) : this.#hosts.get(firstOf(claims))!.name;
   }
 
   /** Whether a name in normal form exists, if only because others lie below it (RFC 8020). */
   exists(name: string): boolean {
-    return this.#byName.has(name) || this.#records.has(name) || this.#above.has(name) || this.#zones.includes(name);
+    return this.#byName.has(name) || this.#records.has(name) || this.#above.has(name) || this.#zones.has(name);
   }
 
-  /** The zone that a name belongs to, if it is one of those that this table knows completely. */
+  /** The longest zone that a name belongs to, of those that this table knows completely; undefined for none. */
   zoneOf(name: string): string | undefined {
-    return this.#zones.find(zone => isWithin(name, zone));
+    for (let zone = name; ; ) {
+      if (this.#zones.has(zone)) return zone;
+      const dot = zone.indexOf('.');
+      if (dot < 0) return undefined;
+      zone = zone.slice(dot + 1);
+    }
   }
 
   #change(): void {
@@ -214,17 +220,22 @@ export class NameTable {
   }
 }
 
-function claim(table: Map<string, number[]>, key: string, id: number): void {
-  const ids = table.get(key);
-  if (ids === undefined) table.set(key, [id]);
-  else {
-    ids.push(id);
-    ids.sort((a, b) => a - b);
-  }
+function firstOf(claims: Claims): number {
+  return typeof claims === 'number' ? claims : claims[0]!;
 }
 
-function release(table: Map<string, number[]>, key: string, id: number): void {
-  const left = table.get(key)!.filter(other => other !== id);
+function claim(table: Map<string, Claims>, key: string, id: number): void {
+  const claims = table.get(key);
+  if (claims === undefined) return void table.set(key, id);
+  table.set(
+    key,
+    [...(typeof claims === 'number' ? [claims] : claims), id].sort((a, b) => a - b),
+  );
+}
+
+function release(table: Map<string, Claims>, key: string, id: number): void {
+  const claims = table.get(key);
+  const left = claims === undefined || typeof claims === 'number' ? [] : claims.filter(other => other !== id);
   if (left.length === 0) table.delete(key);
-  else table.set(key, left);
+  else table.set(key, left.length === 1 ? left[0]! : left);
 }

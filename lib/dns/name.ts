@@ -19,11 +19,6 @@ export function normalName(text: string): string | undefined {
   return isName ? name : undefined;
 }
 
-/** Whether a name is the zone's own or below it. */
-export function isWithin(name: string, zone: string): boolean {
-  return name === zone || zone === '' || name.endsWith(`.${zone}`);
-}
-
 /**
  * Text of the name at `buf[at]`, where no pointers are allowed, and the offset behind it; undefined when it is malformed
  * or goes beyond `end`.

@@ -5,7 +5,7 @@
  */
 import type { Prefix } from '../base/address.ts';
 import { AddressIndex, PointCollector } from './address-index.ts';
-import { ANY_PROTOCOL, BOX_WORDS, type CompiledTable, MatchTable, PORTS } from './match-table.ts';
+import { ANY_PROTOCOL, BOX_WORDS, type CompiledTable, crossBase, MatchTable, PORTS } from './match-table.ts';
 import { lastOfPrefix, RangeList } from './ranges.ts';
 import type { ParsedPorts, ParsedRule, ParsedSide } from './rule-parser.ts';
 
@@ -14,7 +14,7 @@ const PROTOCOL_TCP = 6;
 const PROTOCOL_UDP = 17;
 const PROTOCOL_ICMPV6 = 58;
 const PROTOCOL_SCTP = 132;
-/** A box that spans more destinations than this, but not all ports, is not cut into intervals. */
+/** A box is cut into at most so many intervals; one that is wide both ways stays whole. */
 const MAX_CUTS = 8;
 /** So few sets at one node are looked at one by one. */
 const MAX_UNMERGED = 3;
@@ -58,13 +58,16 @@ export function compileTable(input: CompileInput): MatchTable {
   for (const reach of reaches) placeSources(reach, input.sources, sources, leaves);
   const tree = new TreeBuilder(leaves, input.budget);
   for (const reach of reaches) tree.add(reach);
+  const base = crossBase(own.count);
+  const arrays = tree.finish();
   return new MatchTable({
     sources,
     destinations: own.index,
     destinationOf: own.numbers,
     destinationCount: own.count,
     leaves,
-    ...tree.finish(),
+    ...arrays,
+    hasCross: arrays.intervals.some(number => number >= base),
   });
 }
 
@@ -169,7 +172,8 @@ function reachOf(
   count: number,
   budget: PieceBudget,
 ): Reach | undefined {
-  const most = (boxes.length / 4) * (1 + protocols.length * MAX_CUTS);
+  const cuts = boxes.reduce((sum, _, at) => (at % 4 === 0 ? sum + cutsOf(boxes, at) : sum), 0);
+  const most = boxes.length / 4 + cuts * protocols.length;
   if (most > budget.left) return void budget.overLimit++; // CHECK: filter-piece-limit
   const out: Reach = { intervals: [], boxes: [], cells: [], sources: new Set() };
   for (let at = 0; at < boxes.length; at += 4) {
@@ -188,6 +192,14 @@ function reachOf(
   return { ...out, intervals: merged };
 }
 
+/** At most how many intervals a box becomes for one protocol. */
+function cutsOf(boxes: readonly number[], at: number): number {
+  const destinations = boxes[at + 1]! - boxes[at]! + 1;
+  const ports = boxes[at + 3]! - boxes[at + 2]! + 1;
+  const least = Math.min(destinations, ports);
+  return ports === PORTS || least > MAX_CUTS ? 1 : least;
+}
+
 function addSpan(
   out: Reach,
   protocol: number,
@@ -200,8 +212,12 @@ function addSpan(
   const base = protocol * count;
   if (first === 0 && last === PORTS - 1) {
     out.intervals.push((base + from) * PORTS, (base + to) * PORTS + last);
-  } else if (to - from >= MAX_CUTS) {
+  } else if (to - from >= MAX_CUTS && last - first >= MAX_CUTS) {
     out.boxes.push(protocol, from, to, first, last);
+  } else if (to - from > last - first) {
+    const cross = crossBase(count) + protocol * PORTS * count;
+    for (let port = first; port <= last; port++)
+      out.intervals.push(cross + port * count + from, cross + port * count + to);
   } else {
     for (let i = from; i <= to; i++) out.intervals.push((base + i) * PORTS + first, (base + i) * PORTS + last);
   }

@@ -14,6 +14,14 @@ export const ANY_PROTOCOL = 256;
 export const PROTOCOLS = 257;
 /** Ports of one protocol and destination in the number space of intervals. */
 export const PORTS = 65_536;
+/**
+ * Where a second number space begins, in which ports stand before destinations: few ports of many destinations are few
+ * intervals there.
+ */
+export function crossBase(destinationCount: number): number {
+  return PROTOCOLS * destinationCount * PORTS;
+}
+
 /** Numbers of one box in {@link CompiledTable.boxes}: protocol, first and last destination, first and last port. */
 export const BOX_WORDS = 5;
 
@@ -34,6 +42,8 @@ export interface CompiledTable {
   readonly setStart: Uint32Array;
   /** First and last number of each interval. */
   readonly intervals: Float64Array;
+  /** Whether there are intervals beyond {@link crossBase}. */
+  readonly hasCross: boolean;
   /** Where the boxes of a set begin, in boxes; one more at the end. */
   readonly boxStart: Uint32Array;
   /** What would need too many intervals; looked at one by one. */
@@ -84,8 +94,16 @@ export class MatchTable {
   }
 
   #setHolds(set: number, destination: number, protocol: number, port: number): boolean {
-    const { intervals, setStart, boxStart, destinationCount } = this.#table;
-    const wanted = (protocol * destinationCount + destination) * PORTS + port;
+    const { boxStart, destinationCount, hasCross } = this.#table;
+    if (this.#covers(set, (protocol * destinationCount + destination) * PORTS + port)) return true;
+    const cross = (protocol * PORTS + port) * destinationCount + destination;
+    if (hasCross && this.#covers(set, crossBase(destinationCount) + cross)) return true;
+    return boxStart[set] !== boxStart[set + 1] && this.#boxHolds(set, destination, protocol, port);
+  }
+
+  /** Whether an interval of the set has this number in it. */
+  #covers(set: number, wanted: number): boolean {
+    const { intervals, setStart } = this.#table;
     const start = setStart[set]!;
     let low = start;
     let high = setStart[set + 1]!;
@@ -94,8 +112,7 @@ export class MatchTable {
       if (intervals[middle * 2]! <= wanted) low = middle + 1;
       else high = middle;
     }
-    if (low > start && intervals[low * 2 - 1]! >= wanted) return true;
-    return boxStart[set] !== boxStart[set + 1] && this.#boxHolds(set, destination, protocol, port);
+    return low > start && intervals[low * 2 - 1]! >= wanted;
   }
 
   #boxHolds(set: number, destination: number, protocol: number, port: number): boolean {

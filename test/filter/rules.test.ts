@@ -202,15 +202,26 @@ test('many rules for everybody, each about another port, all hold', () => {
 test('rules about ports of many routes hold for each', () => {
   const world = new FilterWorld();
   const routes = Array.from({ length: 40 }, (_, i) => rule([`100.64.0.${i}`], [`10.0.${i}.0/24`]));
-  world.setRules([...routes, rule(['100.64.0.200'], ['10.0.0.0/8'], '80-90')], prefixes('10.0.0.0/8'));
+  const wide = [rule(['100.64.0.200'], ['10.0.0.0/8'], '80-90'), rule(['100.64.0.201'], ['10.0.0.0/8'], '443-444')];
+  world.setRules([...routes, ...wide], prefixes('10.0.0.0/8'));
   for (let i = 0; i < 40; i++) {
     assert.is(world.inbound(segment('100.64.0.200', `10.0.${i}.7`, 85)), 'in');
     assert.is(world.inbound(segment('100.64.0.200', `10.0.${i}.7`, 91)), NO_RULE);
     assert.is(world.inbound(datagram('100.64.0.200', 9, `10.0.${i}.7`, 80)), 'in');
+    for (const [port, verdict] of [
+      [442, NO_RULE],
+      [443, 'in'],
+      [444, 'in'],
+      [445, NO_RULE],
+    ] as const)
+      assert.is(world.inbound(segment('100.64.0.201', `10.0.${i}.7`, port)), verdict);
     assert.is(world.inbound(segment(`100.64.0.${i}`, `10.0.${i}.7`, 5)), 'in');
     assert.is(world.inbound(segment(`100.64.0.${i}`, `10.0.${i + 1}.7`, 5)), NO_RULE);
   }
   assert.is(world.inbound(segment('100.64.0.200', '10.255.255.255', 80)), 'in');
+  assert.is(world.inbound(segment('100.64.0.201', '10.0.0.0', 443)), 'in');
+  assert.is(world.inbound(segment('100.64.0.201', '10.255.255.255', 444)), 'in');
+  assert.is(world.inbound(segment('100.64.0.201', '9.255.255.255', 443)), 'filter-not-local');
 });
 
 test('rules beyond the limit are left out and counted', () => {
