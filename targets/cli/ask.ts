@@ -36,7 +36,8 @@ export async function runWhois(options: AskOptions & { address: string }, { out 
 }
 
 function whoisLines({ name, addresses, user, tags, capabilities, publicKey }: Whois): string[] {
-  const owner = user === undefined ? '' : `${user.loginName}${user.displayName === '' ? '' : ` (${user.displayName})`}`;
+  const { loginName = '', displayName = '' } = user ?? {};
+  const owner = displayName === '' || displayName === loginName ? loginName : `${loginName} (${displayName})`;
   const rows = [
     ['name', name ?? ''],
     ['addresses', addresses.join(', ')],

@@ -112,9 +112,17 @@ export function openToOthers(options: ServiceOptions): string[] {
     });
 }
 
-/** Closes the services, then the mote, and tells what it carried. Rejects with {@link RunError} when that takes too long. */
-export async function shutDown(mote: CommandMote, services: readonly Service[], report: Report): Promise<void> {
-  const { peers, drops } = mote.status();
+/**
+ * Closes the services, then the mote, and tells what it carried: by `status`, where the mote is closed already. Rejects
+ * with {@link RunError} when that takes too long.
+ */
+export async function shutDown(
+  mote: CommandMote,
+  services: readonly Service[],
+  report: Report,
+  status = mote.status(),
+): Promise<void> {
+  const { peers, drops } = status;
   const rxBytes = peers.reduce((sum, peer) => sum + peer.rxBytes, 0);
   const txBytes = peers.reduce((sum, peer) => sum + peer.txBytes, 0);
   let timer: NodeJS.Timeout | undefined;

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import type { Store } from '../../lib/ports.ts';
-import type { MoteEvent, TailnetMoteOptions, Whois } from '../node/index.ts';
+import type { MoteEvent, MoteStatus, TailnetMoteOptions, Whois } from '../node/index.ts';
 import { codeOf, messageOf, RunError, UsageError } from './errors.ts';
 import { InsideNames } from './inside-names.ts';
 import type { Report } from './report.ts';
@@ -75,7 +75,8 @@ class UpRun implements StateHandler {
   #mote: UpMote | undefined;
   #state = 'starting';
   #authUrl: string | null = null;
-  #isLoggedOut = false;
+  /** What the mote said before it was logged out, which closes it. */
+  #lastStatus: MoteStatus | undefined;
   #resolveLoggedOut: (reason: string) => void = () => undefined;
 
   constructor(options: UpOptions, environment: UpEnvironment) {
@@ -115,7 +116,7 @@ class UpRun implements StateHandler {
   async end(socket: StateServer): Promise<void> {
     const mote = this.#mote;
     try {
-      if (mote !== undefined) await shutDown(mote, this.#services, this.#environment.report);
+      if (mote !== undefined) await shutDown(mote, this.#services, this.#environment.report, this.#lastStatus);
     } finally {
       await socket.close();
     }
@@ -162,7 +163,7 @@ class UpRun implements StateHandler {
 
   status(): UpStatus {
     const { version, pid } = this.#environment;
-    const mote = this.#mote?.status() ?? null;
+    const mote = this.#lastStatus ?? this.#mote?.status() ?? null;
     return {
       version,
       pid,
@@ -191,12 +192,12 @@ class UpRun implements StateHandler {
 
   async logout(): Promise<() => void> {
     const mote = this.#joined();
-    if (this.#isLoggedOut) throw new RunError('already logging out');
-    this.#isLoggedOut = true;
+    if (this.#lastStatus !== undefined) throw new RunError('`motenet logout` is under way already');
+    this.#lastStatus = mote.status();
     try {
       await mote.logout();
     } catch (error) {
-      this.#isLoggedOut = false;
+      this.#lastStatus = undefined;
       throw error;
     }
     return () => this.#resolveLoggedOut('logged out');
