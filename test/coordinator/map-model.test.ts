@@ -1,6 +1,7 @@
 /** Random histories: once everything has come to rest, every device knows exactly what it should. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { fuzzRounds } from '../tools/scale.ts';
 import { device, hexKey, type Reader, seeded, user, World } from './map-support.ts';
 
 const test = suite('map model');
@@ -121,8 +122,9 @@ class History {
 }
 
 test('every reader knows exactly what it should after a random history', () => {
+  const seeds = fuzzRounds(24);
   let compared = 0;
-  for (let seed = 1; seed <= 24; seed++) {
+  for (let seed = 1; seed <= seeds; seed++) {
     const history = new History(seed);
     for (let step = 1; step <= STEPS; step++) {
       history.step();
@@ -130,7 +132,7 @@ test('every reader knows exactly what it should after a random history', () => {
     }
     for (const id of history.streams.values()) if (history.world.readers.get(id)!.end === undefined) compared++;
   }
-  assert.ok(compared > 50);
+  assert.ok(compared > 2 * seeds);
 });
 
 test.run();
