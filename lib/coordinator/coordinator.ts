@@ -49,8 +49,6 @@ export class Coordinator {
   readonly #sessions: MapCarrier;
   /** By the wall clock: ends of node keys. */
   readonly #expiries = new DeviceTimers();
-  /** By the monotonic clock: ephemeral devices that are not connected. */
-  readonly #ephemeral = new DeviceTimers();
   /** Devices by node key, as they are durable: the relay asks for them. */
   readonly #durable = new Map<string, DeviceRecord>();
 
@@ -208,15 +206,16 @@ export class Coordinator {
     this.#pump();
   }
 
-  /** When to call {@link handleTimeout}: absolute, monotonic; Infinity for never. */
+  /** When to call {@link handleTimeout}: absolute, monotonic; Infinity for never, and after a commit has failed. */
   nextTimeout(): number {
-    const { nowMs, unixMs } = this.#core;
+    const { nowMs, unixMs, ledger } = this.#core;
+    if (ledger.isStopped) return Infinity;
     // The wall clock may be set: ends of keys are looked at once a minute.
     const expiryMs = nowMs + Math.min(Math.max(0, this.#expiries.nextMs - unixMs), WALL_CLOCK_MS);
     const nextExpiryMs = this.#expiries.size === 0 ? Infinity : expiryMs;
     return Math.min(
       nextExpiryMs,
-      this.#ephemeral.nextMs,
+      this.#core.ephemeral.nextMs,
       this.#core.pending.nextTimeout(),
       this.#sessions.nextTimeout(),
     );
@@ -284,8 +283,8 @@ export class Coordinator {
     this.#durable.set(device.nodeKey, device);
     this.#sessions.deviceChanged(nowMs, unixMs, device, previous);
     this.#expiries.set(device, device.keyExpiryMs > unixMs ? device.keyExpiryMs : Infinity);
-    if (!device.isEphemeral || this.#sessions.isOnline(device.id)) this.#ephemeral.remove(device.id);
-    else if (!this.#ephemeral.has(device.id)) this.#ephemeral.set(device, nowMs + limits.ephemeralGraceMs);
+    if (!device.isEphemeral || this.#sessions.isOnline(device.id)) this.#core.ephemeral.remove(device.id);
+    else if (!this.#core.ephemeral.has(device.id)) this.#core.ephemeral.set(device, nowMs + limits.ephemeralGraceMs);
     if (previous === undefined || !mayRelay(previous, 0)) return;
     const isOut = previous.nodeKey !== device.nodeKey || !mayRelay(device, unixMs);
     if (isOut) this.#disconnect(previous); // CHECK: coordinator-relay-disconnect
@@ -294,7 +293,7 @@ export class Coordinator {
   #withdrawDevice(device: DeviceRecord): void {
     this.#durable.delete(device.nodeKey);
     this.#expiries.remove(device.id);
-    this.#ephemeral.remove(device.id);
+    this.#core.ephemeral.remove(device.id);
     this.#sessions.deviceRemoved(this.#core.nowMs, device);
     this.#disconnect(device);
   }
@@ -318,7 +317,7 @@ export class Coordinator {
   #removeEphemeral(): void {
     const core = this.#core;
     for (;;) {
-      const due = this.#ephemeral.takeDue(core.nowMs);
+      const due = this.#core.ephemeral.takeDue(core.nowMs);
       if (due === undefined) return;
       const device = core.state.tailnets.get(due.tailnet)?.devices.get(due.id);
       const isGone = device?.isEphemeral === true && !this.#sessions.isOnline(due.id);
@@ -340,9 +339,9 @@ export class Coordinator {
     const core = this.#core;
     const device = core.state.tailnets.get(tailnet)?.devices.get(id);
     if (device === undefined || core.ledger.isStopped) return;
-    if (isOnline) return this.#ephemeral.remove(id);
+    if (isOnline) return this.#core.ephemeral.remove(id);
     core.commit([changeOf('device', { ...device, lastSeenMs: core.unixMs })]);
-    if (device.isEphemeral) this.#ephemeral.set(device, core.nowMs + core.limits.ephemeralGraceMs);
+    if (device.isEphemeral) this.#core.ephemeral.set(device, core.nowMs + core.limits.ephemeralGraceMs);
   }
 }
 

@@ -6,6 +6,7 @@ import { utf8Encode, readU32BE } from '../base/bytes.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
 import type { AdminOutcome } from './commands.ts';
 import type { CoordinatorEvent, CoordinatorOptions, MapCarrier, MapOpening } from './coordinator-types.ts';
+import { DeviceTimers } from './device-timers.ts';
 import { Ledger } from './ledger.ts';
 import { COORDINATOR_LIMITS, type CoordinatorLimits } from './limits.ts';
 import type { AuditEntry, Change } from './model.ts';
@@ -30,6 +31,8 @@ export class Core {
   readonly ledger: Ledger;
   readonly requests: Requests;
   readonly pending: PendingLogins;
+  /** By the monotonic clock: when ephemeral devices that are not connected are removed. */
+  readonly ephemeral = new DeviceTimers();
   #events: CoordinatorEvent[] = [];
   #nextEvent = 0;
   /** Refusals of an auth key in the audit log, within the hour. */
@@ -82,6 +85,11 @@ export class Core {
       this.emit({ type: 'stream', request });
       this.sessions.open(this.nowMs, this.unixMs, request, opening);
     });
+  }
+
+  /** One line for the log, once what it tells of is durable. */
+  note(message: string): void {
+    this.whenDurable(() => this.log('info', message));
   }
 
   /** One line for the log. */

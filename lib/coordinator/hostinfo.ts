@@ -20,7 +20,7 @@ export interface HostFacts {
 }
 
 /** Control characters, and those that turn the direction of text or have no width. */
-const INVISIBLE = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffd]/g;
+const INVISIBLE = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffd]/;
 /** Names of services that others need. */
 const SERVICES = Object.freeze(['peerapi4', 'peerapi6']);
 const MAX_PORT = 65_535;
@@ -30,16 +30,14 @@ const MAX_CAPABILITY = 65_535;
 /** Text without invisible characters and unpaired surrogates, without blanks around it, at most `units` long. */
 export function cleanText(text: string, units: number): string {
   let out = '';
-  for (const character of text
-    .slice(0, 4 * units)
-    .replace(INVISIBLE, '')
-    .trim()) {
+  for (const character of text.slice(0, 4 * units).trimStart()) {
     const code = character.codePointAt(0)!;
-    if (code >= 0xd800 && code <= 0xdfff) continue;
+    const isShown = (code < 0xd800 || code > 0xdfff) && !INVISIBLE.test(character);
+    if (!isShown || (out === '' && character === ' ')) continue;
     if (out.length + character.length > units) break;
     out += character;
   }
-  return out;
+  return out.trimEnd();
 }
 
 /** Reads a Hostinfo; of none (absent, null) nothing is known. */

@@ -88,6 +88,7 @@ export function removeDevice(core: Core, device: DeviceRecord, actor: string, ac
   const details = { name: device.name, machineKey: device.machineKey, isEphemeral: device.isEphemeral };
   const audit = core.audit(device.tailnet, actor, action, `device:${device.id}`, details);
   core.commit([removalOf('device', device)], audit);
+  core.note(`device ${device.id} (${device.name}) removed: tailnet ${device.tailnet}, by ${actor}`);
 }
 
 function commitDevice(
@@ -103,6 +104,8 @@ function commitDevice(
   const address = { tailnet: device.tailnet, id: device.addresses[0] };
   const changes = [...others, ...(isNew ? [changeOf('address', address)] : []), changeOf('device', device)];
   core.commit(changes, core.audit(device.tailnet, actor, action, `device:${device.id}`, { ...details, isNew }));
+  const how = isNew ? 'joined' : 'joined again';
+  core.note(`device ${device.id} (${device.name}) ${how}: tailnet ${device.tailnet}, by ${actor}`);
 }
 
 /** The record of a device that is admitted: the one that the machine has for this owner, renewed, or a new one. */

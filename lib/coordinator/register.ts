@@ -168,7 +168,10 @@ function refuse(core: Core, request: number, reason: string): void {
   core.reply(request, 200, response({ Error: reason }));
 }
 
+/** The device is welcome; an ephemeral one that is not connected yet gets time for that. */
 function replyDevice(core: Core, request: number, device: DeviceRecord): void {
+  const isAwaited = core.ephemeral.has(device.id);
+  if (isAwaited) core.ephemeral.set(device, core.nowMs + core.limits.ephemeralGraceMs);
   core.reply(request, 200, { ...response(ownerOf(core, device)), MachineAuthorized: device.isApproved });
 }
 

@@ -2,8 +2,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Change } from '../../lib/coordinator/model.ts';
-import { CoordinatorState } from '../../lib/coordinator/state.ts';
 import { Machine, pendingIdOf, World } from './support.ts';
+import { expectRestartable, stored } from './restart.ts';
 
 const test = suite('commits');
 
@@ -42,11 +42,11 @@ test('no answer, outcome, stream, map change or relay event leaves before its co
   assert.is(world.coordinator.pollCommit(), undefined);
   world.coordinator.handleCommitted(world.nowMs, ids[0]!);
   world.drain();
-  assert.equal(told(world), [`reply ${joining}`, `outcome ${listing}`, `reply ${again}`]);
+  assert.equal(told(world), ['log', `reply ${joining}`, `outcome ${listing}`, `reply ${again}`]);
   assert.is(world.coordinator.tailnetOfNode(world.unixMs, b.nodeBytes), 'default');
   world.coordinator.handleCommitted(world.nowMs, ids[2]!);
   world.drain();
-  assert.equal(told(world), [`stream ${polling}`, 'relay-disconnect', `outcome ${removing}`, `end ${stream}`]);
+  assert.equal(told(world), [`stream ${polling}`, 'relay-disconnect', 'log', `outcome ${removing}`, `end ${stream}`]);
 });
 
 test('one commit may confirm many; one that was not given may not be confirmed', () => {
@@ -112,6 +112,7 @@ test('after a commit that failed nothing of it leaves, and everything is refused
   const joining = b.post({ Auth: { AuthKey: key } });
   const command = world.postCommand({ type: 'device-list', tailnet: 'default' });
   const { id } = world.coordinator.pollCommit()!;
+  assert.throws(() => world.coordinator.handleCommitFailed(world.nowMs, id + 1), RangeError);
   told(world);
   world.coordinator.handleCommitFailed(world.nowMs, id);
   world.drain();
@@ -127,6 +128,7 @@ test('after a commit that failed nothing of it leaves, and everything is refused
     assert.is(world.replies.get(request)!.status, 503);
   assert.is(world.outcome({ type: 'device-list', tailnet: 'default' }).isOk, false);
   assert.is(world.outcome({ type: 'tailnet-create', tailnet: 'x' }).isOk, false);
+  assert.is(world.coordinator.nextTimeout(), Infinity, 'and nothing is to be woken for');
   world.jump(200 * 24 * 3_600_000);
   assert.is(world.coordinator.pollCommit(), undefined);
   assert.is(world.coordinator.tailnetOfNode(world.unixMs, b.nodeBytes), undefined);
@@ -164,43 +166,10 @@ function life(): World {
   return world;
 }
 
-/** Everything in a state, indexes included, in an order that does not depend on its history. */
-function contentOf(value: unknown): unknown {
-  if (value instanceof Map) return sorted([...value].map(([key, item]) => [key, contentOf(item)]));
-  if (value instanceof Set) return sorted([...value]);
-  if (value instanceof CoordinatorState || (typeof value === 'object' && value !== null && 'takenAddresses' in value))
-    return Object.entries(value).map(([key, item]) => [key, contentOf(item)]);
-  return value;
-}
-
-function sorted(items: unknown[]): string[] {
-  return items.map(item => JSON.stringify(item)).sort();
-}
-
-/** What a store holds after these changes: the last value of each record. */
-function stored(changes: Iterable<Change>): Change[] {
-  const rows = new Map<string, Change>();
-  for (const change of changes) {
-    const key = JSON.stringify([change.kind, change.tailnet, change.id]);
-    if (change.value === undefined) rows.delete(key);
-    else rows.set(key, JSON.parse(JSON.stringify(change)) as Change);
-  }
-  return [...rows.values()];
-}
-
 test('at every commit the store gives back the state that was in memory, entry by entry, indexes included', () => {
-  const { commits, coordinator } = life();
-  const live = new CoordinatorState();
-  const changes: Change[] = [];
-  for (const commit of commits) {
-    for (const change of commit.changes) live.apply(change);
-    changes.push(...commit.changes);
-    const rebuilt = new CoordinatorState();
-    rebuilt.load(stored(changes).reverse());
-    assert.equal(contentOf(rebuilt), contentOf(live), `after commit ${commit.id}`);
-  }
-  assert.ok(commits.length > 25);
-  assert.equal(sorted([...coordinator.records()]), sorted([...live.records()]), 'and that is what the coordinator has');
+  const world = life();
+  expectRestartable(world);
+  assert.ok(world.commits.length > 25);
 });
 
 test('after a restart devices go on, spent keys are spent, tokens are good', () => {

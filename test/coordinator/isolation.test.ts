@@ -8,6 +8,7 @@ import * as assert from 'uvu/assert';
 import type { AdminCommand } from '../../lib/coordinator/commands.ts';
 import type { Actor } from '../../lib/coordinator/coordinator-types.ts';
 import { Seeded } from '../crypto/support.ts';
+import { expectRestartable } from './restart.ts';
 import { keyBytes, Machine, pendingIdOf, World } from './support.ts';
 
 const test = suite('isolation');
@@ -197,6 +198,7 @@ for (const seed of [1, 2, 3, 4, 5, 6]) {
       for (const mark of marks) assert.not(text.includes(mark), `${side.id} has heard ${mark}`);
     }
     assert.ok(isHeard > 20, 'each hears of itself');
+    expectRestartable(world);
     const written = JSON.stringify([world.commits, world.events.filter(({ type }) => type === 'log')]);
     for (const side of sides)
       for (const secret of side.secrets) assert.not(written.includes(secret), 'no secret is written');

@@ -58,6 +58,16 @@ test('updates do not make an ephemeral device live longer, nor an unfinished one
   assert.is(world.devices().length, 0);
 });
 
+test('an ephemeral device that registers again has the whole time to connect', () => {
+  const { world, machine } = ephemeral();
+  world.advance(30 * MINUTE_MS - 1);
+  machine.register();
+  world.advance(30 * MINUTE_MS - 1);
+  assert.is(world.devices().length, 1);
+  world.advance(1);
+  assert.is(world.devices().length, 0);
+});
+
 test('a device that asks to be ephemeral is, with a key that is not', () => {
   const world = new World();
   new Machine(world, 1).join(world.key(), { Ephemeral: true });
