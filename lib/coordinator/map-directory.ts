@@ -208,8 +208,6 @@ export interface MapUser {
 export class MapTailnet {
   record: TailnetRecord;
   readonly suffix: string;
-  /** All devices by id, ascending. */
-  readonly order: MapEntry[] = [];
   /** Changes whenever an index into {@link order} may mean another device. */
   orderVersion = 0;
   /** Devices by slot. */
@@ -217,6 +215,9 @@ export class MapTailnet {
   /** Users by slot; the first is the owner of tagged devices. */
   readonly users: MapUser[] = [];
   readonly sessions = new Set<MapSession>();
+  readonly #order: MapEntry[] = [];
+  /** Devices that are not in their place yet. */
+  #added: MapEntry[] = [];
   readonly #freeSlots: number[] = [];
   readonly #userSlots = new Map<number, number>();
 
@@ -226,12 +227,22 @@ export class MapTailnet {
     this.#addUser(TAGGED_USER_ID, taggedProfile());
   }
 
+  /** All devices by id, ascending. Many that come at once are put in their places together. */
+  get order(): readonly MapEntry[] {
+    if (this.#added.length > 0) {
+      for (const entry of this.#added) this.#order.push(entry);
+      this.#added = [];
+      this.#order.sort((a, b) => a.id - b.id);
+    }
+    return this.#order;
+  }
+
   /** Adds a device that is not there yet. */
   add(record: DeviceRecord): MapEntry {
     const slot = this.#freeSlots.pop() ?? this.slots.length;
     const entry = new MapEntry(this, slot, record);
     this.slots[slot] = entry;
-    this.order.splice(this.indexAfter(entry.id), 0, entry);
+    this.#added.push(entry);
     this.orderVersion++;
     entry.user = this.userSlot(record);
     return entry;
@@ -239,7 +250,7 @@ export class MapTailnet {
 
   /** Removes a device; its slot may be given to another one at once. */
   remove(entry: MapEntry): void {
-    this.order.splice(this.indexAfter(entry.id) - 1, 1);
+    this.#order.splice(this.indexAfter(entry.id) - 1, 1);
     this.orderVersion++;
     this.slots[entry.slot] = undefined;
     this.#freeSlots.push(entry.slot);
@@ -247,10 +258,11 @@ export class MapTailnet {
 
   /** Index in {@link order} of the first device with a greater id. */
   indexAfter(id: number): number {
-    let [low, high] = [0, this.order.length];
+    const { order } = this;
+    let [low, high] = [0, order.length];
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (this.order[middle]!.id <= id) low = middle + 1;
+      if (order[middle]!.id <= id) low = middle + 1;
       else high = middle;
     }
     return low;
