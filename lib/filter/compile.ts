@@ -142,7 +142,7 @@ function collectReaches(input: CompileInput, own: OwnDestinations): Reach[] {
     const { sources, ports } = input.sideOf(rule);
     const boxes = boxesOf(ports, own);
     if (sources.length === 0 || boxes.length === 0) continue;
-    const key = `${[...rule.protocols].sort((a, b) => a - b)}/${boxes}`;
+    const key = `${rule.protocols}/${boxes}`;
     let reach = reaches.get(key);
     if (reach === undefined) {
       reach = reachOf(rule.protocols, boxes, own.count, input.budget);
@@ -156,6 +156,10 @@ function collectReaches(input: CompileInput, own: OwnDestinations): Reach[] {
 
 /** Distinct destinations and ports: first and last destination, first and last port, four numbers each, in order. */
 function boxesOf(ports: readonly ParsedPorts[], own: OwnDestinations): number[] {
+  if (ports.length === 1) {
+    const [from, to] = own.span(ports[0]!.range);
+    return from <= to ? [from, to, ports[0]!.first, ports[0]!.last] : [];
+  }
   const distinct = new Map<string, number[]>();
   for (const { range, first, last } of ports) {
     const [from, to] = own.span(range);
@@ -225,6 +229,7 @@ function addSpan(
 
 /** Pairs of first and last, sorted, with those that overlap or touch made one. */
 function mergeIntervals(pairs: readonly number[]): number[] {
+  if (pairs.length <= 2) return [...pairs];
   const order = Array.from({ length: pairs.length / 2 }, (_, i) => i * 2);
   order.sort((a, b) => pairs[a]! - pairs[b]!);
   const out: number[] = [];

@@ -11,7 +11,7 @@ import { lastOfPrefix, parseRanges, RangeList } from './ranges.ts';
 import type { WireFilterRule, WireNetPortRange } from './rule.ts';
 
 /** IP protocols of a rule that names none: TCP, UDP, ICMP, ICMPv6. */
-const DEFAULT_PROTOCOLS: readonly number[] = Object.freeze([6, 17, 1, 58]);
+const DEFAULT_PROTOCOLS: readonly number[] = Object.freeze([1, 6, 17, 58]);
 
 /** Ports to a range of destinations, of one family. */
 export interface ParsedPorts {
@@ -30,7 +30,7 @@ export interface ParsedSide {
 
 /** A rule of the network. */
 export interface ParsedRule {
-  /** 1 to 254, each once. */
+  /** 1 to 254, each once, in order. */
   readonly protocols: readonly number[];
   readonly v4: ParsedSide;
   readonly v6: ParsedSide;
@@ -107,7 +107,7 @@ export class RuleParser {
     if (wanted.length === 0) return DEFAULT_PROTOCOLS;
     const valid = wanted.filter(protocol => Number.isInteger(protocol) && protocol > 0 && protocol < 255);
     this.malformed += wanted.length - valid.length;
-    return [...new Set(valid)];
+    return [...new Set(valid)].sort((a, b) => a - b);
   }
 
   #addSource(text: string, v4: Side, v6: Side): void {
