@@ -45,10 +45,13 @@ export function readHostinfo(fields: Fields | undefined, limits: CoordinatorLimi
   if (fields === undefined) return { requestTags: [] };
   const region = fields.object('NetInfo')?.count('PreferredDERP') ?? 0;
   const services = fields.array('Services');
+  const hostname = cleanText(fields.text('Hostname'), limits.hostnameUnits);
+  const os = cleanText(fields.text('OS'), limits.textUnits);
+  const version = cleanText(fields.text('IPNVersion'), limits.textUnits);
   return {
-    ...(fields.has('Hostname') && { hostname: cleanText(fields.text('Hostname'), limits.hostnameUnits) }),
-    ...(fields.has('OS') && { os: cleanText(fields.text('OS'), limits.textUnits) }),
-    ...(fields.has('IPNVersion') && { version: cleanText(fields.text('IPNVersion'), limits.textUnits) }),
+    ...(hostname !== '' && { hostname }),
+    ...(os !== '' && { os }),
+    ...(version !== '' && { version }),
     ...(services !== undefined && { services: readServices(services, limits.services) }),
     // 0 is "not known yet", and others could not be told so in a patch: the last one stays.
     ...(region > 0 && region <= MAX_REGION && { homeRegion: region }),

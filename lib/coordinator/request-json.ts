@@ -19,12 +19,6 @@ export class Fields {
       this.#values.set(name.toLowerCase(), (value as Record<string, unknown>)[name]);
   }
 
-  /** Whether the field is there, and not null. */
-  has(name: string): boolean {
-    const value = this.#values.get(name.toLowerCase());
-    return value !== undefined && value !== null;
-  }
-
   /** A text; empty when there is none. */
   text(name: string): string {
     const value = this.#values.get(name.toLowerCase());

@@ -47,10 +47,11 @@ test('what is absent stays, an empty list of endpoints is a list', () => {
   const { world, machine } = joined();
   const Hostinfo = { OS: 'linux', NetInfo: { PreferredDERP: 901 }, Services: [{ Proto: 'peerapi4', Port: 7 }] };
   machine.update({ Endpoints: ['192.0.2.1:1'], Hostinfo });
-  machine.update({ Hostinfo: { OS: 'linux', NetInfo: null } });
+  machine.update({ Hostinfo: { OS: '', Hostname: ' ', NetInfo: null } });
   machine.update({ Hostinfo: { NetInfo: { PreferredDERP: 0 } } });
   const record = world.record('host-1');
   assert.is(record.homeRegion, 901);
+  assert.is(record.os, 'linux');
   assert.equal(record.endpoints, ['192.0.2.1:1']);
   assert.equal(record.services, [{ Proto: 'peerapi4', Port: 7 }]);
   machine.update({ Endpoints: [], Hostinfo: { Services: [] } });
