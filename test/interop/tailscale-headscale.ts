@@ -108,6 +108,7 @@ export const headscaleCases: readonly Case[] = [
     name: 'headscale',
     title: 'a mote joins stock headscale, talks to a stock node both ways, and survives a restart of headscale',
     needs: ['headscale'],
+    isLong: true,
     timeoutMs: 150_000,
     run: moteOnHeadscale,
   },
