@@ -64,6 +64,7 @@ export function auditView(rows: readonly AuditRow[]): View {
     rows.map(row => [
       ...[String(row.seq), formatMoment(row.atMs), row.tailnet, row.actor, row.action, row.target],
       Object.entries(row.details)
+        .filter(([, value]) => value !== '')
         .map(([name, value]) => `${name}=${value}`)
         .join(' '),
     ]),

@@ -41,7 +41,17 @@ export class FakeContext implements AdminContext {
   audit(query: AuditQuery): AuditRow[] {
     this.queries.push(query);
     const target = 'key:0123456789ab';
-    return [{ seq: 7, atMs: 1000, tailnet: 'lab', actor: 'admin', action: 'key-create', target, details: { uses: 0 } }];
+    return [
+      {
+        seq: 7,
+        atMs: 1000,
+        tailnet: 'lab',
+        actor: 'admin',
+        action: 'key-create',
+        target,
+        details: { uses: 0, tags: '' },
+      },
+    ];
   }
 
   status() {
