@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { NetError } from '../../lib/base/errors.ts';
 import { NODE_KEY, registered, Story } from './client-support.ts';
 import { frames, keyText, node, self } from './map-support.ts';
-import { secretOf } from './support.ts';
+import { noble, secretOf } from './support.ts';
 
 const test = suite('control client');
 const ZERO_KEY = `nodekey:${'0'.repeat(64)}`;
@@ -87,6 +87,18 @@ test('memory of a small client does not grow with a message', () => {
   story.send(junk);
   assert.is(story.client.netmap.peers.count, 1);
   assert.ok(most > 0 && most - before < 16_384, `${before} ${most}`);
+});
+
+test('a public key is worked out once, not with every message', () => {
+  let count = 0;
+  const publicKey = (out: Uint8Array, key: Uint8Array) => {
+    count++;
+    noble.publicKey(out, key);
+  };
+  const story = new Story({ suite: { ...noble, publicKey } }).run();
+  const before = count;
+  for (let i = 0; i < 20; i++) story.send({ KeepAlive: true }, { PeersChanged: [node(7)] });
+  assert.is(count, before);
 });
 
 test('messages of one moment are one netmap event', () => {
