@@ -8,6 +8,7 @@ import { createWriteStream, existsSync, statSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { AdminCommand } from '../../lib/coordinator/commands.ts';
 import type { AdminContext, AuditQuery, AuditRow } from '../server/types.ts';
 import { codeOf, messageOf, RunError, UsageError } from './errors.ts';
@@ -17,6 +18,9 @@ import type { ServerModule } from './server-module.ts';
 const ANSWER_LIMIT_BYTES = 67_108_864;
 /** Silence after which an answer is no longer waited for. */
 const TIMEOUT_MS = 30_000;
+/** How long a data folder that somebody else holds is waited for, and how often it is tried. */
+const PATIENCE_MS = 10_000;
+const RETRY_MS = 100;
 /** Names of the socket and the database in a data folder. */
 const SOCKET = 'admin.sock';
 const DATABASE = 'coordinator.db';
@@ -46,21 +50,34 @@ export class AdminRefusal extends RunError {
 /** Where the coordinator is. */
 export type AdminPlace = { readonly dataDir: string } | { readonly url: URL; readonly token: string };
 
-/** Finds who answers. `load` brings the package of the coordinator, for a data folder that no coordinator serves. */
-export async function openAdmin(place: AdminPlace, load: () => Promise<ServerModule>): Promise<AdminClient> {
+/**
+ * Finds who answers. `load` brings the package of the coordinator, for a data folder that no coordinator serves. One that
+ * is just starting, or another command, is waited for.
+ */
+export async function openAdmin(
+  place: AdminPlace,
+  load: () => Promise<ServerModule>,
+  patienceMs = PATIENCE_MS,
+): Promise<AdminClient> {
   if ('url' in place) return httpClient(place);
   const { dataDir } = place;
-  const socketPath = join(dataDir, SOCKET);
-  if (existsSync(socketPath)) {
-    const client = httpClient({ socketPath });
-    if (await client.isThere()) return client;
+  const endMs = performance.now() + patienceMs;
+  for (;;) {
+    const running = httpClient({ socketPath: join(dataDir, SOCKET) });
+    if (existsSync(join(dataDir, SOCKET)) && (await running.isThere())) return running;
+    if (!existsSync(join(dataDir, DATABASE)))
+      throw new RunError(
+        `no coordinator has its data in ${dataDir}: start one with \`motenet serve\`, or say where with --data or --admin`,
+      );
+    const { openOffline } = await load();
+    try {
+      return offlineClient(await openOffline(dataDir));
+    } catch (error) {
+      const isHeld = codeOf((error as Error).cause) === 'SQLITE_BUSY';
+      if (!isHeld || performance.now() >= endMs) throw error;
+      await sleep(RETRY_MS);
+    }
   }
-  if (!existsSync(join(dataDir, DATABASE)))
-    throw new RunError(
-      `no coordinator has its data in ${dataDir}: start one with \`motenet serve\`, or say where with --data or --admin`,
-    );
-  const { openOffline } = await load();
-  return offlineClient(await openOffline(dataDir));
 }
 
 type Target = { readonly socketPath: string } | { readonly url: URL; readonly token: string };

@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { AdminResults } from '../../lib/coordinator/commands.ts';
+import { NetError } from '../../lib/base/errors.ts';
 import { runAdmin } from '../../targets/cli/admin.ts';
+import { openAdmin } from '../../targets/cli/admin-client.ts';
 import { parseAdminArgs } from '../../targets/cli/admin-args.ts';
 import { RunError, UsageError } from '../../targets/cli/errors.ts';
 import type { ServerModule } from '../../targets/cli/server-module.ts';
@@ -346,6 +348,46 @@ test('a socket that a killed coordinator left behind is no obstacle', async () =
   const module = { openOffline: async () => Object.assign(context, { close: async () => undefined }) };
   assert.is((await run(`keys list --data ${data}`, module)).error, undefined);
   assert.is(context.commands.length, 1);
+});
+
+test('a data folder that somebody else holds is waited for, until it is free or its coordinator listens', async () => {
+  const data = join(folder.path, 'held');
+  mkdirSync(data);
+  writeFileSync(join(data, 'coordinator.db'), '');
+  const held = new NetError('ERR_STORE', 'in use', { cause: Object.assign(new Error('x'), { code: 'SQLITE_BUSY' }) });
+  const context = new FakeContext(true);
+  context.outcome = { isOk: true, value: [] };
+  let tries = 0;
+  const free = Object.assign(context, { close: async () => undefined });
+  const openOffline = async () => {
+    if (++tries < 3) throw held;
+    return free;
+  };
+  assert.is((await run(`keys list --data ${data}`, { openOffline })).error, undefined);
+  assert.equal([tries, context.commands.length], [3, 1]);
+  // It was a coordinator that was starting.
+  let server: Awaited<ReturnType<typeof serveAdmin>> | undefined;
+  const starting = async () => {
+    server ??= await serveAdmin(context, join(data, 'admin.sock'));
+    throw held;
+  };
+  assert.is((await run(`keys list --data ${data}`, { openOffline: starting })).error, undefined);
+  assert.is(context.commands.length, 2);
+  await server!.close();
+  const never = async () => {
+    throw held;
+  };
+  const load = async () => ({ openOffline: never }) as unknown as ServerModule;
+  const failure = await openAdmin({ dataDir: data }, load, 250).catch((error: Error) => error.message);
+  assert.is(failure, 'in use');
+  // Any other failure is told at once.
+  let others = 0;
+  const broken = async () => {
+    others++;
+    throw new NetError('ERR_STORE', 'damaged');
+  };
+  assert.is((await run(`keys list --data ${data}`, { openOffline: broken })).message, 'damaged');
+  assert.is(others, 1);
 });
 
 async function answering<T>(answer: (response: ServerResponse) => void, use: (port: number) => Promise<T>): Promise<T> {
