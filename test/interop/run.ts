@@ -30,7 +30,7 @@ const SUITES: Readonly<Record<string, Suite>> = Object.freeze({
     cases: [...handshakeAndSessionCases, ...trafficCases, ...tcpCases, ...cliCases, ...hostileCases],
   },
   tailscale: {
-    needs: ['ip', 'setpriv', 'openssl', 'ss', 'tailscaled'],
+    needs: ['ip', 'setpriv', 'openssl', 'ss', 'curl', 'tailscaled'],
     cases: tailscaleCases,
   },
 });

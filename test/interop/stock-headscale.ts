@@ -208,6 +208,16 @@ export class Derper {
     return this.#server?.stderr ?? '';
   }
 
+  /** Version and its own counters, which it shows to its own machine. */
+  async evidence(): Promise<string> {
+    const { host, space } = this.party;
+    const args = ['curl', '-sk', '--max-time', '5', '--connect-to', `::127.0.0.1:443`, `https://${host}/debug/vars`];
+    const { derp } = JSON.parse((await this.lab.run(space, args)).stdout) as { derp: Json };
+    const names = ['accepts', 'gauge_current_connections', 'packets_sent', 'packets_received'];
+    const shown = names.map(name => `${name} ${JSON.stringify(derp[name])}`);
+    return `derper ${this.version}: ${shown.join(', ')}`;
+  }
+
   /** Its region as a file for headscale: YAML, of which JSON is a part, but for keys that are numbers. */
   region(): string {
     const node: Json = {

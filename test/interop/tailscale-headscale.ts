@@ -91,7 +91,7 @@ async function moteThroughDerper(bench: Bench, isPinned: boolean): Promise<strin
   await fetchSoon(stock.side, 'mote', 50_000, 40_000);
   const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
   const way = isPinned ? `pinned ${relay!.certName?.slice(0, 24)}…` : 'certificate of the test authority';
-  const summary = `derper ${relay!.version}, ${way}; killed and started: traffic after ${seconds} s; ${JSON.stringify(relays)}`;
+  const summary = `${await relay!.evidence()}, ${way}; killed and started: traffic after ${seconds} s; ${JSON.stringify(relays)}`;
   const views = await Promise.all([headscale, stock, mote].map(one => one.evidence()));
   return [summary, ...views].join('\n        ');
 }

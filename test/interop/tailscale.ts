@@ -7,9 +7,12 @@ import { coordinatorCases } from './tailscale-coordinator.ts';
 import { derpCases } from './tailscale-derp.ts';
 import { headscaleCases } from './tailscale-headscale.ts';
 
+/** Those that need no mote, and so prove the laboratory when only stock programs are at both ends. */
+const STOCK_TOO: readonly string[] = Object.freeze(['lab', 'relay-frozen']);
+
 export const tailscaleCases: readonly Case[] = [
   ...headscaleCases,
   ...derpCases,
   ...coordinatorCases,
   ...cliTailnetCases,
-];
+].map(one => ({ ...one, isMoteOnly: !STOCK_TOO.includes(one.name) }));
