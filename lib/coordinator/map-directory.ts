@@ -141,6 +141,8 @@ export class MapSession implements DeadlineOwner {
   /** When its messages count as not taken. */
   slowMs = Infinity;
   keepAliveMs = Infinity;
+  /** From a message to the keepalive behind it; Infinity: it wants none. */
+  keepAliveDelayMs = Infinity;
   /** No change leaves before this. */
   quietMs = 0;
 

@@ -64,6 +64,7 @@ export class MapScheduler {
   /** A session is there, and has something to say. */
   add(nowMs: number, session: MapSession): void {
     this.sessions.set(session.id, session);
+    session.keepAliveDelayMs = session.options.keepAlive ? this.#keepAliveDelayMs() : Infinity;
     this.wake(nowMs, session);
   }
 
@@ -132,10 +133,11 @@ export class MapScheduler {
     if (isQuiet || !this.#messages.start(session, unixMs)) return false;
     // What did not fit into one message follows at once.
     if (session.dirty.count === 0) session.quietMs = nowMs + this.#limits.quietMs;
-    session.keepAliveMs = session.options.keepAlive ? nowMs + this.#keepAliveDelayMs() : Infinity;
+    session.keepAliveMs = nowMs + session.keepAliveDelayMs;
     return true;
   }
 
+  /** Drawn once per session: sessions that were told something at the same time do not stay together. */
   #keepAliveDelayMs(): number {
     this.#random(this.#noise);
     const part = (this.#noise[0]! * 256 + this.#noise[1]!) / 65_536;
