@@ -13,13 +13,9 @@ export type { ConnectionInfo, HttpHandler, HttpServerOptions, MoteServer } from 
 export type { MoteEvent } from './mote/events.ts';
 export { Listener } from './mote/listener.ts';
 export { Mote } from './mote/mote.ts';
-export type {
-  AbortSignalLike,
-  MoteOptions,
-  PeerOptions,
-  TailnetMoteOptions,
-  WireGuardMoteOptions,
-} from './mote/options.ts';
+export type { AbortSignalLike } from './mote/common-options.ts';
+export type { MoteOptions, PeerOptions, WireGuardMoteOptions } from './mote/options.ts';
+export type { TailnetMoteOptions } from './mote/tailnet-options.ts';
 export type { MoteStatus, PeerStatus, TailnetPeerStatus, TailnetStatus } from './mote/status.ts';
 export type { Whois } from './mote/whois.ts';
 export { type Datagram, UdpSocket } from './mote/udp-socket.ts';

@@ -1,7 +1,7 @@
 /** Waiting for a connection that was dialled: until it stands, fails, times out or is aborted. */
 import { NetError } from '../base/errors.ts';
 import type { Connection } from './connection.ts';
-import type { AbortSignalLike } from './options.ts';
+import type { AbortSignalLike } from './common-options.ts';
 
 /** One dial. */
 export interface Dial {

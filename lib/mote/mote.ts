@@ -17,6 +17,7 @@ import type { StackEvent } from '../netstack/stack.ts';
 import type { Host, Timer } from '../ports.ts';
 import type { Timers } from './byte-stream.ts';
 import { Connection, type ConnectionContext } from './connection.ts';
+import type { AbortSignalLike } from './common-options.ts';
 import { ConfiguredPeers } from './configured-peers.ts';
 import type { RuntimeRequestInit, RuntimeRequestInput, RuntimeResponse } from './fetch-types.ts';
 import { connected } from './dial.ts';
@@ -29,7 +30,6 @@ import { loadIdentity } from './identity.ts';
 import { closedError, DEFAULT_BACKLOG, Listener } from './listener.ts';
 import { Membership } from './membership.ts';
 import {
-  type AbortSignalLike,
   checkMoteOptions,
   checkPeerOptions,
   duration,

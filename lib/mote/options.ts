@@ -5,9 +5,8 @@
 import { canonicalAddress, parseAddress, parsePrefix, type Prefix, splitHostPort } from '../base/address.ts';
 import { parseKey, SecretKey } from '../crypto/keys.ts';
 import { type InterfaceAddress, type Preset, parseInterfaceAddress } from '../device/device.ts';
-import type { Store } from '../ports.ts';
-import type { MoteEvent } from './events.ts';
-import { checkTailnetOptions, type TailnetSettings } from './tailnet-options.ts';
+import type { CommonMoteOptions } from './common-options.ts';
+import { checkTailnetOptions, type TailnetMoteOptions, type TailnetSettings } from './tailnet-options.ts';
 
 /** One peer. */
 export interface PeerOptions {
@@ -23,39 +22,6 @@ export interface PeerOptions {
   readonly persistentKeepaliveMs?: number;
 }
 
-/** The part of AbortSignal that the library uses, so that any look-alike serves. */
-export interface AbortSignalLike {
-  readonly aborted: boolean;
-  addEventListener(type: 'abort', listener: () => void): void;
-  removeEventListener(type: 'abort', listener: () => void): void;
-}
-
-/** What every mote takes. */
-export interface CommonMoteOptions {
-  /** UDP port outside; 0 or absent: the system chooses. */
-  readonly listenPort?: number;
-  /** Local address outside to bind; absent: all addresses, IPv4 and IPv6. */
-  readonly listenAddress?: string;
-  /**
-   * Largest inner packet in bytes; 1420 unless told, 1280 in a tailnet. At least 576, with an IPv6 address and in a
-   * tailnet 1280.
-   */
-  readonly mtu?: number;
-  /** Table sizes; `large` unless told. */
-  readonly preset?: Preset;
-  /** Names for `dial`, `fetch` and `ping`: name to address. */
-  readonly hosts?: Readonly<Record<string, string>>;
-  /**
-   * Keeps the handshake clock over restarts (needed where the wall clock may be wrong at start), and the identity of a
-   * tailnet's member, which is somebody new at every start without it.
-   */
-  readonly store?: Store;
-  /** Hears of every event from the very beginning, as a watcher of `on` does later. */
-  readonly onEvent?: (event: MoteEvent) => void;
-  /** Gives up what `up` waits for. */
-  readonly signal?: AbortSignalLike;
-}
-
 /** A mote with a key, addresses and peers of its own configuration. */
 export interface WireGuardMoteOptions extends CommonMoteOptions {
   /** Base64 of 32 bytes, or a {@link SecretKey}. */
@@ -64,21 +30,6 @@ export interface WireGuardMoteOptions extends CommonMoteOptions {
   readonly addresses: readonly string[];
   readonly peers?: readonly PeerOptions[];
   readonly control?: undefined;
-}
-
-/** A mote that joins a tailnet: the coordinator says who it is and who its peers are. */
-export interface TailnetMoteOptions extends CommonMoteOptions {
-  /** URL of the coordinator, `https://…`, or `http://…` with a private address or localhost. */
-  readonly control: string;
-  /** Joins without a person. Without one, an `auth-url` event says where to log this device in. */
-  readonly authKey?: string;
-  /** What the device wants to be called; the host's name unless told. */
-  readonly name?: string;
-  /** The device is removed soon after it has gone. */
-  readonly isEphemeral?: boolean;
-  /** Certificates (PEM) of authorities that are trusted beside the runtime's own, for coordinator and relays. */
-  readonly authorities?: string;
-  readonly privateKey?: undefined;
 }
 
 /** What `up` takes. */

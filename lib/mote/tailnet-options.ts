@@ -7,8 +7,23 @@ import type { CryptoSuite } from '../crypto/suite.ts';
 import type { DeviceTailnetOptions } from '../device/device.ts';
 import type { CoordinatorAddress } from '../device/tailnet.ts';
 import type { Host } from '../ports.ts';
+import type { CommonMoteOptions } from './common-options.ts';
 import type { Identity } from './identity.ts';
-import type { TailnetMoteOptions } from './options.ts';
+
+/** A mote that joins a tailnet: the coordinator says who it is and who its peers are. */
+export interface TailnetMoteOptions extends CommonMoteOptions {
+  /** URL of the coordinator, `https://…`, or `http://…` with a private address or localhost. */
+  readonly control: string;
+  /** Joins without a person. Without one, an `auth-url` event says where to log this device in. */
+  readonly authKey?: string;
+  /** What the device wants to be called; the host's name unless told. */
+  readonly name?: string;
+  /** The device is removed soon after it has gone. */
+  readonly isEphemeral?: boolean;
+  /** Certificates (PEM) of authorities that are trusted beside the runtime's own, for coordinator and relays. */
+  readonly authorities?: string;
+  readonly privateKey?: undefined;
+}
 
 /** Options after checking. */
 export interface TailnetSettings {

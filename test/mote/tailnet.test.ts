@@ -6,7 +6,7 @@ import { createNobleSuite } from '../../lib/crypto/noble.ts';
 import { ALL_PARTS } from '../../lib/device/parts.ts';
 import type { MoteEvent } from '../../lib/mote/events.ts';
 import { Mote } from '../../lib/mote/mote.ts';
-import type { TailnetMoteOptions } from '../../lib/mote/options.ts';
+import type { TailnetMoteOptions } from '../../lib/mote/tailnet-options.ts';
 import { MemoryCoordinator } from '../sim/memory-coordinator.ts';
 import { MemoryNetwork, MemoryStore } from '../sim/memory-host.ts';
 
