@@ -56,8 +56,8 @@ export class SourceGate {
     const { connections, strangers, strangersPerSource } = this.#limits;
     const key = sourceOf(address);
     const source = this.#find(nowMs, key);
-    const isSlow = this.#take(nowMs, source);
-    if (!isSlow) return this.#refuse(); // CHECK: server-open-rate
+    const isSlowEnough = this.#take(nowMs, source);
+    if (!isSlowEnough) return this.#refuse(); // CHECK: server-open-rate
     if (this.connections >= connections) return this.#refuse(); // CHECK: server-connections
     if (this.strangers >= strangers) return this.#refuse(); // CHECK: server-strangers
     if (source.strangers >= strangersPerSource) return this.#refuse(); // CHECK: server-strangers-per-source
