@@ -187,7 +187,7 @@ export class ControlResponder {
     const machineKey = new Uint8Array(32);
     const first = initiation.subarray(INITIATION_HEADER_BYTES);
     const result = noise.readFirst(machineKey, new Uint8Array(0), first, privateKey.bytes);
-    if (result !== 'ok') return this.#refuse('the handshake does not fit this server’s key'); // CHECK: ts2021-initiation
+    if (result !== 'ok') return this.#refuse('the handshake does not fit the key of this server'); // CHECK: ts2021-initiation
     const ephemeral = new Uint8Array(32);
     random(ephemeral);
     const answer = new Uint8Array(HEADER_BYTES + IK_SECOND_BYTES);

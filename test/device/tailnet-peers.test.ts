@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert';
 import { parseAddress } from '../../lib/base/address.ts';
 import { MapDecoder } from '../../lib/control/map-decoder.ts';
 import type { NetmapChanges } from '../../lib/control/netmap.ts';
+import { formatTimeMs } from '../../lib/coordinator/map-text.ts';
 import { SecretKey } from '../../lib/crypto/keys.ts';
 import { createNobleSuite } from '../../lib/crypto/noble.ts';
 import { EarlyHandshakes } from '../../lib/device/early-handshakes.ts';
@@ -13,7 +14,7 @@ import { seededRandom } from '../sim/memory-host.ts';
 
 const test = suite('tailnet-peers');
 const suiteOf = createNobleSuite();
-const EXPIRY = new Date(NOW_MS + 60_000).toISOString();
+const EXPIRY = formatTimeMs(NOW_MS + 60_000);
 
 function keyText(id: number): string {
   return `nodekey:${id.toString(16).padStart(2, '0').repeat(32)}`;
@@ -103,7 +104,7 @@ test('a peer that is removed, gets another key or expires leaves the tunnel; one
     { PeersRemoved: [2] },
     { PeersChanged: [peer(2, { Key: keyText(0x22) })] },
     { PeersChanged: [peer(2, { Expired: true })] },
-    { PeersChanged: [peer(2, { KeyExpiry: new Date(NOW_MS - 1000).toISOString() })] },
+    { PeersChanged: [peer(2, { KeyExpiry: formatTimeMs(NOW_MS - 1000) })] },
     { Peers: [peer(1)] },
   ]) {
     const world = new World();
