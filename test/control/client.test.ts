@@ -363,7 +363,7 @@ test('a server that cannot prove the published key is asked for its key again', 
     'connect',
     'state connecting',
     'disconnect',
-    'error ERR_CONNECTION_REFUSED the control server refused the handshake: the handshake does not fit this server???s key',
+    'error ERR_CONNECTION_REFUSED the control server refused the handshake: the handshake does not fit the key of this server',
   ]);
   story.publishedByte = 0x34;
   story.wait(1000);
