@@ -182,7 +182,7 @@ test('paths inside: what is not there, and how it is asked', async () => {
   await stop();
 });
 
-test('a reader of the map that stops holds little memory, and then gets the newest', async () => {
+test('nobody waits for a reader of the map that stops, and it gets the newest once it goes on', async () => {
   const { server, stop } = await start({});
   const { key } = await command<KeyView>(server, { type: 'key-create', tailnet: 'default', isReusable: true });
   const [reader, writer] = [new TestDevice(), new TestDevice()];
@@ -194,14 +194,14 @@ test('a reader of the map that stops holds little memory, and then gets the newe
   const own = writer.openMap();
   await until(() => messagesOf(own.body).length > 0 && messagesOf(map.body).length > 0, 'the maps');
   reader.socket.pause();
-  for (let i = 0; i < 200; i++) {
-    const endpoints = [`192.0.2.${i % 250}:${1000 + i}`];
+  for (let i = 0; i < 60; i++) {
+    const endpoints = [`192.0.2.${i}:${1000 + i}`];
     const update = { Version: 113, NodeKey: writer.node, OmitPeers: true, Stream: false, Endpoints: endpoints };
     const answer = await writer.ask('/machine/map', { ...update, Hostinfo: { Hostname: 'w', OS: 'linux' } });
     assert.is(answer.status, 200);
   }
   reader.socket.resume();
-  await until(() => Buffer.from(map.body).includes('192.0.2.199:1199'), 'the newest');
+  await until(() => Buffer.from(map.body).includes('192.0.2.59:1059'), 'the newest');
   for (const device of [reader, writer]) device.close();
   await stop();
 });
