@@ -34,19 +34,18 @@ export async function runNc(options: NcOptions, { input, output }: NcStreams): P
   };
   output.once('error', leave);
   output.once('close', leave);
+  if (output.destroyed) leave();
   input.pipe(socket);
   try {
     const frames = new FrameReader(reader);
     for (let chunk = await frames.next(); chunk !== undefined; chunk = await frames.next())
       if (!output.write(chunk)) await drained(output);
     await new Promise<void>(resolve => output.write('', () => resolve()));
-    if (input.isTTY !== true && !input.readableEnded && !socket.writableEnded)
-      await new Promise<void>(resolve => {
-        input.once('close', () => resolve());
-        input.once('end', () => resolve());
-        socket.once('close', () => resolve());
-      });
-    const broken = await frames.rest();
+    const rest = frames.rest();
+    if (input.isTTY !== true) await Promise.race([ended(input), rest]);
+    input.unpipe(socket);
+    socket.end();
+    const broken = await rest;
     if (broken !== undefined) throw broken;
   } catch (error) {
     if (!isOutputGone) throw error; // a reader that went away has what it wanted
@@ -58,8 +57,17 @@ export async function runNc(options: NcOptions, { input, output }: NcStreams): P
   }
 }
 
+function ended(input: Readable): Promise<void> {
+  return new Promise(resolve => {
+    if (input.readableEnded || input.destroyed) return resolve();
+    input.once('end', resolve);
+    input.once('close', resolve);
+  });
+}
+
 function drained(output: Writable): Promise<void> {
   return new Promise(resolve => {
+    if (output.destroyed) return resolve();
     const done = () => {
       output.off('drain', done);
       output.off('close', done);

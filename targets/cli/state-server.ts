@@ -1,5 +1,5 @@
 /** The socket that a running `motenet up` serves in its state folder, mode 0600: one request per connection. */
-import { chmodSync, existsSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { ByteStream } from '../../lib/mote/byte-stream.ts';
 import { codeOf, messageOf, RunError } from './errors.ts';
@@ -39,6 +39,8 @@ export interface StateServer {
 /** Serves the socket at `path`. Rejects with {@link RunError} when another process does. */
 export async function serveState(path: string, handler: StateHandler): Promise<StateServer> {
   if (existsSync(path)) {
+    if (!lstatSync(path).isSocket())
+      throw new RunError(`${path} is no socket: remove it, or give --state another folder`);
     if (await answers(path)) throw new RunError(alreadyRuns(path)); // CHECK: state-one-process
     rmSync(path, { force: true });
   }
