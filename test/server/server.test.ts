@@ -308,8 +308,8 @@ test('devices that come and go at random break nothing, and leave nothing', asyn
   }
   for (const { device } of members) device.close();
   await until(() => server.status().connections <= 1, 'the end of the connections');
-  assert.is(server.status().controlSessions, 0);
-  assert.is(server.status().coordinator['requests'], 0);
+  await until(() => server.status().controlSessions === 0, 'the end of the sessions');
+  await until(() => server.status().coordinator['requests'] === 0, 'the end of the requests');
   assert.equal(
     lines.filter(line => /^(warn|error)/.test(line)),
     [],
