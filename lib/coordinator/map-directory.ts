@@ -38,9 +38,9 @@ export class MapEntry implements DeadlineOwner {
   /** The patch that was made last: for which bits, and `,{…}`. */
   itemBits = 0;
   item: Uint8Array | undefined = undefined;
-  /** The message of nothing but a patch that was made last: for which bits, and its parts. */
+  /** The message of nothing but a patch that was made last: for which bits, and its content. */
   patchBits = 0;
-  patch: Uint8Array[] | undefined = undefined;
+  patch: Uint8Array | undefined = undefined;
 
   constructor(tailnet: MapTailnet, slot: number, record: DeviceRecord) {
     this.tailnet = tailnet;

@@ -9,6 +9,7 @@
  *
  * A peer is encoded once per change and shared by all viewers; what that may cost is bounded, the oldest goes.
  */
+import { concatBytes } from '../base/bytes.ts';
 import type { WireDerpMap } from '../derp/map.ts';
 import { cleanDerpMap } from './map-derp.ts';
 import { encodeItem, type MapEntry, type MapUser, sees, type MapSession } from './map-directory.ts';
@@ -30,6 +31,8 @@ const ROOM_PART = 1 / 64;
 const BLANKS = 256;
 /** About what a patch takes. */
 const PATCH_BYTES = 128;
+/** Peers whose last patch is kept for further viewers. */
+const PATCHED_PEERS = 64;
 
 /** Makes messages. */
 export class MapMessages {
@@ -38,6 +41,9 @@ export class MapMessages {
   readonly #limits: MapMessageLimits;
   /** Peers that are kept as bytes, oldest first. */
   readonly #cached = new Set<MapEntry>();
+  /** Peers that may have a patch kept, in a ring. */
+  readonly #patched: MapEntry[] = [];
+  #patchedAt = 0;
   readonly #open = encodeText('{');
   readonly #next = encodeText(',');
   readonly #close = encodeText('}');
@@ -66,8 +72,7 @@ export class MapMessages {
   forget(entry: MapEntry): void {
     this.#evict(entry);
     entry.wholeBytes = 0;
-    entry.item = undefined;
-    entry.patch = undefined;
+    forgetPatch(entry);
   }
 
   /** Begins the next message of a session; false when nothing is to be said. */
@@ -228,10 +233,11 @@ export class MapMessages {
     if (!session.known.has(slot) || !sees(session.entry, peer)) return false;
     session.dirty.delete(slot);
     if (peer.patch === undefined || peer.patchBits !== bits) {
-      peer.patch = this.#object(this.#patchFields([peer], [bits]));
+      this.#remember(peer);
+      peer.patch = concatBytes(...this.#object(this.#patchFields([peer], [bits])));
       peer.patchBits = bits;
     }
-    this.#beginChanges(session, peer.patch);
+    this.#beginChanges(session, [peer.patch]);
     return true;
   }
 
@@ -295,10 +301,20 @@ export class MapMessages {
 
   #item(peer: MapEntry, bits: number): Uint8Array {
     if (peer.item === undefined || peer.itemBits !== bits) {
+      this.#remember(peer);
       peer.item = encodeItem(peerPatch(peer.record, bits, peer));
       peer.itemBits = bits;
     }
     return peer.item;
+  }
+
+  /** Patches are of use only until all viewers have them: those of the last peers are kept. */
+  #remember(peer: MapEntry): void {
+    if (peer.item !== undefined || peer.patch !== undefined) return;
+    const oldest = this.#patched[this.#patchedAt];
+    if (oldest !== undefined) forgetPatch(oldest);
+    this.#patched[this.#patchedAt] = peer;
+    this.#patchedAt = (this.#patchedAt + 1) % PATCHED_PEERS;
   }
 
   #list(field: Uint8Array, items: readonly Uint8Array[]): Uint8Array[] {
@@ -327,6 +343,11 @@ export class MapMessages {
     if (this.#cached.delete(entry)) this.cacheBytes -= entry.wholeBytes;
     entry.whole = undefined;
   }
+}
+
+function forgetPatch(entry: MapEntry): void {
+  entry.item = undefined;
+  entry.patch = undefined;
 }
 
 /** A session knows this peer now, as it is. */
