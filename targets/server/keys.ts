@@ -102,20 +102,10 @@ function isAddress(host: string): boolean {
   return host.includes(':') || /^[0-9.]+$/.test(host);
 }
 
-/**
- * Its container of services refuses to load where nobody has given `Reflect` a metadata interface, although nothing here
- * makes use of it. It gets one while it loads, and programs that want a real one find the place free afterwards.
- */
+/** Loaded when it is needed: its container of services wants `reflect-metadata` to be there first. */
 async function loadX509(): Promise<typeof import('@peculiar/x509')> {
-  const reflect = Reflect as unknown as Record<string, unknown>;
-  const names = ['getMetadata', 'getOwnMetadata', 'hasOwnMetadata', 'defineMetadata'];
-  const missing = names.filter(name => reflect[name] === undefined);
-  for (const name of missing) reflect[name] = () => undefined;
-  try {
-    const x509 = await import('@peculiar/x509');
-    x509.cryptoProvider.set(crypto as never);
-    return x509;
-  } finally {
-    for (const name of missing) delete reflect[name];
-  }
+  await import('reflect-metadata');
+  const x509 = await import('@peculiar/x509');
+  x509.cryptoProvider.set(crypto as never);
+  return x509;
 }
