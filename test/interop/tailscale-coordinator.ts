@@ -3,7 +3,7 @@
  */
 import { type Bench, type Case, expect } from './case.ts';
 import type { Json } from './json-lines.ts';
-import { until } from './lab.ts';
+import { sleep, until } from './lab.ts';
 import { MoteNode } from './mote-node.ts';
 import { OurCoordinator } from './our-coordinator.ts';
 import { StockNode } from './stock-tailscale.ts';
@@ -246,6 +246,44 @@ async function leaving({ lab }: Bench): Promise<string> {
   return `before: ${all}\n        after logout: ${afterLogout}\n        ${await newest.evidence()}`;
 }
 
+/** Longer than tailscaled's patience with a silent coordinator or relay, and than the life of a WireGuard session. */
+const KEEPS_MS = 135_000;
+
+async function keeps(bench: Bench): Promise<string> {
+  const world = await threeNodes(bench);
+  const { coordinator, newest, old, mote } = world;
+  await eachSeesTheOthers(world);
+  for (const node of [newest, old]) {
+    await fetchSoon(node.side, 'mote', 1000);
+    await fetchSoon(mote.side, node.name, 1000);
+  }
+  const registered = coordinator.log().split('control: register').length;
+  const endMs = performance.now() + KEEPS_MS;
+  let [worstMs, fetches] = [0, 0];
+  // One way is used all the time, the other only at the end.
+  while (performance.now() < endMs) {
+    const startMs = performance.now();
+    await fetchPattern(newest.side, 'mote', 1000);
+    worstMs = Math.max(worstMs, performance.now() - startMs);
+    fetches++;
+    await sleep(4000);
+  }
+  await fetchPattern(mote.side, 'old', 1000);
+  await fetchPattern(old.side, 'mote', 1000);
+  for (const node of [newest, old]) {
+    const lost = /^.*(long-poll timed out|PollNetMap: |derp\.Recv\().*$/m.exec(node.log())?.[0];
+    expect(lost === undefined, `${node.name} lost the coordinator or the relay: ${lost}`);
+  }
+  const { events } = await mote.side.call('events');
+  const errors = (events as Json[]).filter(event => event.type === 'error');
+  expect(errors.length === 0, `the mote had errors: ${JSON.stringify(errors)}`);
+  expect(coordinator.log().split('control: register').length === registered, 'somebody had to register again');
+  const handshakes = (events as Json[]).filter(event => event.type === 'handshake').length;
+  expect(handshakes >= 3, `there were only ${handshakes} handshakes: no session was renewed`);
+  const summary = `${fetches} fetches in ${KEEPS_MS / 1000} s, the slowest ${worstMs.toFixed(0)} ms, ${handshakes} handshakes`;
+  return `${summary}\n        ${await allEvidence(world)}`;
+}
+
 async function rename(bench: Bench): Promise<string> {
   const world = await threeNodes(bench);
   const { coordinator, newest, old, mote } = world;
@@ -386,6 +424,14 @@ export const coordinatorCases: readonly Case[] = [
     needs: BOTH,
     timeoutMs: 120_000,
     run: rename,
+  },
+  {
+    name: 'keeps',
+    title: 'nobody loses coordinator, relay or tunnel beyond two minutes, the time after which silence is the end',
+    needs: BOTH,
+    isLong: true,
+    timeoutMs: 240_000,
+    run: keeps,
   },
   {
     name: 'login',
