@@ -94,8 +94,7 @@ export class FrameReader {
     const [a, b, c, d] = await this.#take(4);
     const length = ((a! << 24) | (b! << 16) | (c! << 8) | d!) >>> 0;
     if (length === FRAME_BROKEN) throw await this.#broken();
-    if (length > FRAME_LIMIT_BYTES)
-      throw new RunError('the running `motenet up` is of another version: start it again'); // CHECK: nc-frame-length
+    if (length > FRAME_LIMIT_BYTES) throw otherVersion(); // CHECK: nc-frame-length
     return length === 0 ? undefined : this.#take(length);
   }
 
@@ -127,4 +126,8 @@ export class FrameReader {
     const { code, message } = JSON.parse(Buffer.concat(chunks).toString('utf8'));
     return new MoteRefusal(code, message);
   }
+}
+
+function otherVersion(): RunError {
+  return new RunError('the running `motenet up` is of another version: start it again');
 }

@@ -1,5 +1,6 @@
 /** `motenet up` over a tunnel in memory: progress, login, services by name, the questions, and how it ends. */
-import { connect } from 'node:net';
+import { mkdirSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
 import { suite } from 'uvu';
@@ -510,6 +511,20 @@ test('nc fails when the connection cannot be had or breaks, and when the mote en
   run.stop('SIGINT');
   await run.done;
   assert.match((await orphan).message, /`motenet up` has ended/);
+});
+
+test('nc does not collect a frame that is longer than any', async () => {
+  const directory = join(folder.path, `s${++folders}`);
+  mkdirSync(directory, { mode: 0o700 });
+  const server = createServer(socket => {
+    socket.on('error', () => undefined);
+    socket.write('{"result":{"address":"10.0.0.2"}}\n');
+    socket.write(Uint8Array.of(0, 0x10, 0, 1));
+  });
+  await new Promise<void>(resolve => server.listen({ path: join(directory, 'mote.sock') }, resolve));
+  const carried = runNc({ stateDir: directory, name: 'db', port: 7, timeoutMs: 1000 }, streams());
+  assert.match((await reason(carried)).message, 'is of another version');
+  server.close();
 });
 
 test('a client that goes away breaks the connection inside, and a reader that goes away is no failure', async () => {
