@@ -6,6 +6,7 @@ import { cliTailnetCases } from './tailscale-cli.ts';
 import { coordinatorCases } from './tailscale-coordinator.ts';
 import { derpCases } from './tailscale-derp.ts';
 import { headscaleCases } from './tailscale-headscale.ts';
+import { membershipCases } from './tailscale-membership.ts';
 
 /** Those that need no mote, and so prove the laboratory when only stock programs are at both ends. */
 const STOCK_TOO: readonly string[] = Object.freeze(['lab', 'relay-frozen']);
@@ -14,5 +15,6 @@ export const tailscaleCases: readonly Case[] = [
   ...headscaleCases,
   ...derpCases,
   ...coordinatorCases,
+  ...membershipCases,
   ...cliTailnetCases,
 ].map(one => ({ ...one, isMoteOnly: !STOCK_TOO.includes(one.name) }));
