@@ -519,7 +519,7 @@ test('nc does not collect a frame that is longer than any', async () => {
   const server = createServer(socket => {
     socket.on('error', () => undefined);
     socket.write('{"result":{"address":"10.0.0.2"}}\n');
-    socket.write(Uint8Array.of(0, 0x10, 0, 1));
+    socket.end(Uint8Array.of(0, 0x10, 0, 1));
   });
   await new Promise<void>(resolve => server.listen({ path: join(directory, 'mote.sock') }, resolve));
   const carried = runNc({ stateDir: directory, name: 'db', port: 7, timeoutMs: 1000 }, streams());
