@@ -1,0 +1,158 @@
+/**
+ * Which region is home: the nearest by the best round trips of the last minutes, but not for the sake of a few
+ * milliseconds: peers lose a member for seconds when its home moves. A region that answers no probe is still there when
+ * its relay is heard.
+ *
+ * Where nothing can be measured (UDP is blocked), home stays what it was; the first one is chosen at random, so that
+ * members do not all meet at the first relay of the list.
+ */
+import { readU32BE } from '../base/bytes.ts';
+import type { WireDerpRegion } from '../derp/map.ts';
+import type { HomeReason } from './limits.ts';
+
+/** Round trips count for this long: one full check and the longest report. */
+const HISTORY_MS = 305_000;
+/** Another region must be nearer by this, and by a third, to become home. */
+const NEAR_MS = 10;
+/** A relay that was heard within this time is there although it answered no probe. */
+const HEARD_MS = 8000;
+/** And where nothing could be measured at all: two keepalives of a relay. */
+const HEARD_UNMEASURED_MS = 120_000;
+/** A relay that could not be reached is not chosen for this long, unless it is heard. */
+const FAILED_MS = 300_000;
+
+/** What was chosen. */
+export interface HomeChoice {
+  readonly region: number;
+  readonly why: HomeReason;
+}
+
+/** Chooses home, report by report. */
+export class HomeChooser {
+  readonly #seed: number;
+  readonly #history: { readonly atMs: number; readonly latencies: ReadonlyMap<number, number> }[] = [];
+  readonly #heardMs = new Map<number, number>();
+  readonly #failedMs = new Map<number, number>();
+  #regions: ReadonlyMap<number, WireDerpRegion> = new Map();
+  #scores: ReadonlyMap<number, number> = new Map();
+  #region = 0;
+
+  /** `random` is asked once. */
+  constructor(random: (out: Uint8Array) => void) {
+    const bytes = new Uint8Array(4);
+    random(bytes);
+    this.#seed = readU32BE(bytes, 0);
+  }
+
+  /** What was chosen last; 0: nothing, or it is no longer on the map. */
+  get region(): number {
+    return this.#canBeHome(this.#region) ? this.#region : 0;
+  }
+
+  /** The map as it is now. A score multiplies the round trips of its region; those that are not above 0 count as 1. */
+  setRegions(regions: ReadonlyMap<number, WireDerpRegion>, scores: ReadonlyMap<number, number>): void {
+    this.#regions = regions;
+    this.#scores = scores;
+    for (const times of [this.#heardMs, this.#failedMs])
+      for (const region of times.keys()) if (!regions.has(region)) times.delete(region);
+  }
+
+  /** The relay of a region has sent something. */
+  noteHeard(nowMs: number, region: number): void {
+    if (!this.#regions.has(region)) return;
+    this.#heardMs.set(region, nowMs);
+    if (this.#failedMs.size > 0) this.#failedMs.delete(region);
+  }
+
+  /** The relay of a region could not be reached. */
+  noteFailed(nowMs: number, region: number): void {
+    if (!this.#regions.has(region)) return;
+    this.#failedMs.set(region, nowMs);
+    this.#heardMs.delete(region);
+  }
+
+  /** Forgets round trips: they were of another network. */
+  forgetHistory(): void {
+    this.#history.length = 0;
+  }
+
+  /** Chooses by the round trips of a report that began at `startMs` and has just ended. */
+  choose(nowMs: number, startMs: number, latencies: ReadonlyMap<number, number>): HomeChoice {
+    this.#history.push({ atMs: nowMs, latencies });
+    while (nowMs - this.#history[0]!.atMs > HISTORY_MS) this.#history.shift();
+    const choice = this.#byLatency(nowMs, startMs, latencies) ?? this.#unmeasured(nowMs);
+    this.#region = choice.region;
+    return choice;
+  }
+
+  #byLatency(nowMs: number, startMs: number, latencies: ReadonlyMap<number, number>): HomeChoice | undefined {
+    const possible = [...latencies.keys()].filter(region => this.#canBeHome(region)).sort((a, b) => a - b);
+    const working = possible.filter(region => !this.#hasFailed(nowMs, region));
+    let best = 0;
+    let bestMs = Number.POSITIVE_INFINITY;
+    for (const region of working.length > 0 ? working : possible) {
+      const recentMs = this.#recentMs(region);
+      if (recentMs > bestMs || (recentMs === bestMs && region !== this.#region)) continue;
+      best = region;
+      bestMs = recentMs;
+    }
+    if (best === 0) return undefined;
+    const old = this.region;
+    if (old === 0 || old === best || this.#hasFailed(nowMs, old)) return { region: best, why: 'nearest' };
+    const measuredMs = latencies.get(old);
+    if (measuredMs === undefined) {
+      const heardMs = this.#heardMs.get(old) ?? Number.NEGATIVE_INFINITY;
+      const isHeard = heardMs > startMs || heardMs > nowMs - HEARD_MS;
+      return isHeard ? { region: old, why: 'heard' } : { region: best, why: 'nearest' };
+    }
+    const oldMs = measuredMs * this.#score(old);
+    const isNear = oldMs - bestMs < NEAR_MS || 3 * bestMs > 2 * oldMs;
+    return isNear ? { region: old, why: 'near-enough' } : { region: best, why: 'nearest' };
+  }
+
+  #unmeasured(nowMs: number): HomeChoice {
+    const old = this.#hasFailed(nowMs, this.#region) ? 0 : this.region;
+    const isHeard = (region: number) =>
+      (this.#heardMs.get(region) ?? Number.NEGATIVE_INFINITY) > nowMs - HEARD_UNMEASURED_MS;
+    if (old !== 0 && isHeard(old)) return { region: old, why: 'unmeasured' };
+    let heard = 0;
+    for (const [region, atMs] of this.#heardMs)
+      if (isHeard(region) && this.#canBeHome(region) && atMs > (this.#heardMs.get(heard) ?? Number.NEGATIVE_INFINITY))
+        heard = region;
+    if (heard !== 0) return { region: heard, why: 'unmeasured' };
+    if (old !== 0) return { region: old, why: 'arbitrary' };
+    const choices = this.#choices(nowMs);
+    if (choices.length === 0) return { region: 0, why: 'none' };
+    return { region: choices[this.#seed % choices.length]!, why: 'arbitrary' };
+  }
+
+  /** Regions to choose from at random: those that work, those that are not to be avoided, as far as there are any. */
+  #choices(nowMs: number): number[] {
+    const all = [...this.#regions.keys()].filter(region => this.#canBeHome(region)).sort((a, b) => a - b);
+    const welcome = all.filter(region => this.#regions.get(region)!.Avoid !== true);
+    const known = welcome.length > 0 ? welcome : all;
+    const working = known.filter(region => !this.#hasFailed(nowMs, region));
+    return working.length > 0 ? working : known;
+  }
+
+  #canBeHome(id: number): boolean {
+    const region = this.#regions.get(id);
+    return region !== undefined && region.NoMeasureNoHome !== true && region.Nodes.some(node => node.STUNOnly !== true);
+  }
+
+  #hasFailed(nowMs: number, region: number): boolean {
+    return nowMs - (this.#failedMs.get(region) ?? Number.NEGATIVE_INFINITY) < FAILED_MS;
+  }
+
+  /** The least round trip of the last minutes, by its score. */
+  #recentMs(region: number): number {
+    let least = Number.POSITIVE_INFINITY;
+    for (const { latencies } of this.#history) least = Math.min(least, latencies.get(region) ?? least);
+    return least * this.#score(region);
+  }
+
+  #score(region: number): number {
+    const score = this.#scores.get(region) ?? 1;
+    return score > 0 ? score : 1;
+  }
+}
