@@ -43,6 +43,8 @@ export class HttpFront {
   readonly #sockets = new Set<Socket>();
   /** Tickets by the addresses of a connection: a TLS socket does not name the raw one below it. */
   readonly #tickets = new Map<string, Ticket>();
+  /** Requests of a connection whose responses are not finished. */
+  readonly #unanswered = new WeakMap<Socket, number>();
 
   constructor(options: HttpFrontOptions) {
     const { limits, tls, handlers } = options;
@@ -65,11 +67,16 @@ export class HttpFront {
       if (ticket === undefined) return request.socket.destroy();
       request.on('error', () => undefined);
       response.on('error', () => undefined);
+      this.#count(request.socket, 1);
+      response.once('close', () => this.#count(request.socket, -1));
       handlers.onRequest(request, response, ticket);
     });
     this.#server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
       const ticket = this.#ticketOf(request.socket);
       if (ticket === undefined) return socket.destroy();
+      // Two answers would write to one socket: a client that asks for another protocol waits for what it asked before.
+      const isBusy = (this.#unanswered.get(socket) ?? 0) > 0;
+      if (isBusy) return socket.destroy(); // CHECK: server-upgrade-behind-request
       socket.setTimeout(0);
       socket.on('error', () => undefined);
       handlers.onUpgrade(request, socket, head, ticket);
@@ -114,6 +121,10 @@ export class HttpFront {
       if (this.#tickets.get(key) === ticket) this.#tickets.delete(key);
       ticket.close();
     });
+  }
+
+  #count(socket: Socket, by: number): void {
+    this.#unanswered.set(socket, (this.#unanswered.get(socket) ?? 0) + by);
   }
 
   #ticketOf(socket: Socket): Ticket | undefined {

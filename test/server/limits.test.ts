@@ -78,6 +78,30 @@ test('an upgrade that is none is answered and closed', async () => {
   await stop();
 });
 
+test('an upgrade in one piece with the request before it ends its connection, and no other', async () => {
+  const { server, stop } = await start({});
+  const heads = [
+    'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n',
+    'POST /ts2021 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: tailscale-control-protocol\r\n\r\n',
+    'GET /derp HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: DERP\r\n\r\n',
+  ];
+  for (const head of heads) {
+    const { socket, closed, text } = await raw(server.url);
+    socket.write(`GET /key HTTP/1.1\r\nHost: a\r\n\r\n${head}`);
+    await within(closed, 'the end');
+    assert.not.match(text(), /HTTP\/1\.1 (101|400)/);
+  }
+  assert.is((await fetch(`${server.url}/health`)).status, 200);
+  // After the answer it may ask.
+  const { socket, closed, text } = await raw(server.url);
+  socket.write('GET /key HTTP/1.1\r\nHost: a\r\n\r\n');
+  await until(() => text().includes('publicKey'), 'the key');
+  socket.write(heads[1]!);
+  await within(closed, 'the end');
+  assert.match(text(), /HTTP\/1\.1 400 /);
+  await stop();
+});
+
 test('a handshake that does not fit is told so, and closed', async () => {
   const { server, stop } = await start({});
   const { socket, text, closed } = await raw(server.url);
