@@ -1,11 +1,10 @@
-/** Every example runs and shows what it says; `npm start` ends within its time and leaves nothing behind. */
+/** `npm start` shows what it says and ends in time. The examples of the runtimes run from the package (tools/pack.ts). */
 import { spawn } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseWgConfig } from '../../lib/mote/wg-config.ts';
 import { ROOT } from '../tools/files.ts';
-import { BUN, DENO } from '../tools/runtimes.ts';
 import { keyPair, type Outcome } from './command.ts';
 
 const test = suite('examples');
@@ -26,24 +25,6 @@ function runProgram(program: string, args: readonly string[]): Promise<Outcome &
   });
 }
 
-test('node:http inside a tunnel', async () => {
-  const { code, stdout, stderr } = await runProgram(process.execPath, ['--import', 'tsx', 'examples/node-http.ts']);
-  assert.equal({ code, stdout, stderr }, { code: 0, stdout: 'GET /hello from 10.0.0.2\n', stderr: '' });
-});
-
-const onDeno = DENO.program === undefined ? test.skip : test;
-onDeno('serve and fetch on Deno', async () => {
-  const args = ['run', '--quiet', '--no-lock', '--allow-net', '--allow-sys', '--unstable-net', 'examples/deno-http.ts'];
-  const { code, stdout, stderr } = await runProgram(DENO.program!, args);
-  assert.equal({ code, stdout, stderr }, { code: 0, stdout: 'GET /hello from 10.0.0.2\n', stderr: '' });
-});
-
-const onBun = BUN.program === undefined ? test.skip : test;
-onBun('serve and fetch on Bun', async () => {
-  const { code, stdout, stderr } = await runProgram(BUN.program!, ['examples/bun-http.ts']);
-  assert.equal({ code, stdout, stderr }, { code: 0, stdout: 'GET /hello from 10.0.0.2\n', stderr: '' });
-});
-
 test('the example file is a valid configuration once it has keys', () => {
   const text = readFileSync(`${ROOT}/examples/wg-expose.conf`, 'utf8');
   const [own, peer] = [keyPair(), keyPair()];
@@ -56,13 +37,17 @@ test('the example file is a valid configuration once it has keys', () => {
   assert.throws(() => parseWgConfig(text), 'line 10: PrivateKey expected 44 characters');
 });
 
-test('the examples per runtime have at most sixty lines', () => {
-  const files = readdirSync(`${ROOT}/examples`).filter(name => name.endsWith('-http.ts'));
-  assert.is(files.length, 3);
-  for (const name of files) assert.ok(readFileSync(`${ROOT}/examples/${name}`, 'utf8').split('\n').length <= 61, name);
+test('the examples per runtime have at most sixty lines and need nothing but the package', () => {
+  for (const name of ['node', 'deno', 'bun']) {
+    const lines = readFileSync(`${ROOT}/examples/${name}.ts`, 'utf8').trimEnd().split('\n');
+    assert.ok(lines.length <= 60, name);
+    const imported = lines.flatMap(line => /^import .+ from '(.+)';$/.exec(line)?.[1] ?? []);
+    assert.ok(imported.includes('motenet'), name);
+    for (const from of imported) assert.match(from, /^(motenet(\/node)?|node:\w+)$/, name);
+  }
 });
 
-test('npm start shows every step of two processes, with sizes and times, and ends with exit code 0', async () => {
+test('npm start shows every step from nothing to a fetch by name, and ends with exit code 0', async () => {
   const { code, stdout, stderr } = await runProgram(process.execPath, ['--import', 'tsx', 'examples/start.ts']);
   assert.equal([code, stderr], [0, '']);
   const steps = [...stdout.matchAll(/^ ?(\d+) {2}(\S+(?: \S+)*?) {2,}(.+)$/gm)].map(
@@ -71,8 +56,8 @@ test('npm start shows every step of two processes, with sizes and times, and end
   assert.equal(
     steps.map(([, name]) => name),
     [
-      ...['keys', 'HTTP server', 'process A', 'process B', 'handshake', 'ping', 'GET /', 'GET /file', 'POST /'],
-      ...['SHA-256', 'counters', 'end'],
+      ...['coordinator', 'auth keys', 'HTTP server', 'first mote', 'second mote', 'GET /', 'ping', 'GET /file'],
+      ...['SHA-256', 'whois', 'devices', 'end'],
     ],
   );
   assert.equal(
@@ -80,12 +65,10 @@ test('npm start shows every step of two processes, with sizes and times, and end
     steps.map((_, i) => i + 1),
   );
   const text = (name: string) => steps.find(step => step[1] === name)![2];
-  assert.match(
-    text('process A'),
-    /^motenet wg - --expose 80=127\.0\.0\.1:\d+: ready after [\d.]+ ms, 10\.44\.0\.1 on UDP port \d+$/,
-  );
-  assert.match(text('GET /file'), /^8,388,608 bytes in [\d.]+ ms, \d+ Mbit\/s$/);
-  assert.match(text('end'), /^the server saw 3 requests; SIGINT ended A in [\d.]+ ms$/);
+  assert.match(text('coordinator'), /^motenet serve: http:\/\/127\.0\.0\.1:\d+ after \d+ ms, with relay and STUN$/);
+  assert.match(text('GET /'), /^http:\/\/web\/ gave 200 after \d+ ms, /);
+  assert.match(text('GET /file'), /^8,388,608 bytes in \d+ ms, \d+ Mbit\/s$/);
+  assert.is(text('devices'), 'motenet devices list: web online, laptop online');
   assert.match(stdout, /\nDone in [\d.]+ s\./);
 });
 

@@ -1,15 +1,26 @@
 /**
  * `npm run pack-test`: what a user gets. Packs, installs with scripts off into an empty folder, without any network (the
  * dependencies are packed from here), and imports it with types from Node, Deno, Bun and a browser bundle. Then the same
- * with the server, which is a package of its own: it starts, and the command administers it.
+ * with the server, which is a package of its own: it starts, the command administers it, and the examples of all three
+ * runtimes join it and fetch from each other by name.
  */
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
 import { ROOT } from './files.ts';
+import { endAll, type Ring, runRing } from './pack-examples.ts';
 import { BUN, DENO, type Runtime, runOn } from './runtimes.ts';
 import { closingLine, emptyTally, exitCode } from './tally.ts';
 
@@ -133,6 +144,38 @@ async function tryServer(folder: string): Promise<string> {
   return `${installed(app).length} packages, ${stdout.trim()}`;
 }
 
+/** The examples, as their users have them: from the packages, against `motenet serve`, with keys that it made. */
+async function tryExamples(app: string): Promise<string> {
+  const sources = join(ROOT, 'examples');
+  for (const name of ['node', 'deno', 'bun']) copyFileSync(join(sources, `${name}.ts`), join(app, `${name}.ts`));
+  const typed = {
+    ...TSCONFIG.compilerOptions,
+    lib: ['ES2023'],
+    types: ['node'],
+    typeRoots: [join(ROOT, 'node_modules/@types')],
+  };
+  writeFileSync(join(app, 'tsconfig.json'), JSON.stringify({ compilerOptions: typed, files: ['node.ts', 'bun.ts'] }));
+  await run(join(ROOT, 'node_modules/.bin/tsc'), ['-p', '.'], { cwd: app }).catch(error => {
+    throw new Error(error.stdout);
+  });
+  await build({
+    entryPoints: [join(app, 'node.ts')],
+    outfile: join(app, 'node.js'),
+    format: 'esm',
+    logLevel: 'silent',
+  });
+  const deno: Ring = {
+    name: 'on-deno',
+    program: DENO.program,
+    args: ['run', '-A', '--unstable-net', '--check', 'deno.ts'],
+  };
+  const bun: Ring = { name: 'on-bun', program: BUN.program, args: [...BUN.flags, 'bun.ts'] };
+  const missing = [deno, bun].filter(({ program }) => program === undefined).map(({ name }) => name);
+  if (missing.length > 0) return `skipped: no runtime for ${missing.join(' and ')}`;
+  const node: Ring = { name: 'on-node', program: process.execPath, args: ['node.js'] };
+  return runRing(app, [node, deno, bun]);
+}
+
 async function pack(folder: string): Promise<string[]> {
   const tarballs = join(folder, 'tarballs');
   mkdirSync(tarballs);
@@ -243,6 +286,8 @@ async function main(): Promise<void> {
     return 'genkey prints a key';
   });
   await step('the server, beside the library', () => tryServer(folder));
+  await step('examples of three runtimes, in one network', () => tryExamples(join(folder, 'server-app')));
+  endAll();
   rmSync(folder, { recursive: true, force: true });
   console.log(`\n${closingLine(tally)}`);
   process.exitCode = exitCode(tally);
