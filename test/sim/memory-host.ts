@@ -53,6 +53,7 @@ export class MemoryNetwork {
       defer: run => this.#at(this.nowMs, run),
       openDatagrams: async (options, sink) => this.#open(address, options, sink),
       openStream: (options, sink) => this.streams.connect(address, options, sink, resolve),
+      interfaces: () => [address],
       resolve,
     };
   }
