@@ -127,6 +127,12 @@ export interface Host {
   openDatagrams(options: DatagramOptions, sink: DatagramSink): Promise<Datagrams>;
   /** Opens a TCP or TLS connection; what becomes of it the sink is told. */
   openStream(options: StreamOptions, sink: StreamSink): HostStream;
+  /**
+   * Addresses of this machine at which others could reach it, each once, as canonical text: not loopback, not those of
+   * a tailnet (100.64.0.0/10, fd7a:115c:a1e0::/48), not link-local IPv6; link-local IPv4 only where there is no other.
+   * Empty: there are none, or the system does not tell. Absent: the runtime has no way to know. Asked now and then.
+   */
+  interfaces?(): readonly string[];
   /** Addresses of a public name, best first; rejects with NetError `ERR_NAME_NOT_FOUND`. */
   resolve(name: string): Promise<readonly string[]>;
   /** What to use for `https:` on this runtime, as the end of a sentence. */

@@ -5,6 +5,7 @@
 import { hostname, platform, uptime } from 'node:os';
 import { setImmediate } from 'node:timers';
 import type { Clock, Host, Timer } from '../../lib/ports.ts';
+import { readInterfaces } from './interfaces.ts';
 import { resolveName } from './names.ts';
 import { openNodeStream } from './streams.ts';
 
@@ -35,6 +36,7 @@ export function createHost(
     },
     openDatagrams,
     openStream,
+    interfaces: readInterfaces,
     resolve: resolveName,
   });
 }

@@ -3,6 +3,7 @@
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { canonicalAddress, parsePrefix, parseAddress, prefixContains } from '../../lib/base/address.ts';
 import type { NetError } from '../../lib/base/errors.ts';
 import type { Host, Timer } from '../../lib/ports.ts';
 import { eventually, pause } from './wait.ts';
@@ -188,6 +189,53 @@ export function randomContract(name: string, host: Host): void {
       assert.ok(counts.size > 200, `bytes from ${from}`);
     }
     assert.ok(large.subarray(-64).some(byte => byte !== 0));
+  });
+
+  test.run();
+}
+
+/** Networks whose addresses mean nothing to others, or belong to a tailnet. */
+const USELESS = ['127.0.0.0/8', '::1/128', 'fe80::/10', '::/128', '0.0.0.0/8', '100.64.0.0/10', 'fd7a:115c:a1e0::/48'];
+
+/** Tests of the machine's addresses; `hasAny`: whether the machine is known to have one that others could use. */
+export function interfacesContract(name: string, host: Host, hasAny: boolean): void {
+  const test = suite(`${name}: interfaces`);
+
+  test('each address is canonical, there once, and of use to others', () => {
+    const addresses = host.interfaces!();
+    assert.is(addresses.length > 0, hasAny, addresses.join(' '));
+    assert.is(new Set(addresses).size, addresses.length);
+    for (const address of addresses) {
+      assert.is(canonicalAddress(address), address);
+      const bytes = parseAddress(address)!;
+      for (const text of USELESS) {
+        const prefix = parsePrefix(text)!;
+        const isInside = prefix.bytes.length === bytes.length && prefixContains(prefix, bytes);
+        assert.not(isInside, `${address} is in ${text}`);
+      }
+    }
+  });
+
+  test('each address is this machine’s: a socket there gets what is sent to it', async () => {
+    for (const address of host.interfaces!()) {
+      const got: number[] = [];
+      const failed = (error: NetError) => {
+        throw error;
+      };
+      const datagram = (buf: Uint8Array, start: number) => void got.push(buf[start]!);
+      const socket = await host.openDatagrams({ port: 0, address }, { datagram, failed });
+      assert.ok(socket.send(Uint8Array.of(7), 0, 1, { address, port: socket.local[0]!.port }));
+      await eventually(() => got.length > 0);
+      assert.equal(got, [7]);
+      socket.close();
+    }
+  });
+
+  test('it may be asked again, and what it gave does not change', () => {
+    const first = host.interfaces!();
+    const copy = [...first];
+    assert.equal(host.interfaces!(), copy);
+    assert.equal(first, copy);
   });
 
   test.run();

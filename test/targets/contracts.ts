@@ -5,7 +5,14 @@ import { join } from 'node:path';
 import type { Host } from '../../lib/ports.ts';
 import { fileStore, memoryStore } from '../../targets/node/store.ts';
 import { datagramsContract } from '../contract/datagrams.ts';
-import { clockContract, deferContract, randomContract, resolveContract, timerContract } from '../contract/host.ts';
+import {
+  clockContract,
+  deferContract,
+  interfacesContract,
+  randomContract,
+  resolveContract,
+  timerContract,
+} from '../contract/host.ts';
 import { storeContract } from '../contract/store.ts';
 import { streamsContract } from '../contract/streams.ts';
 import { RealWorld } from '../contract/streams-far.ts';
@@ -22,6 +29,10 @@ export function allContracts(name: string, host: Host): void {
   timerContract(name, host);
   deferContract(name, host);
   randomContract(name, host);
+  const hasOutside = addresses.some(
+    ({ internal, address }) => !internal && !/^(127|100|fe80|fd7a|::1)\b/.test(address),
+  );
+  interfacesContract(name, host, hasOutside);
   resolveContract(name, host);
   storeContract(`${name} in memory`, { create: memoryStore });
   let directory = '';

@@ -1,6 +1,6 @@
 /**
- * The program of namespace.test.ts, on any runtime, inside a network namespace: `RUNTIME local`, `RUNTIME fill ADDRESS`
- * or `RUNTIME collect PORT`. Prints one JSON object.
+ * The program of namespace.test.ts, on any runtime, inside a network namespace: `RUNTIME local`, `RUNTIME interfaces`,
+ * `RUNTIME fill ADDRESS` or `RUNTIME collect PORT`. Prints one JSON object.
  */
 import { argv, exit, stdin } from 'node:process';
 import type { Datagrams, DatagramSink, Host } from '../../lib/ports.ts';
@@ -54,6 +54,9 @@ function collect(): DatagramSink & { result(): object } {
 if (mode === 'local') {
   const socket = await host.openDatagrams({ port: 0 }, deaf);
   print(local(socket));
+  exit(0);
+} else if (mode === 'interfaces') {
+  print({ addresses: host.interfaces!() });
   exit(0);
 } else if (mode === 'fill') {
   const socket = await host.openDatagrams({ port: 0 }, deaf);

@@ -40,6 +40,19 @@ for (const runtime of [NODE, DENO, BUN])
     assert.is(sentV4, true);
   });
 
+for (const runtime of [NODE, DENO, BUN])
+  testOn(runtime, 'addresses of a machine are those that others can use', async command => {
+    const [space, far] = [await lab.namespace('near'), await lab.namespace('far')];
+    const { left } = await lab.cable(space, far, { left: [], right: [] });
+    const addresses = async () => JSON.parse((await lab.run(space, [...command, 'interfaces'])).stdout).addresses;
+    assert.equal(await addresses(), [], 'loopback and link-local alone');
+    await space.addAddress(left, '169.254.3.4/16');
+    assert.equal(await addresses(), ['169.254.3.4'], 'nothing better');
+    for (const text of ['100.64.0.9/32', 'fd7a:115c:a1e0::9/128', '10.9.1.1/24', '2001:db8::1/64', '100.128.0.1/24'])
+      await space.addAddress(left, text);
+    assert.equal((await addresses()).sort(), ['10.9.1.1', '100.128.0.1', '2001:db8::1']);
+  });
+
 /** The far side does not answer ARP until the near socket is full; then all goes out. */
 async function fillThenRelease(command: readonly string[]) {
   const [near, far] = [await lab.namespace('near'), await lab.namespace('far')];
