@@ -90,6 +90,21 @@ export const DROP_NAMES = Object.freeze([
   'filter-extension-header',
   // no relay carries it: the peer has none, its queue is full, or it is not connected
   'derp-no-relay',
+  // path discovery
+  'disco-too-short',
+  'disco-too-long',
+  'disco-unknown-key',
+  'disco-rate-limited',
+  'disco-bad-key',
+  'disco-decrypt',
+  'disco-malformed',
+  'disco-unknown-type',
+  'disco-unknown-peer',
+  'disco-reflected',
+  'disco-duplicate',
+  'disco-unexpected-pong',
+  'disco-not-relayed',
+  'disco-queue-full',
 ] as const);
 
 /** Name of a drop reason. */
