@@ -3,7 +3,7 @@
  * virtual clock, so that whole tailnets run in a test without sockets. Commits are kept in an array and survive a
  * restart.
  */
-import { copyBytes, toHex, utf8Decode, utf8Encode } from '../../lib/base/bytes.ts';
+import { utf8Decode, utf8Encode } from '../../lib/base/bytes.ts';
 import { ControlResponder } from '../../lib/control/responder.ts';
 import { answerControlRequest } from '../../lib/control/upgrade.ts';
 import type { AdminCommand, AdminOutcome } from '../../lib/coordinator/commands.ts';
@@ -12,27 +12,36 @@ import type { Change, Commit } from '../../lib/coordinator/model.ts';
 import { formatKey } from '../../lib/crypto/key-text.ts';
 import { SecretKey } from '../../lib/crypto/keys.ts';
 import { createNobleSuite } from '../../lib/crypto/noble.ts';
-import { answerRelayRequest } from '../../lib/derp/http.ts';
-import { DerpRelay } from '../../lib/derp/relay.ts';
+import type { CryptoSuite } from '../../lib/crypto/suite.ts';
 import type { Host, StreamSink, Timer } from '../../lib/ports.ts';
 import { TestHttp2Server, type TestRequest } from '../control/client-http2.ts';
-import type { MemoryNetwork } from './memory-host.ts';
+import { MemoryRelay, Outgoing, type ServerNetwork } from './memory-relay.ts';
 import type { MemoryStream } from './memory-streams.ts';
 
-/** Where the coordinator listens, and its relay. */
+/** Where the coordinator listens. */
 export const CONTROL_PORT = 8080;
-export const RELAY_PORT = 443;
-/** The pin in the relay map; the memory network does not speak TLS, but hands it on. */
-export const RELAY_PIN = 'ab'.repeat(32);
+const OWN_REGION = 900;
+const MAP_CHUNK_BYTES = 65_536;
 
-/** One coordinator with one relay, at one address. */
+/** What a {@link MemoryCoordinator} takes besides its place. */
+export interface MemoryCoordinatorOptions {
+  readonly seed?: number;
+  readonly suite?: CryptoSuite;
+  /** Relays of its own map; without them one at its own address. They stand and fall on their own. */
+  readonly relays?: readonly MemoryRelay[];
+  /** Keep all that is sent, for canaries. Default true. */
+  readonly keepsSentBytes?: boolean;
+}
+
+/** One coordinator at one address, with relays. */
 export class MemoryCoordinator {
-  readonly network: MemoryNetwork;
+  readonly network: ServerNetwork;
   readonly address: string;
   readonly commits: Commit[] = [];
   readonly log: string[] = [];
   machine: Coordinator;
-  relay: DerpRelay;
+  /** The regions of its map. */
+  readonly relays: readonly MemoryRelay[];
   /** False: commits are not made durable, so nothing that depends on them leaves. */
   isStoring = true;
   /** Everything that went into a socket, for canaries. */
@@ -40,22 +49,30 @@ export class MemoryCoordinator {
   readonly #host: Host;
   readonly #timer: Timer;
   readonly #noiseKey = SecretKey.fromBytes(new Uint8Array(32).fill(0x42));
-  readonly #relayKey = SecretKey.fromBytes(new Uint8Array(32).fill(0x43));
-  readonly #suite = createNobleSuite();
+  readonly #suite: CryptoSuite;
+  readonly #keepsSentBytes: boolean;
+  readonly #ownRelay: MemoryRelay | undefined;
   readonly #connections = new Set<ControlConnection>();
-  readonly #relayed = new Map<number, RelayedStream>();
   readonly #waiting = new Map<number, ControlConnection>();
   readonly #outcomes = new Map<number, AdminOutcome>();
-  #unlisten: (() => void)[] = [];
+  #unlisten: () => void = () => {};
   #isScheduled = false;
 
-  constructor(network: MemoryNetwork, address: string, seed = 7) {
+  constructor(network: ServerNetwork, address: string, options: MemoryCoordinatorOptions = {}) {
+    const { seed = 7, suite = createNobleSuite(), relays, keepsSentBytes = true } = options;
+    this.#keepsSentBytes = keepsSentBytes;
     this.network = network;
     this.address = address;
+    this.#suite = suite;
     this.#host = network.host(address, seed);
     this.#timer = this.#host.createTimer(() => this.pump());
+    if (relays === undefined) this.#ownRelay = new MemoryRelay(network, { address, region: OWN_REGION, seed, suite });
+    this.relays = relays ?? [this.#ownRelay!];
+    for (const relay of this.relays) {
+      relay.tailnetOf = nodeKey => this.machine.tailnetOfNode(this.unixMs, nodeKey);
+      if (keepsSentBytes) relay.sentBytes = this.sentBytes;
+    }
     this.machine = this.#createMachine();
-    this.relay = this.#createRelay();
     this.start();
   }
 
@@ -66,26 +83,21 @@ export class MemoryCoordinator {
 
   /** Opens its ports. */
   start(): void {
-    const { streams } = this.network;
-    this.#unlisten = [
-      streams.listen({ address: this.address, port: CONTROL_PORT }, ({ stream, from }) => {
-        const connection = new ControlConnection(this, stream, from.address);
-        this.#connections.add(connection);
-        return connection;
-      }),
-      streams.listen({ address: this.address, port: RELAY_PORT }, ({ stream, options }) => {
-        if (toHex(options.tls?.pin ?? new Uint8Array(0)) !== RELAY_PIN) return 'ERR_TLS';
-        return new RelayedStream(this, stream);
-      }),
-    ];
+    const at = { address: this.address, port: CONTROL_PORT };
+    this.#unlisten = this.network.streams.listen(at, ({ stream, from }) => {
+      const connection = new ControlConnection(this, stream, from.address);
+      this.#connections.add(connection);
+      return connection;
+    });
+    this.#ownRelay?.start();
     this.pump();
   }
 
   /** As a process that is killed: connections end, what was not durable is gone. */
   kill(): void {
-    for (const unlisten of this.#unlisten) unlisten();
+    this.#unlisten();
+    this.#ownRelay?.kill();
     this.#connections.clear();
-    this.#relayed.clear();
     this.#waiting.clear();
     this.network.streams.reset(this.address);
     this.#timer.cancel();
@@ -94,7 +106,6 @@ export class MemoryCoordinator {
   /** Starts again over what is durable. */
   restart(): void {
     this.machine = this.#createMachine();
-    this.relay = this.#createRelay();
     this.start();
   }
 
@@ -142,6 +153,11 @@ export class MemoryCoordinator {
     });
   }
 
+  /** What goes into a socket. */
+  keep(bytes: Uint8Array): void {
+    if (this.#keepsSentBytes) this.sentBytes.push(bytes);
+  }
+
   /** A request that came out of a connection; its answer goes there. */
   expect(request: number, connection: ControlConnection): void {
     this.#waiting.set(request, connection);
@@ -157,35 +173,20 @@ export class MemoryCoordinator {
     this.wake();
   }
 
-  openRelayed(stream: RelayedStream): number {
-    const id = this.relay.open(this.network.nowMs);
-    if (id >= 0) this.#relayed.set(id, stream);
-    return id;
-  }
-
-  forgetRelayed(id: number): void {
-    this.relay.handleEnd(this.network.nowMs, id);
-    this.#relayed.delete(id);
-    this.wake();
-  }
-
   /** One turn of everything: timers, commits, events, bytes. */
   pump(): void {
     const { nowMs } = this.network;
-    const { machine, relay } = this;
+    const { machine } = this;
     if (nowMs >= machine.nextTimeout()) machine.handleTimeout(nowMs, this.unixMs);
-    if (nowMs >= relay.nextTimeout()) relay.handleTimeout(nowMs);
     for (let commit = machine.pollCommit(); commit !== undefined; commit = machine.pollCommit()) {
       if (!this.isStoring) continue;
       this.commits.push(commit);
       machine.handleCommitted(nowMs, commit.id);
     }
     this.#takeEvents();
-    this.#takeRelayEvents();
     for (let id = machine.pollMap(); id !== undefined; id = machine.pollMap()) this.#waiting.get(id)?.sendMap(id);
     for (const connection of this.#connections) connection.flush();
-    for (let id = relay.pollReady(); id >= 0; id = relay.pollReady()) this.#relayed.get(id)?.flush();
-    this.#timer.arm(Math.min(machine.nextTimeout(), relay.nextTimeout()));
+    this.#timer.arm(machine.nextTimeout());
   }
 
   #takeEvents(): void {
@@ -206,7 +207,10 @@ export class MemoryCoordinator {
           this.#outcomes.set(event.request, event.outcome);
           break;
         case 'relay-disconnect':
-          this.relay.disconnect(this.network.nowMs, event.tailnet, event.nodeKey);
+          for (const relay of this.relays) {
+            relay.machine.disconnect(this.network.nowMs, event.tailnet, event.nodeKey);
+            relay.wake();
+          }
           break;
         case 'log':
           this.log.push(event.message);
@@ -214,43 +218,17 @@ export class MemoryCoordinator {
     }
   }
 
-  #takeRelayEvents(): void {
-    const { nowMs } = this.network;
-    for (let event = this.relay.pollEvent(); event !== undefined; event = this.relay.pollEvent()) {
-      if (event.type === 'admission') {
-        const tailnet = this.machine.tailnetOfNode(this.unixMs, event.nodeKey);
-        if (tailnet === undefined) this.relay.refuse(nowMs, event.id);
-        else this.relay.admit(nowMs, event.id, tailnet);
-      } else if (event.type === 'close') {
-        this.#relayed.get(event.id)?.close();
-        this.#relayed.delete(event.id);
-      }
-    }
-  }
-
   #createMachine(): Coordinator {
-    const node = {
-      Name: '900a',
-      RegionID: 900,
-      HostName: this.address,
-      IPv4: this.address,
-      CertName: `sha256-raw:${RELAY_PIN}`,
-      DERPPort: RELAY_PORT,
-    };
-    const region = { RegionID: 900, RegionCode: 'own', RegionName: 'own', Nodes: [node] };
+    const Regions = Object.fromEntries(this.relays.map(relay => [relay.options.region, relay.wireRegion]));
     return new Coordinator({
       nowMs: this.network.nowMs,
       unixMs: this.unixMs,
       random: this.#host.random,
       suite: this.#suite,
-      settings: { url: this.url, derpMap: { Regions: { 900: region } } },
+      settings: { url: this.url, derpMap: { Regions } },
       records: recordsOf(this.commits),
       lastCommit: this.commits.at(-1)?.id ?? 0,
     });
-  }
-
-  #createRelay(): DerpRelay {
-    return new DerpRelay({ random: this.#host.random, suite: this.#suite, privateKey: this.#relayKey });
   }
 }
 
@@ -265,33 +243,6 @@ export function recordsOf(commits: readonly Commit[]): Change[] {
     }
   }
   return [...records.values()];
-}
-
-/** What is on its way into a stream whose buffer may be full. */
-class Outgoing {
-  readonly #stream: MemoryStream;
-  #waiting: Uint8Array = new Uint8Array(0);
-
-  constructor(stream: MemoryStream) {
-    this.#stream = stream;
-  }
-
-  get isEmpty(): boolean {
-    return this.#waiting.length === 0;
-  }
-
-  push(bytes: Uint8Array): void {
-    const joined = new Uint8Array(this.#waiting.length + bytes.length);
-    copyBytes(joined, 0, this.#waiting, 0, this.#waiting.length);
-    copyBytes(joined, this.#waiting.length, bytes, 0, bytes.length);
-    this.#waiting = joined;
-    this.flush();
-  }
-
-  flush(): void {
-    const taken = this.#stream.write(this.#waiting, 0, this.#waiting.length);
-    this.#waiting = this.#waiting.slice(taken);
-  }
 }
 
 /** A connection to the coordinator: GET /key, or ts2021 with HTTP/2 inside. */
@@ -350,7 +301,7 @@ class ControlConnection implements StreamSink {
   sendMap(request: number): void {
     const id = this.#streams.get(request)!;
     const { machine, network, unixMs } = this.#owner;
-    while (this.#http2.waiting(id) < 65_536) {
+    while (this.#http2.waiting(id) < MAP_CHUNK_BYTES) {
       const count = machine.pollMapBytes(network.nowMs, unixMs, request, this.#scratch, 0, this.#scratch.length);
       if (count === 0) return;
       // A client may have reset the stream meanwhile.
@@ -377,7 +328,7 @@ class ControlConnection implements StreamSink {
   }
 
   #send(bytes: Uint8Array): void {
-    this.#owner.sentBytes.push(bytes);
+    this.#owner.keep(bytes);
     this.#out.push(bytes);
   }
 
@@ -431,70 +382,5 @@ class ControlConnection implements StreamSink {
         : machine.map(network.nowMs, unixMs, { ...request, version });
     this.#streams.set(number, id);
     this.#owner.expect(number, this);
-  }
-}
-
-/** A client of the relay. */
-class RelayedStream implements StreamSink {
-  readonly #owner: MemoryCoordinator;
-  readonly #stream: MemoryStream;
-  readonly #out: Outgoing;
-  #head = '';
-  #id = -1;
-
-  constructor(owner: MemoryCoordinator, stream: MemoryStream) {
-    this.#owner = owner;
-    this.#stream = stream;
-    this.#out = new Outgoing(stream);
-  }
-
-  opened(): void {}
-
-  bytes(buf: Uint8Array, start: number, end: number): void {
-    if (this.#id >= 0) this.#owner.relay.handleBytes(this.#owner.network.nowMs, this.#id, buf, start, end);
-    else this.#readHead(utf8Decode(buf, start, end));
-    this.#owner.wake();
-  }
-
-  writable(): void {
-    this.#out.flush();
-    this.flush();
-  }
-
-  ended(): void {
-    this.#stream.close();
-    this.failed();
-  }
-
-  failed(): void {
-    if (this.#id >= 0) this.#owner.forgetRelayed(this.#id);
-  }
-
-  close(): void {
-    this.#stream.close();
-  }
-
-  flush(): void {
-    const out = new Uint8Array(16_384);
-    while (this.#out.isEmpty) {
-      const count = this.#owner.relay.pollBytes(this.#owner.network.nowMs, this.#id, out, 0, out.length);
-      if (count === 0) return;
-      this.#send(out.slice(0, count));
-    }
-  }
-
-  #send(bytes: Uint8Array): void {
-    this.#owner.sentBytes.push(bytes);
-    this.#out.push(bytes);
-  }
-
-  #readHead(text: string): void {
-    this.#head += text;
-    if (!this.#head.includes('\r\n\r\n')) return;
-    const headers = { connection: 'Upgrade', upgrade: 'DERP' };
-    const answer = answerRelayRequest({ method: 'GET', target: '/derp', headers }, this.#owner.relay.publicKey);
-    if (answer?.type !== 'derp') throw new Error('the relay does not upgrade');
-    this.#send(answer.head);
-    this.#id = this.#owner.openRelayed(this);
   }
 }

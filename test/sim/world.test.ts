@@ -91,7 +91,11 @@ test('links lose, repeat, hold back and refuse what is too large', async () => {
   );
   assert.is((await arrive({ mtu: 100 }, 1, 'y'.repeat(71))).length, 1, '20 + 8 + 72 = 100');
   assert.is((await arrive({ mtu: 100 }, 1, 'y'.repeat(72))).length, 0);
-  assert.is((await arrive({ rate: 8000, queueBytes: 290 }, 100, 'z')).length, 10, 'packets of 30 bytes behind 0 to 290');
+  assert.is(
+    (await arrive({ rate: 8000, queueBytes: 290 }, 100, 'z')).length,
+    10,
+    'packets of 30 bytes behind 0 to 290',
+  );
 });
 
 test('private addresses lead nowhere from outside, and a datagram never turns in circles', async () => {
