@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { type Bench, type Case, expect, expectPattern } from './case.ts';
 import { type Json, Remote } from './json-lines.ts';
 import { type Lab, type Program, until } from './lab.ts';
-import { buildTool, NEWEST_TAILSCALE } from './programs.ts';
+import { buildTool } from './programs.ts';
 import { Derper } from './stock-headscale.ts';
 import { type Party, TailnetNet } from './tailscale-net.ts';
 
@@ -123,7 +123,7 @@ async function besideFrozen({ lab, isQuick, ends }: Bench): Promise<string> {
     return `one ${phase.Phase}: at least ${least(phase).toFixed(0)}/s (it ${phase.Other.toFixed(0)}/s${ended})`;
   });
   const counters = JSON.stringify((await status()).status);
-  return `derphttp ${NEWEST_TAILSCALE}, three pairs: ${shown.join('; ')}; relay ${counters}`;
+  return `derphttp ${base.Version}, three pairs: ${shown.join('; ')}; relay ${counters}`;
 }
 
 export const derpCases: readonly Case[] = [

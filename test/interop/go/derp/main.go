@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -123,7 +124,20 @@ func (f *flow) receiveOne() bool {
 	return true
 }
 
+// version tells which tailscale.com this is.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, dep := range info.Deps {
+			if dep.Path == "tailscale.com" {
+				return dep.Version
+			}
+		}
+	}
+	return "unknown"
+}
+
 type phase struct {
+	Version string
 	Phase   string
 	Rates   []float64 // packets per second that arrived, by pair
 	Sent    []float64
@@ -150,7 +164,7 @@ func frozen(url string, seconds float64, perSecond int) {
 			length += 3 * time.Second // until the kernel is full, and the relay's patience over
 		}
 		until := begun.Add(length)
-		result := phase{Phase: name}
+		result := phase{Version: version(), Phase: name}
 		received, sent := make([]int64, len(pairs)), make([]int64, len(pairs))
 		for i, pair := range pairs {
 			received[i], sent[i] = pair.received.Load(), pair.sent.Load()
