@@ -13,5 +13,5 @@ for (const name of STOCK_NAMES) {
   process.stdout.write(`${name}: ${folder ?? 'could not be built'} (${seconds} s)\n`);
   isWhole &&= folder !== undefined;
 }
-if (isWhole) buildTool('derp');
+if (isWhole) for (const name of ['derp', 'h2']) buildTool(name);
 process.exit(isWhole ? 0 : 1);

@@ -8,6 +8,7 @@
  */
 import { parseArgs } from 'node:util';
 import type { Bench, Case } from './case.ts';
+import { http2Cases } from './http2.ts';
 import { disposeAllSync, Lab, sweep } from './lab.ts';
 import { makePair } from './pair.ts';
 import { newestWireguardGo, whatIsMissing, wireguardGoVersion } from './programs.ts';
@@ -28,6 +29,10 @@ const SUITES: Readonly<Record<string, Suite>> = Object.freeze({
   wireguard: {
     needs: ['ip', 'setpriv', 'wg', 'wireguard-go'],
     cases: [...handshakeAndSessionCases, ...trafficCases, ...tcpCases, ...cliCases, ...hostileCases],
+  },
+  http2: {
+    needs: ['setpriv', 'go'],
+    cases: http2Cases,
   },
   tailscale: {
     needs: ['ip', 'setpriv', 'openssl', 'ss', 'curl', 'tailscaled'],

@@ -143,6 +143,7 @@ const KINDS = [
   ['small', HTTP2_LIMITS_SMALL, 4077],
   ['large', HTTP2_LIMITS_LARGE, 4077],
   ['large, in tiny pieces', HTTP2_LIMITS_LARGE, 13],
+  ['small, byte by byte', HTTP2_LIMITS_SMALL, 1],
 ] as const;
 
 for (const [name, limits, pieceBytes] of KINDS) {

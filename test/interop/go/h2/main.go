@@ -1,5 +1,6 @@
-// An HTTP/2 server with prior knowledge on loopback, for the client of lib/http2: prints its address, serves until
-// its standard input ends. It is golang.org/x/net/http2, as inside the control server's connections.
+// Two HTTP/2 servers with prior knowledge on loopback, for the client of lib/http2: prints their addresses, serves until
+// its standard input ends. The first is golang.org/x/net/http2, as inside the control server's connections. The second is
+// hostile (hostile.go).
 package main
 
 import (
@@ -62,7 +63,20 @@ func main() {
 	if err := http2.ConfigureServer(base, server); err != nil {
 		panic(err)
 	}
-	fmt.Println(listener.Addr())
+	enemy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(listener.Addr(), enemy.Addr())
+	go func() {
+		for {
+			conn, err := enemy.Accept()
+			if err != nil {
+				return
+			}
+			go attack(conn)
+		}
+	}()
 	go func() {
 		for {
 			conn, err := listener.Accept()
