@@ -33,8 +33,8 @@ export class MoteNode {
     this.side = new Remote(net.lab, party.space, 'tailscale-mote.ts');
   }
 
-  static async make(net: TailnetNet, name: string): Promise<MoteNode> {
-    return new MoteNode(net, await net.party(name.slice(0, 4)), name);
+  static async make(net: TailnetNet, name: string, o: { party?: Party } = {}): Promise<MoteNode> {
+    return new MoteNode(net, o.party ?? (await net.party(name.slice(0, 4))), name);
   }
 
   /** `up()`: settles when it is a member. */

@@ -56,10 +56,15 @@ export class OurCoordinator {
     });
   }
 
-  /** SIGKILL, and started again with the same data. */
-  async restart(): Promise<void> {
+  /** SIGKILL; the data stays. */
+  async kill(): Promise<void> {
     this.#server?.signal('SIGKILL');
     await this.#server?.ended;
+  }
+
+  /** SIGKILL, and started again with the same data. */
+  async restart(): Promise<void> {
+    await this.kill();
     await this.start();
   }
 

@@ -9,6 +9,7 @@
 import { createHash } from 'node:crypto';
 import { type Json, serveJsonLines } from './json-lines.ts';
 import { patternBytes, patternChunks } from './pattern.ts';
+import { Probe } from './probe.ts';
 
 /** One TCP connection. */
 export interface Flow {
@@ -235,6 +236,22 @@ class Peer {
     if (got === undefined) throw new Error('the socket is closed');
     const sha256 = createHash('sha256').update(got.data).digest('hex');
     return { bytes: got.data.length, sha256, from: got.from };
+  }
+
+  readonly #probes: Probe[] = [];
+
+  /** Sends numbered datagrams to an echo, one every `everyMs`, until `probeStop`. */
+  async probe(a: Json) {
+    const socket = await this.face.udp(0);
+    return { probe: this.#probes.push(new Probe(socket, { address: a.host, port: a.port }, a.everyMs)) - 1 };
+  }
+
+  async probeReport(a: Json) {
+    return this.#probes[a.probe]!.report(a.sinceMs ?? 0);
+  }
+
+  async probeStop(a: Json) {
+    return this.#probes[a.probe]!.stop();
   }
 
   async ping(a: Json) {

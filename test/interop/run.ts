@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import type { Bench, Case } from './case.ts';
 import { http2Cases } from './http2.ts';
 import { disposeAllSync, Lab, sweep } from './lab.ts';
+import { natCases } from './nat.ts';
 import { makePair } from './pair.ts';
 import { newestWireguardGo, whatIsMissing, wireguardGoVersion } from './programs.ts';
 import { tailscaleCases } from './tailscale.ts';
@@ -37,6 +38,10 @@ const SUITES: Readonly<Record<string, Suite>> = Object.freeze({
   tailscale: {
     needs: ['ip', 'setpriv', 'openssl', 'ss', 'curl', 'tailscaled'],
     cases: tailscaleCases,
+  },
+  nat: {
+    needs: ['ip', 'setpriv', 'openssl', 'nft', 'tailscaled'],
+    cases: natCases,
   },
 });
 

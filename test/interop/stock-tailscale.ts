@@ -2,6 +2,7 @@
  * Stock `tailscaled --tun=userspace-networking` in a party's namespace, driven by the stock `tailscale` command, and a
  * program beside it that talks through it (tailscale-side.ts).
  */
+import { get } from 'node:http';
 import { join } from 'node:path';
 import { type Json, Remote } from './json-lines.ts';
 import { type Finished, type Lab, type Program, until } from './lab.ts';
@@ -52,9 +53,9 @@ export class StockNode {
     net: TailnetNet,
     name: string,
     build: string,
-    o: { isEphemeral?: boolean } = {},
+    o: { isEphemeral?: boolean; party?: Party } = {},
   ): Promise<StockNode> {
-    const node = new StockNode(net, await net.party(name.slice(0, 4)), name, build);
+    const node = new StockNode(net, o.party ?? (await net.party(name.slice(0, 4))), name, build);
     await Promise.all([node.start(o), node.side.call('open', { socksPort: SOCKS_PORT })]);
     node.version = (await node.command(['version'])).stdout.split('\n')[0]!.trim();
     return node;
@@ -105,6 +106,25 @@ export class StockNode {
   /** `tailscale status --json`. */
   async status(): Promise<Json> {
     return JSON.parse((await this.command(['status', '--json'], { mayFail: true })).stdout) as Json;
+  }
+
+  /** The same from its local API, without a process: for what is asked many times. */
+  quickStatus(): Promise<Json> {
+    return new Promise((resolve, reject) => {
+      const headers = { host: 'local-tailscaled.sock' };
+      const asked = get({ socketPath: this.#socket, path: '/localapi/v0/status', headers, timeout: 5000 }, answer => {
+        let text = '';
+        answer.setEncoding('utf8').on('data', (part: string) => {
+          text += part;
+        });
+        answer.once('end', () => {
+          if (answer.statusCode === 200) resolve(JSON.parse(text) as Json);
+          else reject(new Error(`local API of ${this.name}: ${answer.statusCode} ${text.slice(0, 200)}`));
+        });
+      });
+      asked.once('timeout', () => asked.destroy(new Error(`local API of ${this.name}: silent for 5 s`)));
+      asked.once('error', reject);
+    });
   }
 
   /** Waits until the backend is in a state such as `Running`, and for its status then. */
@@ -167,6 +187,11 @@ export class StockNode {
 
   async logout(): Promise<void> {
     await this.command(['logout']);
+  }
+
+  /** A signal to tailscaled alone, such as SIGSTOP. */
+  signal(name: NodeJS.Signals): void {
+    this.#daemon?.signal(name);
   }
 
   /** SIGTERM; the state stays. */

@@ -79,7 +79,7 @@ export class TailnetNet {
     await this.#hub.ip('link', 'set', port, 'master', 'hub', 'up');
     await space.addAddress(device, `${address}/24`);
     await space.ip('link', 'set', device, 'up');
-    this.#writeEtc(space);
+    this.writeEtc(space);
     return { space, address, host, device };
   }
 
@@ -108,7 +108,8 @@ export class TailnetNet {
     return join(this.folder, name);
   }
 
-  #writeEtc(space: Namespace): void {
+  /** Gives a namespace the hosts file of this network, and no other source of names. */
+  writeEtc(space: Namespace): void {
     const folder = join(NETNS_ETC, space.name);
     this.lab.removeLater(folder);
     mkdirSync(folder, { recursive: true });
