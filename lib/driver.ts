@@ -28,6 +28,11 @@ const STREAM_CHUNK_BYTES = 16_384;
 /** Chunks written to one stream in one go, before other work gets a turn. */
 const STREAM_BURST = 16;
 
+/** How often the addresses of the machine are looked at, for a member of a tailnet. */
+const INTERFACES_MS = 5000;
+/** A device that was not woken for this much longer than it had asked for has slept. */
+const SLEPT_MS = 20_000;
+
 const SOCKET_FULL = /* @__PURE__ */ dropReason('socket-full');
 
 /**
@@ -67,6 +72,7 @@ export class Driver implements DatagramSink {
   #isScheduled = false;
   #isClosed = false;
   #batchNowMs = 0;
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
   #wallClockAtMs: number;
 
   /**
@@ -152,6 +158,7 @@ export class Driver implements DatagramSink {
         this.#wallClockAtMs = nowMs;
         this.device.setWallClock(nowMs, this.#host.clock.unixMs());
       }
+      this.#lookAround(nowMs);
       if (nowMs >= this.device.nextTimeout()) this.device.handleTimeout(nowMs);
       this.#drainEvents();
       const isSent = this.#drainTransmits(nowMs);
@@ -161,10 +168,29 @@ export class Driver implements DatagramSink {
       // An event may have closed the driver.
       if (this.#isClosed) return;
       if (!isDrained) this.kick();
-      this.#timer.arm(this.device.nextTimeout());
+      const lookAtMs = this.device.tailnet === undefined ? Number.POSITIVE_INFINITY : this.#lookedAtMs + INTERFACES_MS;
+      this.#timer.arm(Math.min(this.device.nextTimeout(), lookAtMs));
     } finally {
       this.#isFlushing = false;
     }
+  }
+
+  /** Addresses that came or went, time that was lost in sleep, and names of relays that have to be looked up. */
+  #lookAround(nowMs: number): void {
+    const { tailnet } = this.device;
+    if (tailnet === undefined) return;
+    if (nowMs - this.#lookedAtMs >= INTERFACES_MS) {
+      if (nowMs - this.#lookedAtMs >= INTERFACES_MS + SLEPT_MS && this.#lookedAtMs > 0) tailnet.linkChanged(nowMs);
+      this.#lookedAtMs = nowMs;
+      tailnet.setInterfaces(nowMs, this.#host.interfaces?.() ?? [], this.local[0]?.port ?? 0);
+    }
+    for (let name = tailnet.paths.pollResolve(); name !== undefined; name = tailnet.paths.pollResolve())
+      void this.#resolve(tailnet, name);
+  }
+
+  async #resolve(tailnet: NonNullable<Device['tailnet']>, name: string): Promise<void> {
+    const addresses = await this.#host.resolve(name).catch(() => []);
+    this.streamInput(nowMs => tailnet.paths.handleResolved(nowMs, name, addresses));
   }
 
   #drainEvents(): void {

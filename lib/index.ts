@@ -16,7 +16,14 @@ export { Mote } from './mote/mote.ts';
 export type { AbortSignalLike } from './mote/common-options.ts';
 export type { MoteOptions, PeerOptions, WireGuardMoteOptions } from './mote/options.ts';
 export type { TailnetMoteOptions } from './mote/tailnet-options.ts';
-export type { MoteStatus, PeerStatus, TailnetPeerStatus, TailnetStatus } from './mote/status.ts';
+export type {
+  MoteStatus,
+  NetcheckStatus,
+  PathPing,
+  PeerStatus,
+  TailnetPeerStatus,
+  TailnetStatus,
+} from './mote/status.ts';
 export type { Whois } from './mote/whois.ts';
 export { type Datagram, UdpSocket } from './mote/udp-socket.ts';
 export type {

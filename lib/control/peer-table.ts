@@ -76,6 +76,21 @@ export class PeerTable {
     return -1;
   }
 
+  /** Slot of the first peer behind `after` with this disco key (32 bytes), or -1; reads every peer. */
+  findDiscoKey(key: Uint8Array, after = -1): number {
+    for (let slot = after + 1; slot < this.#count; slot++) {
+      const { discoKey } = this.peerAt(slot);
+      if (discoKey !== undefined && equalRange(discoKey, 0, key, 0, KEY_BYTES)) return slot;
+    }
+    return -1;
+  }
+
+  /** The same for a key that one peer only has; -1 where several have it. */
+  findOnlyDiscoKey(key: Uint8Array): number {
+    const slot = this.findDiscoKey(key);
+    return slot >= 0 && this.findDiscoKey(key, slot) < 0 ? slot : -1;
+  }
+
   /** Slot of the peer that has this address (4 or 16 bytes) as its own, or -1; reads every peer. */
   findAddress(address: Uint8Array): number {
     for (let slot = 0; slot < this.#count; slot++) {

@@ -7,8 +7,8 @@
  * Data goes one way down and one way up: a segment is written into the slot, sealed in place and handed out; a
  * datagram is opened in place and read by the stack. Nothing is copied between.
  *
- * With a {@link Tailnet} beside it the tunnel's peers come out of the netmap, what has no endpoint goes through a relay,
- * and what comes in passes the packet filter. Left out here: the choice between direct paths.
+ * With a {@link Tailnet} beside it the tunnel's peers come out of the netmap, their paths are direct or through relays,
+ * and what comes in passes the packet filter.
  */
 import type { Endpoint } from '../base/address.ts';
 import { formatAddress, parseAddress, parseDecimal } from '../base/address.ts';
@@ -175,11 +175,27 @@ export class Device implements TunnelOwner {
    */
   handleDatagram(nowMs: number, buf: Uint8Array, start: number, end: number, from: Endpoint): number {
     this.#nowMs = nowMs;
+    const { tailnet } = this;
+    if (tailnet?.paths.handleDatagram(nowMs, buf, start, end, from) === true) return 0;
+    return this.#decapsulate(nowMs, buf, start, end, from, from);
+  }
+
+  /** `path` is where it came from directly; undefined for a relay, and `from` stands for the sender then. */
+  #decapsulate(
+    nowMs: number,
+    buf: Uint8Array,
+    start: number,
+    end: number,
+    from: Endpoint,
+    path: Endpoint | undefined,
+  ): number {
+    const { tailnet } = this;
     const length = this.tunnel.decapsulate(nowMs, buf, start, end, from);
     if (length === UNKNOWN_PEER) this.#early?.keep(nowMs, buf, start, end, from);
+    if (length >= 0) tailnet?.noteHeard(nowMs, this.tunnel.decapsulatedPeer, path);
     if (length <= 0) return length;
     const inner = start + 16;
-    const verdict = this.tailnet?.handleInbound(nowMs, buf, inner, inner + length, this.tunnel.decapsulatedPeer) ?? 0;
+    const verdict = tailnet?.handleInbound(nowMs, buf, inner, inner + length, this.tunnel.decapsulatedPeer) ?? 0;
     if (verdict !== 0) return verdict;
     return this.stack.handlePacket(nowMs, buf, inner, inner + length);
   }
@@ -193,9 +209,10 @@ export class Device implements TunnelOwner {
       tailnet.streams.handleBytes(nowMs, id, buf, at, Math.min(end, at + tailnet.chunkBytes));
       for (let relay = tailnet.pollPacket(nowMs); relay !== undefined; relay = tailnet.pollPacket(nowMs)) {
         const { packet, packetStart, packetEnd, packetSource } = relay;
+        const source = packet.subarray(packetSource, packetSource + 32);
+        if (tailnet.handleRelayed(nowMs, packet, packetStart, packetEnd, source)) continue;
         const from = this.#relaySource(packet, packetSource);
-        const result = this.handleDatagram(nowMs, packet, packetStart, packetEnd, from);
-        if (result >= 0) tailnet.noteHeard(this.tunnel.decapsulatedPeer);
+        this.#decapsulate(nowMs, packet, packetStart, packetEnd, from, undefined);
       }
     }
   }
@@ -221,17 +238,16 @@ export class Device implements TunnelOwner {
     for (;;) {
       if (this.tunnel.pollTransmit(nowMs, slot)) {
         this.#collectTunnelEvents();
-        if (this.#hasEndpoint(slot)) return slot;
-        this.#relay(nowMs, slot);
+        if (this.#isSentDirectly(nowMs, slot)) return slot;
         continue;
       }
+      if (this.tailnet?.pollDatagram(nowMs, slot) === true) return slot;
       const isOurs = this.tailnet?.pollInner(slot) === true;
       if (!isOurs && !this.stack.pollTransmit(nowMs, slot)) return undefined;
       const length = this.#encapsulate(nowMs, slot);
-      if (length > 0 && this.#hasEndpoint(slot)) return slot;
-      if (length > 0) this.#relay(nowMs, slot);
+      if (length > 0 && this.#isSentDirectly(nowMs, slot)) return slot;
       // The flow learns at once that nobody carries its packets; other reasons pass and are retransmitted.
-      else if (length === NO_ROUTE || length === NO_ENDPOINT)
+      if (length === NO_ROUTE || length === NO_ENDPOINT)
         this.stack.handleUnreachable(nowMs, slot.buf, slot.start, slot.end);
     }
   }
@@ -251,22 +267,19 @@ export class Device implements TunnelOwner {
     return tunnel.encapsulateTo(nowMs, peer, slot);
   }
 
-  /** Whether a sealed datagram goes out by UDP. */
-  #hasEndpoint({ to }: Slot): boolean {
-    return this.tailnet === undefined || (to !== undefined && !isRelaySource(to));
-  }
-
-  /** Sends a sealed datagram through the relay of its peer, or back to where what it answers came from. */
-  #relay(nowMs: number, slot: Slot): void {
+  /** Whether a sealed datagram goes out by UDP, to `slot.to`; what goes through a relay is sent here. */
+  #isSentDirectly(nowMs: number, slot: Slot): boolean {
     const { tailnet, tunnel } = this;
     const { to, buf, start, end } = slot;
-    if (tailnet === undefined) return;
+    if (tailnet === undefined) return true;
     if (to === undefined) {
-      tailnet.sendTo(nowMs, tunnel.transmitPeer, buf, start, end);
-      return;
+      slot.to = tailnet.route(nowMs, tunnel.transmitPeer, buf, start, end);
+      return slot.to !== undefined;
     }
+    if (!isRelaySource(to)) return true;
     const key = this.#relaySources.get(to.address);
     if (key !== undefined) tailnet.sendVia(nowMs, 0, key, buf, start, end);
+    return false;
   }
 
   /** An address that stands for a node behind a relay, so that load rules and cookies know it: 100::/64 (RFC 6666). */
@@ -313,7 +326,7 @@ export class Device implements TunnelOwner {
   #handleNetmap(nowMs: number, hasNewSelf: boolean): void {
     if (hasNewSelf) this.#followAddresses();
     for (const { bytes, from } of this.#early?.take(nowMs) ?? [])
-      this.handleDatagram(nowMs, bytes, 0, bytes.length, from);
+      this.#decapsulate(nowMs, bytes, 0, bytes.length, from, isRelaySource(from) ? undefined : from);
   }
 
   /** The own addresses are those of the netmap, and the resolver's. */

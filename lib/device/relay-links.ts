@@ -2,9 +2,9 @@
  * Connections to relays (data plane over DERP): one to the home relay, which stays, and one to each other relay that a
  * peer in use calls home, as long as it is used.
  *
- * A link that breaks comes back after a pause that grows, at the next relay of its region. The home is the region with
- * the lowest id that works; a home that fails twice in a row is left for the next region.
- * Left out: measuring which relay is nearest.
+ * A link that breaks comes back after a pause that grows, at the next relay of its region. The home is the region that
+ * {@link RelayLinks.prefer} names; before that, and while that one does not work, it is the one with the lowest id that
+ * works. Left out: measuring which relay is nearest.
  */
 import { fromHex } from '../base/bytes.ts';
 import { NetError } from '../base/errors.ts';
@@ -22,6 +22,10 @@ const RETRY_MAX_MS = 30_000;
 const IDLE_MS = 60_000;
 /** Failures in a row after which another region becomes home. */
 const HOME_FAILURES = 2;
+/** How long several regions are measured before one is taken as home anyway. */
+const HOME_WAIT_MS = 3000;
+/** How long a link may take to answer when it is looked at. */
+const CHECK_MS = 5000;
 const DEFAULT_PORT = 443;
 const PIN_PREFIX = 'sha256-raw:';
 
@@ -60,6 +64,10 @@ export class RelayLinks {
   #home = 0;
   #announcedHome = 0;
   #isStopped = true;
+  /** The nearest region as it was measured; 0: not yet. */
+  #preferred = 0;
+  /** Several regions wait to be measured until then, before one is taken as home anyway. */
+  #waitUntilMs = Number.NEGATIVE_INFINITY;
   /** Where {@link pollPacket} goes on. */
   #polled: RelayLink | undefined;
 
@@ -81,7 +89,24 @@ export class RelayLinks {
       if (region === undefined) this.#drop(link);
       else link.setNodes(nowMs, region);
     }
-    if (!this.#canBeHome(this.#home)) this.#chooseHome(nowMs, 0);
+    if (this.#canBeHome(this.#home)) return;
+    const choices = [...regions.keys()].filter(id => this.#canBeHome(id));
+    if (this.#preferred === 0 && choices.length > 1 && this.#waitUntilMs === Number.NEGATIVE_INFINITY)
+      this.#waitUntilMs = nowMs + HOME_WAIT_MS;
+    else this.#chooseHome(nowMs, 0);
+  }
+
+  /** The nearest region was measured: it is home from now on, if it can be. */
+  prefer(nowMs: number, region: number): void {
+    this.#preferred = region;
+    this.#waitUntilMs = Number.NEGATIVE_INFINITY;
+    if (region !== this.#home && this.#canBeHome(region)) this.#moveHome(nowMs, region);
+    else if (this.#home === 0) this.#chooseHome(nowMs, 0);
+  }
+
+  /** Looks whether the links still work: one that does not answer within five seconds connects anew. */
+  check(nowMs: number): void {
+    for (const link of this.#links.values()) link.check(nowMs);
   }
 
   /**
@@ -128,7 +153,7 @@ export class RelayLinks {
 
   /** When {@link handleTimeout} wants to be called. */
   nextTimeout(): number {
-    let next = Number.POSITIVE_INFINITY;
+    let next = this.#home === 0 && this.#waitUntilMs > 0 ? this.#waitUntilMs : Number.POSITIVE_INFINITY;
     for (const link of this.#links.values()) {
       const idleMs = link.region === this.#home ? next : link.usedMs + IDLE_MS;
       next = Math.min(next, idleMs, link.nextTimeout());
@@ -138,6 +163,7 @@ export class RelayLinks {
 
   /** Lets due timers act. */
   handleTimeout(nowMs: number): void {
+    if (this.#home === 0 && this.#waitUntilMs > 0 && nowMs >= this.#waitUntilMs) this.#chooseHome(nowMs, 0);
     for (const link of [...this.#links.values()]) {
       if (link.region !== this.#home && nowMs >= link.usedMs + IDLE_MS) this.#drop(link);
       else link.handleTimeout(nowMs);
@@ -148,6 +174,7 @@ export class RelayLinks {
   stop(): void {
     this.#isStopped = true;
     for (const link of [...this.#links.values()]) this.#drop(link);
+    this.#waitUntilMs = Number.NEGATIVE_INFINITY;
     this.#home = 0;
     this.#announcedHome = 0;
   }
@@ -198,9 +225,15 @@ export class RelayLinks {
   /** The next region after one that failed, in the order of ids. */
   #chooseHome(nowMs: number, failed: number): void {
     const ids = [...this.#regions.keys()].filter(id => this.#canBeHome(id)).sort((a, b) => a - b);
-    const preferred = ids.filter(id => this.#regions.get(id)!.Avoid !== true);
-    const choice = preferred.length > 0 ? preferred : ids;
-    this.#home = choice.find(id => id > failed) ?? choice[0] ?? 0;
+    const wanted = ids.filter(id => this.#regions.get(id)!.Avoid !== true);
+    const choice = wanted.length > 0 ? wanted : ids;
+    this.#waitUntilMs = Number.NEGATIVE_INFINITY;
+    const isPreferred = this.#preferred !== failed && ids.includes(this.#preferred);
+    this.#moveHome(nowMs, isPreferred ? this.#preferred : (choice.find(id => id > failed) ?? choice[0] ?? 0));
+  }
+
+  #moveHome(nowMs: number, region: number): void {
+    this.#home = region;
     for (const link of this.#links.values()) link.setHome(link.region === this.#home);
     if (this.#home !== 0 && !this.#links.has(this.#home)) this.#open(nowMs, this.#home);
     if (this.#home === 0 && this.#announcedHome !== 0) {
@@ -225,6 +258,7 @@ class RelayLink implements StreamUser {
   #isHome: boolean;
   #streamId = 0;
   #retryAtMs = Number.POSITIVE_INFINITY;
+  #answerByMs = Number.POSITIVE_INFINITY;
   #error: NetError | undefined;
 
   constructor(nowMs: number, options: RelayLinkOptions, region: WireDerpRegion, isHome: boolean) {
@@ -267,25 +301,37 @@ class RelayLink implements StreamUser {
   }
 
   close(): void {
+    this.#answerByMs = Number.POSITIVE_INFINITY;
     this.client?.close();
     this.client = undefined;
     if (this.#streamId !== 0) this.#options.streams.close(this.#streamId);
     this.#streamId = 0;
   }
 
+  /** Asks for a sign of life. */
+  check(nowMs: number): void {
+    if (this.client === undefined) this.#retryAtMs = nowMs;
+    else if (this.#answerByMs === Number.POSITIVE_INFINITY) {
+      this.client.ping(nowMs);
+      this.#answerByMs = nowMs + CHECK_MS;
+    }
+  }
+
   nextTimeout(): number {
-    return Math.min(this.#retryAtMs, this.client?.nextTimeout() ?? Number.POSITIVE_INFINITY);
+    return Math.min(this.#retryAtMs, this.#answerByMs, this.client?.nextTimeout() ?? Number.POSITIVE_INFINITY);
   }
 
   handleTimeout(nowMs: number): void {
     if (nowMs >= this.#retryAtMs) this.#connect(nowMs);
     this.client?.handleTimeout(nowMs);
     this.#look(nowMs);
+    if (nowMs >= this.#answerByMs) this.#fail(nowMs, new NetError('ERR_TIMED_OUT', 'it does not answer any more'));
   }
 
   handleOpened(_nowMs: number): void {}
 
   handleBytes(nowMs: number, buf: Uint8Array, start: number, end: number): void {
+    this.#answerByMs = Number.POSITIVE_INFINITY;
     this.client?.handleBytes(nowMs, buf, start, end);
     this.#look(nowMs);
   }

@@ -9,6 +9,7 @@ import { equalBytes } from '../base/bytes.ts';
 import type { Netmap, NetmapChanges } from '../control/netmap.ts';
 import type { NetmapPeer } from '../control/peer-record.ts';
 import type { Tunnel } from '../wireguard/tunnel.ts';
+import type { TailnetPaths } from './tailnet-paths.ts';
 
 /** The device: its tunnel, which may be replaced, and the removal of a peer with all that is known of it. */
 export interface TunnelOwner {
@@ -33,14 +34,16 @@ export interface PeerInUse {
 /** The peers in use of one device. */
 export class TailnetPeers {
   readonly #netmap: Netmap;
+  readonly #paths: TailnetPaths;
   readonly #maxPeers: number;
   /** By id in the tunnel; the one that was added first comes first. */
   readonly #inUse = new Map<number, PeerInUse>();
   readonly #tunnelIds = new Map<number, number>();
 
-  /** At most `maxPeers` are in the tunnel. */
-  constructor(netmap: Netmap, maxPeers: number) {
+  /** At most `maxPeers` are in the tunnel; `paths` knows the same peers by the same ids. */
+  constructor(netmap: Netmap, paths: TailnetPaths, maxPeers: number) {
     this.#netmap = netmap;
+    this.#paths = paths;
     this.#maxPeers = maxPeers;
   }
 
@@ -62,6 +65,27 @@ export class TailnetPeers {
   /** Lets the peer with this address (4 or 16 bytes) into the tunnel, if the netmap has it. */
   resolveAddress(nowMs: number, unixMs: number, owner: TunnelOwner, address: Uint8Array): boolean {
     return this.#resolve(nowMs, unixMs, owner, this.#netmap.peers.findAddress(address));
+  }
+
+  /**
+   * The peer with this disco key, let into the tunnel if need be: its id there. The node key tells several devices with
+   * one disco key apart; without it there must be only one.
+   */
+  resolveDisco(
+    nowMs: number,
+    unixMs: number,
+    owner: TunnelOwner,
+    discoKey: Uint8Array,
+    key: Uint8Array | undefined,
+  ): number | undefined {
+    const { peers } = this.#netmap;
+    const slot = key === undefined ? peers.findOnlyDiscoKey(discoKey) : peers.findKey(key);
+    if (slot < 0) return undefined;
+    const known = peers.peerAt(slot).discoKey;
+    if (known === undefined || !equalBytes(known, discoKey)) return undefined; // CHECK: tailnet-disco-key
+    const netmapId = peers.idAt(slot);
+    if (!this.#tunnelIds.has(netmapId)) this.#resolve(nowMs, unixMs, owner, slot);
+    return this.#tunnelIds.get(netmapId);
   }
 
   /** The netmap has changed: peers in use follow it. */
@@ -87,7 +111,8 @@ export class TailnetPeers {
   }
 
   /** The tunnel is a new one, without peers. */
-  forget(): void {
+  forget(nowMs: number): void {
+    for (const tunnelId of this.#inUse.keys()) this.#paths.disco.removePeer(nowMs, tunnelId);
     this.#inUse.clear();
     this.#tunnelIds.clear();
   }
@@ -101,6 +126,7 @@ export class TailnetPeers {
     const { id, key, keyExpiry, homeRegion, isJailed } = peer;
     this.#inUse.set(tunnelId, { netmapId: id, key, keyExpiry, region: homeRegion, heardRegion: 0, isJailed });
     this.#tunnelIds.set(id, tunnelId);
+    this.#paths.addPeer(nowMs, tunnelId, peer);
     return true;
   }
 
@@ -114,6 +140,7 @@ export class TailnetPeers {
     inUse.keyExpiry = peer.keyExpiry;
     inUse.isJailed = peer.isJailed;
     owner.tunnel.updatePeer(nowMs, tunnelId, { allowedIPs: peer.addresses });
+    this.#paths.updatePeer(nowMs, tunnelId, peer);
   }
 
   #remove(nowMs: number, owner: TunnelOwner, tunnelId: number): void {
@@ -121,6 +148,7 @@ export class TailnetPeers {
     if (inUse === undefined) return;
     this.#inUse.delete(tunnelId);
     this.#tunnelIds.delete(inUse.netmapId);
+    this.#paths.disco.removePeer(nowMs, tunnelId);
     owner.removePeer(nowMs, tunnelId);
   }
 

@@ -2,10 +2,10 @@
  * Membership in a tailnet, as a machine beside the tunnel: the control client keeps the netmap, relay links carry
  * sealed datagrams, the gate judges what comes in, and names resolve.
  *
- * The device asks it about every inner packet and hands it every datagram that has no endpoint. Peers are in the tunnel
- * only while they are in use. All paths go through relays. Left out: direct paths, routes behind peers, exit nodes.
+ * The device asks it about every inner packet, and about the path of every sealed datagram. Peers are in the tunnel only
+ * while they are in use. Left out: routes behind peers, exit nodes.
  */
-import type { Prefix } from '../base/address.ts';
+import type { Endpoint, Prefix } from '../base/address.ts';
 import { equalBytes } from '../base/bytes.ts';
 import { DropCounters, dropReason } from '../base/drop.ts';
 import type { NetError } from '../base/errors.ts';
@@ -18,17 +18,21 @@ import type { NetmapPeer } from '../control/peer-record.ts';
 import type { SecretKey } from '../crypto/keys.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
 import { DERP_CLIENT_LIMITS_LARGE, DERP_CLIENT_LIMITS_SMALL } from '../derp/client-types.ts';
+import { looksLikeDisco } from '../disco/message.ts';
 import { NAME_LIMITS_LARGE, NAME_LIMITS_SMALL } from '../dns/limits.ts';
 import { FILTER_LIMITS_LARGE, FILTER_LIMITS_SMALL } from '../filter/limits.ts';
 import { type CoordinatorAddress, CoordinatorLink, type LinkEvent } from './coordinator-link.ts';
+import type { NetcheckReport } from '../netcheck/limits.ts';
 import { RelayLinks, type RelayStatus } from './relay-links.ts';
 import { Streams } from './streams.ts';
 import { TailnetGate } from './tailnet-gate.ts';
 import { TailnetNames } from './tailnet-names.ts';
+import { type PathEvent, TailnetPaths } from './tailnet-paths.ts';
 import { TailnetPeers, type TunnelOwner } from './tailnet-peers.ts';
 
 export type { ControlState } from '../control/client-types.ts';
 export type { CoordinatorAddress } from './coordinator-link.ts';
+export type { NetcheckReport } from '../netcheck/limits.ts';
 export type { RelayStatus } from './relay-links.ts';
 
 /** What a member of a tailnet is made of. */
@@ -44,8 +48,8 @@ export interface TailnetOptions {
   readonly nodeKey: SecretKey;
   /** A durable node key of which it is not known whether the coordinator has accepted it. */
   readonly nextNodeKey?: SecretKey;
-  /** Public key of this run, 32 bytes: what peers know this process by. */
-  readonly discoKey: Uint8Array;
+  /** Key of this run, never stored: peers know this process by its public half. */
+  readonly discoKey: SecretKey;
   readonly hostinfo: WireHostinfo;
   readonly authKey?: string;
   readonly isEphemeral?: boolean;
@@ -60,7 +64,9 @@ export type TailnetEvent =
   | { readonly type: 'key-changed'; readonly nodeKey: SecretKey }
   /** This region is home now; 0: none. */
   | { readonly type: 'home'; readonly region: number }
-  | { readonly type: 'relay-error'; readonly region: number; readonly error: NetError; readonly retryInMs: number };
+  | { readonly type: 'relay-error'; readonly region: number; readonly error: NetError; readonly retryInMs: number }
+  /** A peer's path, an answer to a ping, a look at the network. */
+  | Exclude<PathEvent, { type: 'endpoints' | 'endpoints-wanted' }>;
 
 /** Who has an address. */
 export interface Whois {
@@ -102,6 +108,7 @@ export class Tailnet {
   readonly #owner: TunnelOwner;
   readonly #suite: CryptoSuite;
   readonly #link: CoordinatorLink;
+  readonly paths: TailnetPaths;
   readonly #peers: TailnetPeers;
   readonly #gate: TailnetGate;
   readonly #names: TailnetNames;
@@ -109,6 +116,7 @@ export class Tailnet {
   readonly #createRelays: (nodeKey: SecretKey) => RelayLinks;
   readonly #events: TailnetEvent[] = [];
   #pendingKey: SecretKey | undefined;
+  #hasInterfaces = false;
   #unixOffsetMs: number;
 
   /** `owner` is the device that this is a part of. */
@@ -126,7 +134,7 @@ export class Tailnet {
       suite,
       machineKey: options.machineKey,
       nodeKey,
-      discoKey: options.discoKey,
+      discoKey: publicKeyOf(suite, options.discoKey),
       authority: coordinator.authority,
       path: `${coordinator.path}/ts2021`,
       hostinfo: options.hostinfo,
@@ -136,7 +144,18 @@ export class Tailnet {
       ...(options.isEphemeral === undefined ? {} : { isEphemeral: options.isEphemeral }),
     });
     this.#link = new CoordinatorLink(this.client, this.streams, coordinator, now => this.#unixMs(now));
-    this.#peers = new TailnetPeers(this.client.netmap, limits.peers);
+    this.paths = new TailnetPaths({
+      nowMs,
+      random,
+      suite,
+      preset,
+      discoKey: options.discoKey,
+      nodeKey: publicKeyOf(suite, nodeKey),
+      drops: this.drops,
+      knowsPeer: discoKey => this.netmap.peers.findDiscoKey(discoKey) >= 0,
+      resolvePeer: (now, discoKey, key) => this.#peers.resolveDisco(now, this.#unixMs(now), this.#owner, discoKey, key),
+    });
+    this.#peers = new TailnetPeers(this.client.netmap, this.paths, limits.peers);
     this.#names = new TailnetNames(this.client.netmap, limits.names);
     this.#gate = new TailnetGate(limits.filter, this.drops);
     this.#createRelays = key =>
@@ -214,8 +233,34 @@ export class Tailnet {
     return this.#peers.tunnelId(netmapId);
   }
 
+  /** The last look at the network. */
+  get report(): NetcheckReport | undefined {
+    return this.paths.report;
+  }
+
+  /** Pings a peer on all paths; the answers are `pong` events with the returned number. Undefined: no such address. */
+  ping(nowMs: number, address: Uint8Array): number | undefined {
+    this.resolveAddress(nowMs, address);
+    const peer = this.#owner.tunnel.peerOf(address);
+    return peer === undefined ? undefined : this.paths.disco.ping(nowMs, peer);
+  }
+
+  /** Addresses of this machine and the port of its UDP socket. */
+  setInterfaces(nowMs: number, addresses: readonly string[], port: number): void {
+    const isFirst = this.#hasInterfaces;
+    if (this.paths.setInterfaces(nowMs, addresses, port) && isFirst) this.linkChanged(nowMs);
+    this.#hasInterfaces = true;
+  }
+
+  /** The network under the device is another one, or time was lost in sleep. */
+  linkChanged(nowMs: number): void {
+    this.paths.linkChanged(nowMs);
+    this.#relays.check(nowMs);
+  }
+
   /** Leaves for now: streams end, the membership stays. */
   close(nowMs: number): void {
+    this.#peers.forget(nowMs);
     this.client.stop(nowMs);
     this.#link.close();
     this.#relays.stop();
@@ -248,6 +293,17 @@ export class Tailnet {
     return this.#gate.pollTransmit(slot);
   }
 
+  /**
+   * Decides how a sealed datagram goes to a peer of the tunnel: what goes through a relay is sent here. The endpoint that
+   * it has to be sent to directly, or undefined.
+   */
+  route(nowMs: number, peer: number, buf: Uint8Array, start: number, end: number): Endpoint | undefined {
+    const { disco } = this.paths;
+    this.paths.choosePath(nowMs, peer);
+    if (disco.isRelayed) this.sendTo(nowMs, peer, buf, start, end);
+    return disco.direct;
+  }
+
   /** Sends a sealed datagram to a peer of the tunnel through its relay. 0, or a counted reason. */
   sendTo(nowMs: number, peer: number, buf: Uint8Array, start: number, end: number): number {
     const inUse = this.#peers.get(peer);
@@ -267,10 +323,30 @@ export class Tailnet {
     return this.#relays.pollPacket(nowMs);
   }
 
-  /** The packet polled last was a good one of this peer of the tunnel: it can be answered the same way. */
-  noteHeard(peer: number): void {
+  /** A good datagram of a peer of the tunnel came from here; undefined: through the relay that was polled last. */
+  noteHeard(nowMs: number, peer: number, from: Endpoint | undefined): void {
     const inUse = this.#peers.get(peer);
-    if (inUse !== undefined) inUse.heardRegion = this.#relays.polledRegion;
+    if (inUse === undefined) return;
+    if (from === undefined) inUse.heardRegion = this.#relays.polledRegion;
+    this.paths.disco.noteReceived(nowMs, peer, from);
+  }
+
+  /** Takes a disco packet that came through the relay polled last; false when it is something else. */
+  handleRelayed(nowMs: number, buf: Uint8Array, start: number, end: number, source: Uint8Array): boolean {
+    if (!looksLikeDisco(buf, start, end)) return false;
+    this.paths.disco.handleRelayed(nowMs, buf, start, end, this.#relays.polledRegion, source);
+    return true;
+  }
+
+  /** Writes a datagram of its own that goes out by UDP; what goes through relays is sent here. False: none. */
+  pollDatagram(nowMs: number, slot: Slot): boolean {
+    const { paths } = this;
+    while (paths.pollTransmit(nowMs, slot)) {
+      if (slot.to !== undefined) return true;
+      const { relayRegion, relayPeer } = paths.disco;
+      this.sendVia(nowMs, relayRegion, relayPeer, slot.buf, slot.start, slot.end);
+    }
+    return false;
   }
 
   /** The next event, or undefined. */
@@ -281,19 +357,22 @@ export class Tailnet {
       if (event.type === 'home') this.client.setHomeRegion(nowMs, event.region);
       this.#events.push(event);
     }
+    for (let event = this.paths.pollEvent(nowMs); event !== undefined; event = this.paths.pollEvent(nowMs))
+      this.#handlePath(nowMs, event);
     return this.#events.shift();
   }
 
   /** When {@link handleTimeout} wants to be called. */
   nextTimeout(): number {
     const expiryMs = this.#peers.nextExpiryUnixMs() - this.#unixOffsetMs;
-    return Math.min(this.#link.nextTimeout(), this.#relays.nextTimeout(), expiryMs);
+    return Math.min(this.#link.nextTimeout(), this.#relays.nextTimeout(), this.paths.nextTimeout(), expiryMs);
   }
 
   /** Lets due timers act. */
   handleTimeout(nowMs: number): void {
     this.#link.handleTimeout(nowMs);
     this.#relays.handleTimeout(nowMs);
+    this.paths.handleTimeout(nowMs);
     this.#peers.expire(nowMs, this.#unixMs(nowMs), this.#owner);
   }
 
@@ -320,10 +399,21 @@ export class Tailnet {
     this.#events.push(event);
   }
 
+  #handlePath(nowMs: number, event: PathEvent): void {
+    if (event.type === 'endpoints') return this.client.setEndpoints(nowMs, event.endpoints);
+    if (event.type === 'endpoints-wanted') return;
+    if (event.type === 'report' && event.report.preferredRegion !== 0)
+      this.#relays.prefer(nowMs, event.report.preferredRegion);
+    this.#events.push(event);
+  }
+
   #handleNetmap(nowMs: number, changes: NetmapChanges): void {
     const { netmap } = this;
     if (changes.filter || changes.self) this.#gate.setRules(netmap.filterRules, this.addresses);
-    if (changes.regions) this.#relays.setRegions(nowMs, netmap.regions);
+    if (changes.regions) {
+      this.#relays.setRegions(nowMs, netmap.regions);
+      this.paths.setRegions(nowMs, netmap.regions);
+    }
     this.#peers.handleChanges(nowMs, this.#unixMs(nowMs), this.#owner, changes);
     this.#names.handleChanges(changes);
   }
@@ -333,13 +423,18 @@ export class Tailnet {
     const key = this.#pendingKey;
     this.#pendingKey = undefined;
     if (key === undefined) return;
-    const own = new Uint8Array(32);
-    this.#suite.publicKey(own, key.bytes);
-    if (!equalBytes(own, publicKey)) return;
-    this.#peers.forget();
+    if (!equalBytes(publicKeyOf(this.#suite, key), publicKey)) return;
+    this.#peers.forget(nowMs);
+    this.paths.disco.setNodeKey(publicKey);
     this.#relays.stop();
     this.#relays = this.#createRelays(key);
     this.#relays.setRegions(nowMs, this.netmap.regions);
     this.#events.push({ type: 'key-changed', nodeKey: key });
   }
+}
+
+function publicKeyOf(suite: CryptoSuite, key: SecretKey): Uint8Array {
+  const out = new Uint8Array(32);
+  suite.publicKey(out, key.bytes);
+  return out;
 }

@@ -21,6 +21,8 @@ export type MoteEvent =
   | { readonly type: 'netmap'; readonly peers: number }
   /** The relay through which peers reach this mote, by its region's code; undefined: none. */
   | { readonly type: 'home'; readonly relay: string | undefined }
+  /** A peer is reached directly at this UDP endpoint now; undefined: through a relay. */
+  | { readonly type: 'path'; readonly publicKey: string; readonly endpoint: string | undefined }
   /** The node key was changed before it expired. */
   | { readonly type: 'key-changed'; readonly publicKey: string }
   /** The membership ends at this time (ms since 1970) unless somebody logs in again. */

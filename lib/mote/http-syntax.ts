@@ -158,3 +158,11 @@ export function latin1Encode(text: string): Uint8Array {
 export function isHostText(text: string): boolean {
   return /^[A-Za-z0-9\-._~%!$&'()*+,;=:[\]]*$/.test(text);
 }
+
+/** Sizes of a server and a client of HTTP on the small preset. */
+export const HTTP_SERVER_SMALL = /* @__PURE__ */ Object.freeze({ limits: HTTP_LIMITS_SMALL, maxConnections: 8 });
+export const HTTP_CLIENT_SMALL = /* @__PURE__ */ Object.freeze({
+  limits: HTTP_LIMITS_SMALL,
+  maxIdlePerHost: 1,
+  maxIdle: 2,
+});

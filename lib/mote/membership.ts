@@ -3,21 +3,29 @@
  *
  * Left out: everything that packets need, which is the device's.
  */
-import { formatAddress } from '../base/address.ts';
+import { formatAddress, formatEndpoint } from '../base/address.ts';
 import { toBase64 } from '../base/bytes.ts';
 import { NetError } from '../base/errors.ts';
 import type { SecretKey } from '../crypto/keys.ts';
 import type { Device } from '../device/device.ts';
-import type { Tailnet, TailnetEvent } from '../device/tailnet.ts';
+import type { NetcheckReport, Tailnet, TailnetEvent } from '../device/tailnet.ts';
 import type { Driver } from '../driver.ts';
 import type { Store } from '../ports.ts';
 import type { MoteEvent } from './events.ts';
 import { forgetNodeKey, promoteNodeKey, saveNextNodeKey } from './identity.ts';
-import type { TailnetStatus } from './status.ts';
+import {
+  type NetcheckStatus,
+  netcheckStatus,
+  type PathPing,
+  type TailnetPeerStatus,
+  type TailnetStatus,
+} from './status.ts';
 import type { Whois } from './whois.ts';
 
 /** How long `logout` waits for the coordinator. */
 const LOGOUT_TIMEOUT_MS = 10_000;
+/** How long a new member waits for its home relay before it counts as joined without. */
+const HOME_WAIT_MS = 5000;
 
 /** What a membership needs of its mote. */
 export interface MembershipContext {
@@ -41,6 +49,10 @@ export class Membership {
   readonly #context: MembershipContext;
   readonly #joins: Waiter[] = [];
   readonly #logouts: Waiter[] = [];
+  #isWaiting: (() => void) | undefined;
+  #hasWaited = false;
+  readonly #reports: ((report: NetcheckReport) => void)[] = [];
+  readonly #pings = new Map<number, (answer: PathPing) => void>();
 
   constructor(context: MembershipContext) {
     this.#context = context;
@@ -123,7 +135,7 @@ export class Membership {
         user,
         tags: [...peer.tags],
         relay: netmap.regions.get(peer.homeRegion)?.RegionCode,
-        path: traffic === undefined ? ('idle' as const) : ('relay' as const),
+        ...this.#pathOf(tunnelPeer),
         rxBytes: traffic?.rxBytes ?? 0,
         txBytes: traffic?.txBytes ?? 0,
         lastHandshakeUnixMs: traffic?.lastHandshakeUnixMs,
@@ -141,6 +153,45 @@ export class Membership {
       relays: [...tailnet.relays()],
       peers,
     };
+  }
+
+  /** How packets reach a peer of the tunnel. */
+  #pathOf(tunnelPeer: number | undefined): Pick<TailnetPeerStatus, 'path' | 'endpoint' | 'latencyMs' | 'why'> {
+    if (tunnelPeer === undefined) return { path: 'idle' };
+    const { endpoint, latencyMs, why } = this.#context.tailnet.paths.disco.status(tunnelPeer);
+    if (endpoint === undefined) return { path: 'relay', why };
+    return { path: 'direct', endpoint: formatEndpoint(endpoint), ...(latencyMs === undefined ? {} : { latencyMs }) };
+  }
+
+  /** A look at the network, taken now. */
+  async netcheck(): Promise<NetcheckStatus> {
+    const { tailnet, driver } = this.#context;
+    const report = await new Promise<NetcheckReport>(resolve => {
+      this.#reports.push(resolve);
+      tailnet.paths.check(driver.nowMs());
+      driver.kick();
+    });
+    const code = (region: number) => tailnet.netmap.regions.get(region)?.RegionCode ?? String(region);
+    return netcheckStatus(report, code, tailnet.homeRegion);
+  }
+
+  /** Pings a peer beneath the tunnel, on all of its paths: the first answer and the path that it came by. */
+  async pingPath(address: Uint8Array, timeoutMs: number): Promise<PathPing> {
+    const { tailnet, driver, delay } = this.#context;
+    const ping = tailnet.ping(driver.nowMs(), address);
+    if (ping === undefined) throw new NetError('ERR_UNREACHABLE', 'no device of this tailnet has the address');
+    driver.kick();
+    return new Promise((resolve, reject) => {
+      const cancel = delay(timeoutMs, () => {
+        this.#pings.delete(ping);
+        reject(new NetError('ERR_TIMED_OUT', `no answer within ${timeoutMs} ms on any path`));
+      });
+      this.#pings.set(ping, answer => {
+        cancel();
+        this.#pings.delete(ping);
+        resolve(answer);
+      });
+    });
   }
 
   /** News from the device. */
@@ -171,6 +222,19 @@ export class Membership {
       case 'logged-out':
         for (const { resolve } of this.#logouts.splice(0)) resolve();
         break;
+      case 'path':
+        emit({
+          type: 'path',
+          publicKey: toBase64(this.#context.device.tunnel.peerStatus(event.id).publicKey),
+          endpoint: event.endpoint === undefined ? undefined : formatEndpoint(event.endpoint),
+        });
+        break;
+      case 'report':
+        for (const resolve of this.#reports.splice(0)) resolve(event.report);
+        break;
+      case 'pong':
+        this.#pings.get(event.ping)?.(this.#pathPing(event));
+        break;
       case 'expiring':
         emit({ type: 'expiring', unixMs: event.unixMs });
         break;
@@ -183,12 +247,29 @@ export class Membership {
         });
         break;
     }
-    if (this.#isRunning) for (const { resolve } of this.#joins.splice(0)) resolve();
+    if (this.#joins.length > 0 && this.#isRunning) this.#settleJoins();
   }
 
+  #pathPing(event: Extract<TailnetEvent, { type: 'pong' }>): PathPing {
+    const { latencyMs, endpoint, region } = event;
+    if (endpoint !== undefined) return { path: 'direct', endpoint: formatEndpoint(endpoint), latencyMs };
+    return { path: 'relay', relay: this.#context.tailnet.netmap.regions.get(region ?? 0)?.RegionCode, latencyMs };
+  }
+
+  /** A member that peers can reach: its home relay is connected, or could not be for a while. */
   get #isRunning(): boolean {
-    const { tailnet } = this.#context;
-    return tailnet.state === 'running' && tailnet.addresses.length > 0;
+    const { tailnet, delay } = this.#context;
+    if (tailnet.state !== 'running' || tailnet.addresses.length === 0) return false;
+    if (tailnet.homeRegion !== 0 || tailnet.netmap.regions.size === 0 || this.#hasWaited) return true;
+    this.#isWaiting ??= delay(HOME_WAIT_MS, () => {
+      this.#hasWaited = true;
+      if (this.#isRunning) this.#settleJoins();
+    });
+    return false;
+  }
+
+  #settleJoins(): void {
+    for (const { resolve } of this.#joins.splice(0)) resolve();
   }
 
   /** A new node key is durable before anything uses it; where it cannot be stored, the old one stays. */

@@ -14,18 +14,19 @@ import { Driver, loadTimestampFloor } from '../driver.ts';
 import { READY_ACCEPTED, type TcpConnection, type TcpListener } from '../netstack/tcp.ts';
 import type { UdpSocket as UdpMachine } from '../netstack/udp.ts';
 import type { StackEvent } from '../netstack/stack.ts';
-import type { Host, Timer } from '../ports.ts';
+import type { Host } from '../ports.ts';
 import type { Timers } from './byte-stream.ts';
 import { Connection, type ConnectionContext } from './connection.ts';
 import type { AbortSignalLike } from './common-options.ts';
 import { ConfiguredPeers } from './configured-peers.ts';
 import type { RuntimeRequestInit, RuntimeRequestInput, RuntimeResponse } from './fetch-types.ts';
+import { Delays } from './delays.ts';
 import { connected } from './dial.ts';
 import { HttpClient } from './http-client.ts';
 import { HttpServer } from './http-server.ts';
 import type { HttpHandler, HttpServerOptions, MoteServer } from './http-server-options.ts';
 import type { MoteEvent } from './events.ts';
-import { HTTP_LIMITS_SMALL } from './http-syntax.ts';
+import { HTTP_CLIENT_SMALL, HTTP_SERVER_SMALL } from './http-syntax.ts';
 import { loadIdentity } from './identity.ts';
 import { closedError, DEFAULT_BACKLOG, Listener } from './listener.ts';
 import { Membership } from './membership.ts';
@@ -40,7 +41,7 @@ import {
   type PeerOptions,
 } from './options.ts';
 import { Pings } from './pings.ts';
-import { type MoteStatus, peerStatuses } from './status.ts';
+import { type MoteStatus, type NetcheckStatus, type PathPing, peerStatuses } from './status.ts';
 import { tailnetOptions } from './tailnet-options.ts';
 import { UdpSocket } from './udp-socket.ts';
 import { Watchers } from './watchers.ts';
@@ -48,9 +49,6 @@ import { configuredWhois, type Whois } from './whois.ts';
 
 /** How long `dial` waits unless told. */
 const DIAL_TIMEOUT_MS = 30_000;
-/** Sizes of HTTP on the small preset. */
-const HTTP_SERVER_SMALL = /* @__PURE__ */ Object.freeze({ limits: HTTP_LIMITS_SMALL, maxConnections: 8 });
-const HTTP_CLIENT_SMALL = /* @__PURE__ */ Object.freeze({ limits: HTTP_LIMITS_SMALL, maxIdlePerHost: 1, maxIdle: 2 });
 /** How long `ping` waits unless told. */
 const PING_TIMEOUT_MS = 5_000;
 
@@ -67,9 +65,9 @@ export class Mote {
   readonly #connections = new Map<TcpConnection, Connection>();
   readonly #listeners = new Map<TcpListener, Listener>();
   readonly #udpSockets = new Map<UdpMachine, UdpSocket>();
-  readonly #pings = new Pings((ms, run) => this.#delay(ms, run));
+  readonly #pings: Pings;
   readonly #watchers: Watchers;
-  readonly #timers = new Set<Timer>();
+  readonly #delays: Delays;
   #http: HttpClient | undefined;
   readonly #privateKey: SecretKey;
   /** Whether the private key is this mote's own copy, which is erased at the end. */
@@ -88,6 +86,8 @@ export class Mote {
     const identity = tailnet === undefined ? undefined : loadIdentity(options.store, host.random);
     const privateKey = identity?.nodeKey ?? settings.privateKey!;
     this.#host = host;
+    this.#delays = new Delays(host);
+    this.#pings = new Pings(this.#delays.after);
     this.#watchers = new Watchers(host, options.onEvent);
     this.#suite = suite;
     this.#settings = settings;
@@ -104,9 +104,7 @@ export class Mote {
       preset: settings.preset,
       ...(timestampFloor === undefined ? {} : { timestampFloor }),
       parts,
-      ...(tailnet === undefined || identity === undefined
-        ? {}
-        : { tailnet: tailnetOptions(tailnet, identity, host, suite) }),
+      ...(tailnet === undefined || identity === undefined ? {} : { tailnet: tailnetOptions(tailnet, identity, host) }),
     });
     this.#driver = new Driver(
       host,
@@ -117,14 +115,14 @@ export class Mote {
     );
     this.#context = {
       driver: this.#driver,
-      delay: (ms, run) => this.#delay(ms, run),
+      delay: this.#delays.after,
       whois: address => this.whois(address),
     };
     this.#peers = new ConfiguredPeers({
       device: this.#device,
       driver: this.#driver,
       resolve: name => host.resolve(name),
-      delay: (ms, run) => this.#delay(ms, run),
+      delay: this.#delays.after,
       failed: error => this.#report(error),
     });
     if (tailnet === undefined || this.#device.tailnet === undefined) return;
@@ -134,7 +132,7 @@ export class Mote {
       driver: this.#driver,
       store: options.store,
       control: tailnet.control,
-      delay: (ms, run) => this.#delay(ms, run),
+      delay: this.#delays.after,
       emit: event => this.#watchers.emit(event),
     });
   }
@@ -226,7 +224,7 @@ export class Mote {
       what: `${host} port ${port}`,
       timeoutMs,
       signal,
-      delay: (ms, run) => this.#delay(ms, run),
+      delay: this.#delays.after,
       create: settled => {
         const connection = new Connection(this.#context, tcp, settled);
         this.#adopt(tcp, connection);
@@ -278,7 +276,7 @@ export class Mote {
 
   /** Timers of the host for protocols on top; they end with the mote. */
   get timers(): Timers {
-    return { after: (ms, run) => this.#delay(ms, run) };
+    return { after: this.#delays.after };
   }
 
   /** Sends an ICMP echo request inside the tunnel; resolves with the round-trip time in milliseconds. */
@@ -311,6 +309,20 @@ export class Mote {
     this.#peers.remove(publicKey);
   }
 
+  /** Looks at the network outside: UDP, addresses, mapping, relays. Rejects with RangeError without a tailnet. */
+  async netcheck(): Promise<NetcheckStatus> {
+    return this.#member('netcheck').netcheck();
+  }
+
+  /**
+   * Pings a device of the tailnet beneath the tunnel, on all paths: the first answer, and by which path it came. Rejects
+   * with NetError `ERR_NAME_NOT_FOUND`, `ERR_UNREACHABLE`, `ERR_TIMED_OUT` (5 s); RangeError without a tailnet.
+   */
+  async pingPath(host: string, options: { timeoutMs?: number } = {}): Promise<PathPing> {
+    const timeoutMs = duration(options.timeoutMs ?? PING_TIMEOUT_MS, 'timeoutMs');
+    return this.#member('pingPath').pingPath(this.#lookUp(host), timeoutMs);
+  }
+
   /**
    * Who has an address inside: in a tailnet the device, its owner, tags and capabilities; else the peer whose allowed
    * IPs have it. Undefined for nobody. Throws RangeError for what is no address.
@@ -329,9 +341,7 @@ export class Mote {
    * without a tailnet.
    */
   async logout(): Promise<void> {
-    this.#mustBeOpen();
-    if (this.#membership === undefined) throw new RangeError('"logout" expected a mote of a tailnet');
-    await this.#membership.logout();
+    await this.#member('logout').logout();
     await this.close();
   }
 
@@ -373,7 +383,7 @@ export class Mote {
     this.#membership?.close(closedError('the mote'));
     this.#pings.close(closedError('the mote'));
     this.#driver.close();
-    for (const timer of this.#timers) timer.cancel();
+    this.#delays.close();
     this.#device.close(this.#driver.nowMs());
     if (this.#isKeyOwn) this.#privateKey.wipe();
   }
@@ -408,6 +418,12 @@ export class Mote {
     }
   }
 
+  #member(what: string): Membership {
+    this.#mustBeOpen();
+    if (this.#membership === undefined) throw new RangeError(`"${what}" expected a mote of a tailnet`);
+    return this.#membership;
+  }
+
   #mustBeConfigured(): void {
     this.#mustBeOpen();
     if (this.#membership !== undefined)
@@ -423,20 +439,6 @@ export class Mote {
   #adopt(tcp: TcpConnection, connection: Connection): void {
     this.#connections.set(tcp, connection);
     void connection.closed.then(() => this.#connections.delete(tcp));
-  }
-
-  /** Runs once after `ms`, unless the returned function is called or the mote is closed before. */
-  #delay(ms: number, run: () => void): () => void {
-    const timer = this.#host.createTimer(() => {
-      this.#timers.delete(timer);
-      run();
-    });
-    this.#timers.add(timer);
-    timer.arm(this.#host.clock.nowMs() + ms);
-    return () => {
-      this.#timers.delete(timer);
-      timer.cancel();
-    };
   }
 
   #report(error: NetError): void {

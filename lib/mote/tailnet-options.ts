@@ -3,7 +3,6 @@
  */
 import { parseAddress, splitHostPort } from '../base/address.ts';
 import { SecretKey } from '../crypto/keys.ts';
-import type { CryptoSuite } from '../crypto/suite.ts';
 import type { DeviceTailnetOptions } from '../device/device.ts';
 import type { CoordinatorAddress } from '../device/tailnet.ts';
 import type { Host } from '../ports.ts';
@@ -73,20 +72,12 @@ export function parseControlUrl(url: string): CoordinatorAddress {
 }
 
 /** What the device of such a mote is told. */
-export function tailnetOptions(
-  settings: TailnetSettings,
-  identity: Identity,
-  host: Host,
-  suite: CryptoSuite,
-): DeviceTailnetOptions {
+export function tailnetOptions(settings: TailnetSettings, identity: Identity, host: Host): DeviceTailnetOptions {
   const { coordinator, authKey, name, isEphemeral } = settings;
-  const disco = SecretKey.generate(host.random);
-  const discoKey = new Uint8Array(32);
-  suite.publicKey(discoKey, disco.bytes);
   return {
     coordinator,
     machineKey: identity.machineKey,
-    discoKey,
+    discoKey: SecretKey.generate(host.random),
     isEphemeral,
     hostinfo: {
       Hostname: name ?? host.self?.hostname ?? 'mote',

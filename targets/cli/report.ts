@@ -23,6 +23,7 @@ export interface Events {
   home: { relay: string | null };
   expiring: { unixMs: number };
   'key-changed': { publicKey: string };
+  path: { publicKey: string; endpoint: string | null };
   warning: { message: string };
   ignored: { line: number; key: string; why: string };
   up: {
@@ -108,6 +109,12 @@ export const EVENTS: EventTable<Events> = /* @__PURE__ */ Object.freeze({
     level: 'warn',
     fields: ['unixMs'],
     text: f => `the membership ends on ${formatMoment(f.unixMs)}: run \`motenet logout\` and log in again before`,
+  },
+  path: {
+    level: 'debug',
+    fields: ['publicKey', 'endpoint'],
+    text: f =>
+      `peer ${f.publicKey} is reached ${f.endpoint === null ? 'through a relay' : `directly at ${f.endpoint}`}`,
   },
   'key-changed': { level: 'info', fields: ['publicKey'], text: f => `own key is now ${f.publicKey}` },
   warning: { level: 'warn', fields: ['message'], text: f => `warning: ${f.message}` },

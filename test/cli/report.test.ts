@@ -34,6 +34,7 @@ const SAMPLES: { readonly [N in keyof Events]: readonly [Events[N], string | und
     { unixMs: 1_800_000_000_000 },
     'the membership ends on 2027-01-15 08:00 UTC: run `motenet logout` and log in again before',
   ],
+  path: [{ publicKey: KEY, endpoint: '192.0.2.1:5' }, `peer ${KEY} is reached directly at 192.0.2.1:5`],
   'key-changed': [{ publicKey: KEY }, `own key is now ${KEY}`],
   warning: [{ message: 'odd' }, 'warning: odd'],
   ignored: [{ line: 3, key: 'Table', why: 'needs root' }, 'ignored: line 3, Table: needs root'],

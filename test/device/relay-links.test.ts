@@ -39,7 +39,9 @@ class World {
 
   regions(...regions: readonly WireDerpRegion[]): this {
     this.links.setRegions(this.nowMs, new Map(regions.map(one => [one.RegionID, one])));
-    return this.look();
+    this.look();
+    // Several regions are to be measured first.
+    return this.opened.length === 0 ? this.wait(3000) : this;
   }
 
   look(): this {
@@ -96,6 +98,46 @@ test('the region with the lowest id that may be home is home, and is told once i
   world.connect(1);
   assert.equal(world.events, ['home 5']);
   assert.is(world.links.home, 5);
+});
+
+test('of several regions the nearest is waited for, three seconds at most', () => {
+  const regions = new Map([region(1), region(2)].map(one => [one.RegionID, one]));
+  const measured = new World();
+  measured.links.setRegions(1000, regions);
+  assert.equal(measured.look().opened, []);
+  measured.links.prefer(1000, 2);
+  assert.equal(
+    measured.look().opened.map(({ host }) => host),
+    ['r2.test'],
+  );
+  const late = new World();
+  late.links.setRegions(1000, regions);
+  assert.equal(late.wait(2999).opened, []);
+  assert.equal(
+    late.wait(1).opened.map(({ host }) => host),
+    ['r1.test'],
+  );
+  late.connect(1);
+  late.links.prefer(late.nowMs, 2);
+  late.look().connect(2);
+  assert.equal(late.events, ['home 1', 'home 2']);
+  late.links.prefer(late.nowMs, 99);
+  assert.is(late.links.home, 2);
+});
+
+test('a link that is looked at connects anew unless it answers within five seconds', () => {
+  const world = new World().regions(region(1)).connect(1);
+  world.links.check(world.nowMs);
+  world.wait(4999);
+  assert.equal(world.events, ['home 1']);
+  world.wait(1);
+  assert.equal(world.events, ['home 1', 'relay-error 1']);
+  assert.is(world.wait(1000).opened.length, 2);
+  world.connect(2);
+  world.links.check(world.nowMs);
+  world.streams.handleBytes(world.nowMs, 2, Uint8Array.of(6, 0, 0, 0, 0), 0, 5);
+  world.wait(6000);
+  assert.is(world.opened.length, 2);
 });
 
 test('a home that fails twice in a row is left for the next region', () => {

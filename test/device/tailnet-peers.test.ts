@@ -1,12 +1,14 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseAddress } from '../../lib/base/address.ts';
+import { DropCounters } from '../../lib/base/drop.ts';
 import { MapDecoder } from '../../lib/control/map-decoder.ts';
 import type { NetmapChanges } from '../../lib/control/netmap.ts';
 import { formatTimeMs } from '../../lib/coordinator/map-text.ts';
 import { SecretKey } from '../../lib/crypto/keys.ts';
 import { createNobleSuite } from '../../lib/crypto/noble.ts';
 import { EarlyHandshakes } from '../../lib/device/early-handshakes.ts';
+import { TailnetPaths } from '../../lib/device/tailnet-paths.ts';
 import { TailnetPeers } from '../../lib/device/tailnet-peers.ts';
 import { Tunnel } from '../../lib/wireguard/tunnel.ts';
 import { frames, NOW_MS, self } from '../control/map-support.ts';
@@ -53,11 +55,22 @@ class World {
     },
   };
   readonly peers: TailnetPeers;
+  readonly paths = new TailnetPaths({
+    nowMs: 1000,
+    random: seededRandom(2),
+    suite: suiteOf,
+    preset: 'large',
+    discoKey: SecretKey.fromBytes(new Uint8Array(32).fill(0x67)),
+    nodeKey: new Uint8Array(32).fill(1),
+    drops: new DropCounters(),
+    knowsPeer: () => false,
+    resolvePeer: () => undefined,
+  });
 
   constructor(maxPeers = 100) {
     this.decoder.startStream();
     this.send({ Node: self(), Peers: [1, 2, 3].map(id => peer(id)) });
-    this.peers = new TailnetPeers(this.decoder.netmap, maxPeers);
+    this.peers = new TailnetPeers(this.decoder.netmap, this.paths, maxPeers);
   }
 
   send(message: object): NetmapChanges {

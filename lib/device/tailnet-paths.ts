@@ -1,0 +1,210 @@
+/**
+ * Paths to peers: the disco machine chooses between direct ones and the relay, netcheck finds out where this device can be
+ * reached and which relay is nearest. Both share the device's one UDP socket with WireGuard.
+ *
+ * Nothing is sent for peers that are not in use. Left out: port mapping, peer relays.
+ */
+import { type Endpoint, sameEndpoint } from '../base/address.ts';
+import type { DropCounters } from '../base/drop.ts';
+import type { Slot } from '../base/slot.ts';
+import type { LocalEndpoint } from '../control/client-types.ts';
+import type { NetmapPeer } from '../control/peer-record.ts';
+import type { SecretKey } from '../crypto/keys.ts';
+import type { CryptoSuite } from '../crypto/suite.ts';
+import type { WireDerpRegion } from '../derp/map.ts';
+import { Disco } from '../disco/disco.ts';
+import { DISCO_LIMITS_LARGE, DISCO_LIMITS_SMALL } from '../disco/limits.ts';
+import { looksLikeDisco } from '../disco/message.ts';
+import type { DiscoEvent, DiscoOptions } from '../disco/types.ts';
+import { Netcheck } from '../netcheck/netcheck.ts';
+import type { NetcheckReport } from '../netcheck/limits.ts';
+import { isStun } from '../stun/message.ts';
+
+/** Time between two netchecks while there is traffic: the least, and what chance adds. */
+const RECHECK_MS = 20_000;
+const RECHECK_JITTER_MS = 6000;
+/** Traffic that is younger than this counts. */
+const ACTIVE_MS = 45_000;
+const TYPE_LOCAL = 1;
+const TYPE_STUN = 2;
+
+/** What paths need. */
+export interface TailnetPathOptions {
+  readonly nowMs: number;
+  readonly random: (out: Uint8Array) => void;
+  readonly suite: CryptoSuite;
+  readonly preset: 'small' | 'large';
+  /** Key of this run. */
+  readonly discoKey: SecretKey;
+  /** Own public node key. */
+  readonly nodeKey: Uint8Array;
+  readonly drops: DropCounters;
+  readonly knowsPeer: DiscoOptions['knowsPeer'];
+  readonly resolvePeer: DiscoOptions['resolvePeer'];
+}
+
+/** What happened. */
+export type PathEvent =
+  | DiscoEvent
+  /** This device can be reached here now. */
+  | { readonly type: 'endpoints'; readonly endpoints: readonly LocalEndpoint[] }
+  /** The network was looked at. */
+  | { readonly type: 'report'; readonly report: NetcheckReport };
+
+/** A device's way to its peers. */
+export class TailnetPaths {
+  readonly disco: Disco;
+  readonly #netcheck: Netcheck;
+  readonly #random: (out: Uint8Array) => void;
+  readonly #events: PathEvent[] = [];
+  #interfaces: readonly string[] = [];
+  #port = 0;
+  #endpoints: readonly LocalEndpoint[] = [];
+  #hasRegions = false;
+  #usedMs = Number.NEGATIVE_INFINITY;
+  #checkAtMs = Number.POSITIVE_INFINITY;
+
+  constructor(o: TailnetPathOptions) {
+    const { nowMs, random, suite, discoKey, nodeKey, drops, knowsPeer, resolvePeer } = o;
+    const limits = o.preset === 'small' ? DISCO_LIMITS_SMALL : DISCO_LIMITS_LARGE;
+    this.#random = random;
+    this.disco = new Disco({
+      nowMs,
+      random,
+      suite,
+      privateKey: discoKey,
+      nodeKey,
+      limits,
+      drops,
+      knowsPeer,
+      resolvePeer,
+    });
+    this.#netcheck = new Netcheck({ nowMs, random });
+  }
+
+  /** The last look at the network. */
+  get report(): NetcheckReport | undefined {
+    return this.#netcheck.report;
+  }
+
+  /** Relays as they are known now. */
+  setRegions(nowMs: number, regions: ReadonlyMap<number, WireDerpRegion>): void {
+    this.#netcheck.setRegions(nowMs, regions);
+    if (!this.#hasRegions && regions.size > 0) this.#netcheck.start(nowMs);
+    this.#hasRegions = regions.size > 0;
+  }
+
+  /** Addresses of this machine and the port of the UDP socket. True when they are others than before. */
+  setInterfaces(nowMs: number, addresses: readonly string[], port: number): boolean {
+    const isSame = port === this.#port && addresses.join() === this.#interfaces.join();
+    if (isSame) return false;
+    this.#interfaces = addresses;
+    this.#port = port;
+    this.#netcheck.setFamilies(
+      addresses.length === 0 || addresses.some(text => !text.includes(':')),
+      addresses.some(text => text.includes(':')),
+    );
+    this.#tellEndpoints(nowMs);
+    return true;
+  }
+
+  /** The network under the device is another one, or time was lost: what was known of paths is not true any more. */
+  linkChanged(nowMs: number): void {
+    this.disco.linkChanged(nowMs);
+    if (this.#hasRegions) this.#netcheck.start(nowMs);
+  }
+
+  /** A look at the network now; a `report` event follows. */
+  check(nowMs: number): void {
+    this.#netcheck.start(nowMs);
+  }
+
+  addPeer(nowMs: number, id: number, peer: NetmapPeer): void {
+    const { key, discoKey, endpoints, homeRegion } = peer;
+    this.disco.addPeer(nowMs, id, { nodeKey: key, discoKey, endpoints, region: homeRegion });
+  }
+
+  updatePeer(nowMs: number, id: number, peer: NetmapPeer): void {
+    const { discoKey, endpoints, homeRegion } = peer;
+    this.disco.updatePeer(nowMs, id, { discoKey, endpoints, region: homeRegion });
+  }
+
+  /** Decides how a WireGuard datagram goes to a peer: into `disco.direct` and `disco.isRelayed`. */
+  choosePath(nowMs: number, id: number): void {
+    if (nowMs - this.#usedMs >= ACTIVE_MS) this.#checkAtMs = Math.min(this.#checkAtMs, nowMs + this.#recheckMs());
+    this.#usedMs = nowMs;
+    this.disco.choosePath(nowMs, id);
+  }
+
+  /** Takes a datagram of the shared socket: true when it was STUN or disco, used or dropped. */
+  handleDatagram(nowMs: number, buf: Uint8Array, start: number, end: number, from: Endpoint): boolean {
+    if (looksLikeDisco(buf, start, end)) {
+      this.disco.handleDatagram(nowMs, buf, start, end, from);
+      return true;
+    }
+    return isStun(buf, start, end) && this.#netcheck.handleStun(nowMs, buf, start, end, from);
+  }
+
+  /** A frame came from a relay of this region. */
+  noteRelayHeard(nowMs: number, region: number): void {
+    this.#netcheck.noteRelayHeard(nowMs, region);
+  }
+
+  /** A name that has to be looked up, for {@link handleResolved}. */
+  pollResolve(): string | undefined {
+    return this.#netcheck.pollResolve();
+  }
+
+  handleResolved(nowMs: number, name: string, addresses: readonly string[]): void {
+    this.#netcheck.handleResolved(nowMs, name, addresses);
+  }
+
+  /** Writes one datagram; `slot.to` is undefined for one that goes through `disco.relayRegion` to `disco.relayPeer`. */
+  pollTransmit(nowMs: number, slot: Slot): boolean {
+    return this.disco.pollTransmit(nowMs, slot) || this.#netcheck.pollTransmit(nowMs, slot);
+  }
+
+  /** The next event, or undefined. */
+  pollEvent(nowMs: number): PathEvent | undefined {
+    for (let event = this.#netcheck.pollEvent(); event !== undefined; event = this.#netcheck.pollEvent()) {
+      this.#events.push(event);
+      this.#tellEndpoints(nowMs);
+    }
+    for (let event = this.disco.pollEvent(); event !== undefined; event = this.disco.pollEvent()) {
+      if (event.type === 'endpoints-wanted') this.#netcheck.start(nowMs);
+      else this.#events.push(event);
+    }
+    return this.#events.shift();
+  }
+
+  nextTimeout(): number {
+    return Math.min(this.disco.nextTimeout(), this.#netcheck.nextTimeout(), this.#checkAtMs);
+  }
+
+  handleTimeout(nowMs: number): void {
+    this.disco.handleTimeout(nowMs);
+    this.#netcheck.handleTimeout(nowMs);
+    if (nowMs < this.#checkAtMs) return;
+    const isActive = nowMs - this.#usedMs < ACTIVE_MS;
+    this.#checkAtMs = isActive ? nowMs + this.#recheckMs() : Number.POSITIVE_INFINITY;
+    if (isActive) this.#netcheck.start(nowMs);
+  }
+
+  #recheckMs(): number {
+    const word = new Uint8Array(1);
+    this.#random(word);
+    return RECHECK_MS + Math.floor((word[0]! / 256) * RECHECK_JITTER_MS);
+  }
+
+  /** Peers learn where this device can be reached: by the coordinator, and by call-me-maybe. */
+  #tellEndpoints(nowMs: number): void {
+    const local = this.#interfaces.map(address => ({ address, port: this.#port, type: TYPE_LOCAL }));
+    const seen = (this.#netcheck.report?.endpoints ?? []).map(endpoint => ({ ...endpoint, type: TYPE_STUN }));
+    const others = seen.filter(endpoint => !local.some(own => sameEndpoint(own, endpoint)));
+    const endpoints = this.#port === 0 ? [] : [...others, ...local];
+    if (JSON.stringify(endpoints) === JSON.stringify(this.#endpoints)) return;
+    this.#endpoints = endpoints;
+    this.disco.setOwnEndpoints(nowMs, endpoints);
+    this.#events.push({ type: 'endpoints', endpoints });
+  }
+}
