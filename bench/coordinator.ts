@@ -1,5 +1,6 @@
 /**
- * What a coordinator can carry: 100, 1,000 and 5,000 devices in one process, without sockets and without a disk.
+ * What a coordinator can carry: 100, 1,000 and 5,000 devices in one process, without sockets and without a disk; then
+ * 1,000 over real sockets and with its database (coordinator-sockets.ts, Linux only).
  *
  * Each size runs in a process of its own. Devices join while 20 fixed viewers stream their maps; then devices change their
  * endpoints, with the 20 viewers told of each change, and after that with every device as a viewer (`mesh`). The cost of
@@ -10,11 +11,13 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { SizeFigures } from './coordinator-inner.ts';
+import { measureSockets, type SocketFigures } from './coordinator-sockets.ts';
 
 const SIZES = Object.freeze([100, 1000, 5000]);
 /** Sizes take turns, and a figure is the median of the rounds: a machine may be busy with something else for a while. */
 const ROUNDS = 3;
 const TIMEOUT_MS = 600_000;
+const SOCKET_NODES = 1000;
 
 /** What {@link bench} takes. */
 export interface BenchOptions {
@@ -30,6 +33,8 @@ export interface CoordinatorFigures {
   /** Processor time per update and viewer in the full mesh, by number of devices, in microseconds. */
   readonly meshCpuPerViewerUs: Readonly<Record<string, number>>;
   readonly rounds: number;
+  /** Over real sockets, with `motenet serve` in a process of its own; absent where Linux is not. */
+  readonly sockets?: SocketFigures;
   readonly [extra: string]: unknown;
 }
 
@@ -63,11 +68,13 @@ export async function bench(options: BenchOptions = {}): Promise<CoordinatorFigu
   for (let i = 0; i < rounds; i++) SIZES.forEach((nodes, at) => void runs[at]!.push(runSize(nodes, isShort)));
   const sizes = runs.map(medians);
   const costs = sizes.map(({ cpuPerUpdateUs }) => cpuPerUpdateUs);
+  const sockets = process.platform === 'linux' ? await measureSockets(SOCKET_NODES, isShort) : undefined;
   const perViewer = sizes.map(({ nodes, mesh }) => [String(nodes), Number((mesh.cpuPerUpdateUs / nodes).toFixed(2))]);
   return {
     sizes,
     flatness: Number((Math.max(...costs) / Math.min(...costs)).toFixed(2)),
     meshCpuPerViewerUs: Object.fromEntries(perViewer),
     rounds,
+    ...(sockets === undefined ? {} : { sockets }),
   };
 }
