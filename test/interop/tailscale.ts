@@ -11,10 +11,11 @@ import { membershipCases } from './tailscale-membership.ts';
 /** Those that need no mote, and so prove the laboratory when only stock programs are at both ends. */
 const STOCK_TOO: readonly string[] = Object.freeze(['lab', 'relay-frozen']);
 
+// Relays come last, when least runs beside them: one of their cases measures rates.
 export const tailscaleCases: readonly Case[] = [
   ...headscaleCases,
-  ...derpCases,
   ...coordinatorCases,
   ...membershipCases,
   ...cliTailnetCases,
+  ...derpCases,
 ].map(one => ({ ...one, isMoteOnly: !STOCK_TOO.includes(one.name) }));
