@@ -187,3 +187,16 @@ export function prefixContains(prefix: Prefix, bytes: Uint8Array, offset = 0): b
   const rest = prefix.bits & 7;
   return rest === 0 || ((prefix.bytes[whole]! ^ bytes[offset + whole]!) & (0xff << (8 - rest)) & 0xff) === 0;
 }
+
+/**
+ * What limits per source count as one source: an IPv4 address (also in its IPv6 form, RFC 4291 §2.5.5.2), or the /64
+ * network of an IPv6 address (RFC 4291 §2.5.4), out of which one machine can have as many addresses as it likes. Text
+ * that is no address (a zone is cut off) stands for itself.
+ */
+export function sourceOf(address: string): string {
+  const bytes = parseAddress(address.replace(/%.*$/, ''));
+  if (bytes === undefined) return address;
+  if (bytes.length === 4) return formatAddress(bytes);
+  const isMapped = bytes[10] === 0xff && bytes[11] === 0xff && bytes.subarray(0, 10).every(byte => byte === 0);
+  return isMapped ? formatAddress(bytes, 12) : formatPrefix({ bytes: maskBytes(bytes, 64), bits: 64 });
+}

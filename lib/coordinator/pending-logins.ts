@@ -3,8 +3,10 @@
  * until an administrator has decided. In memory only: after a restart the device is shown a new address.
  *
  * An id is 128 random bits, works once, and only for the machine and node key that it was made for. When there are too
- * many, the one that was not asked for the longest gives way; one source can only push out its own.
+ * many, one of the source that has most gives way, the one that was not asked for the longest; one source can only push
+ * out its own.
  */
+import { sourceOf } from '../base/address.ts';
 import { toHex } from '../base/bytes.ts';
 import type { HostFacts } from './hostinfo.ts';
 import type { CoordinatorLimits } from './limits.ts';
@@ -90,9 +92,9 @@ export class PendingLogins {
       return { login: known, evicted: [] };
     }
     const evicted: PendingLogin[] = known === undefined ? [] : [known];
-    const ofSource = this.#bySource.get(join.source);
+    const ofSource = this.#bySource.get(sourceOf(join.source));
     if (ofSource !== undefined && ofSource.size >= this.#limits.pendingLoginsPerSource) evicted.push(first(ofSource)!);
-    else if (this.#byId.size >= this.#limits.pendingLogins) evicted.push(first(this.#byId.values())!);
+    else if (this.#byId.size >= this.#limits.pendingLogins) evicted.push(first(this.#largest())!);
     for (const login of evicted) this.remove(login);
     const id = new Uint8Array(16);
     this.#random(id);
@@ -119,7 +121,7 @@ export class PendingLogins {
   remove(login: PendingLogin): void {
     this.#byId.delete(login.id);
     this.#byKeys.delete(keysOf(login.join));
-    const { source } = login.join;
+    const source = sourceOf(login.join.source);
     const ofSource = this.#bySource.get(source);
     ofSource?.delete(login);
     if (ofSource?.size === 0) this.#bySource.delete(source);
@@ -138,10 +140,17 @@ export class PendingLogins {
     return first(this.#byId.values())?.expiresMs ?? Infinity;
   }
 
+  /** The logins of the source that has most: of those with as many, the one that came first. */
+  #largest(): ReadonlySet<PendingLogin> {
+    let largest: ReadonlySet<PendingLogin> = new Set();
+    for (const logins of this.#bySource.values()) if (logins.size > largest.size) largest = logins;
+    return largest;
+  }
+
   #add(login: PendingLogin): void {
     this.#byId.set(login.id, login);
     this.#byKeys.set(keysOf(login.join), login);
-    const { source } = login.join;
+    const source = sourceOf(login.join.source);
     const ofSource = this.#bySource.get(source);
     if (ofSource === undefined) this.#bySource.set(source, new Set([login]));
     else ofSource.add(login);

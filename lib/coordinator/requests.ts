@@ -2,6 +2,7 @@
  * Requests that have no answer yet: an answer goes out once, and none to a client that has gone. One source may have
  * only so many of them.
  */
+import { sourceOf } from '../base/address.ts';
 
 /** What an open request is answered with. */
 export type RequestKind = 'reply' | 'stream' | 'outcome';
@@ -32,8 +33,9 @@ export class Requests {
   /** A new request of a source. */
   open(source: string): number {
     const id = ++this.#lastId;
-    this.#open.set(id, { source, kind: 'reply', onAbandon: undefined });
-    this.#count(source, 1);
+    const from = sourceOf(source);
+    this.#open.set(id, { source: from, kind: 'reply', onAbandon: undefined });
+    this.#count(from, 1);
     return id;
   }
 
@@ -46,7 +48,7 @@ export class Requests {
 
   /** Whether the source has more requests waiting than it may. */
   isOverLimit(source: string): boolean {
-    return (this.#waiting.get(source) ?? 0) > this.#mostPerSource;
+    return (this.#waiting.get(sourceOf(source)) ?? 0) > this.#mostPerSource;
   }
 
   /** Whether the request still waits for its answer. */

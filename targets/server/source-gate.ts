@@ -4,9 +4,7 @@
  * A connection counts against its source until it has proved to be a member's: one address may hide a whole office, or
  * a proxy with everybody behind it. A source is an IPv4 address or an IPv6 /64 network.
  */
-import { parseAddress } from '../../lib/base/address.ts';
-import { toHex } from '../../lib/base/bytes.ts';
-import { unmapAddress } from '../../lib/stun/message.ts';
+import { sourceOf } from '../../lib/base/address.ts';
 
 /** Sources that are remembered; of those without a stranger the one that came first is forgotten. */
 const MAX_SOURCES = 65_536;
@@ -111,12 +109,4 @@ export class SourceGate {
       return;
     }
   }
-}
-
-/** What counts as one source. */
-function sourceOf(address: string): string {
-  const bytes = parseAddress(address.replace(/%.*$/, ''));
-  if (bytes === undefined) return address;
-  const bare = unmapAddress(bytes);
-  return toHex(bare.length === 4 ? bare : bare.subarray(0, 8));
 }

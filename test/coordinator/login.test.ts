@@ -151,6 +151,24 @@ test('one source can only push out its own logins', () => {
   );
 });
 
+test('one network of IPv6 is one source', () => {
+  const world = new World({ limits: { pendingLogins: 100, pendingLoginsPerSource: 2 } });
+  new Machine(world, 1).post({}, '2001:db8:0:1::1');
+  for (let i = 2; i < 10; i++) new Machine(world, i).post({}, `2001:db8:0:2::${i}`);
+  assert.equal(
+    world.devices().map(({ hostname }) => hostname),
+    ['host-1', 'host-8', 'host-9'],
+  );
+});
+
+test('many sources together push out their own logins, as long as one of them has more than others', () => {
+  const world = new World({ limits: { pendingLogins: 8, pendingLoginsPerSource: 4 } });
+  new Machine(world, 1).post({}, '192.0.2.1');
+  for (let i = 2; i < 40; i++) new Machine(world, i).post({}, `198.51.100.${i % 4}`);
+  assert.ok(world.devices().some(({ hostname }) => hostname === 'host-1'));
+  assert.is(world.devices().length, 8);
+});
+
 test('while a device logs in again its old key works, and afterwards it is the same device', () => {
   const world = new World();
   const machine = new Machine(world, 1);
