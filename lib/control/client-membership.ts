@@ -18,6 +18,10 @@ import type { Netmap } from './netmap.ts';
 /** Delays after a refused login. */
 const REFUSED_FIRST_MS = 10_000;
 const REFUSED_MAX_MS = 600_000;
+/** A key that has expired is replaced again not before this, and later each time, unless the last one lived for a day. */
+const RENEWED_FIRST_MS = 10_000;
+const RENEWED_MAX_MS = 3_600_000;
+const GOOD_LIFE_MS = 86_400_000;
 /** An answer is due within this time; while a person decides, within the other. */
 const REGISTER_TIMEOUT_MS = 30_000;
 const FOLLOWUP_TIMEOUT_MS = 3_600_000;
@@ -34,6 +38,10 @@ export class Membership {
   readonly #events: ControlClientEvent[];
   readonly #loginBackoff: Backoff;
   readonly #refusedBackoff: Backoff;
+  readonly #renewedBackoff: Backoff;
+  #renewedMs = -Infinity;
+  /** Not before this: the next renewal. */
+  #renewDueMs = -Infinity;
   #authKey: string | undefined;
   /** Why the device has to register, when it was last looked at. */
   #purpose: LoginPurpose | undefined = undefined;
@@ -55,6 +63,7 @@ export class Membership {
     this.#authKey = authKey || undefined;
     this.#loginBackoff = new Backoff(random);
     this.#refusedBackoff = new Backoff(random, REFUSED_FIRST_MS, REFUSED_MAX_MS);
+    this.#renewedBackoff = new Backoff(random, RENEWED_FIRST_MS, RENEWED_MAX_MS);
   }
 
   /** A secret that no text may show. */
@@ -110,7 +119,7 @@ export class Membership {
       this.#dueMs = nowMs;
     }
     if (isMoot || purpose === undefined) this.#needsLogin = false;
-    if (this.#login === undefined && purpose !== undefined && nowMs >= this.#dueMs)
+    if (this.#login === undefined && purpose !== undefined && nowMs >= this.#beginMs(purpose))
       this.#login = new Login(this.keys, purpose, this.#authKey !== undefined);
     if (this.#login?.needsKey === true) this.#offerKey(this.#login.purpose);
     return isMoot;
@@ -162,7 +171,7 @@ export class Membership {
 
   /** When {@link choose} has something to do without anything else happening. */
   nextTimeout(): number {
-    if (this.#login === undefined && this.#purpose !== undefined) return this.#dueMs;
+    if (this.#login === undefined && this.#purpose !== undefined) return this.#beginMs(this.#purpose);
     if (this.#self === undefined || this.#purpose === 'renew') return Infinity;
     const { expiresUnixMs, rotatesUnixMs } = this.clock;
     const isRotating = this.#login !== undefined;
@@ -173,6 +182,12 @@ export class Membership {
     if (!this.isJoined) return 'join';
     if (this.#isExpired(nowMs)) return 'renew';
     return this.#self !== undefined && this.clock.isRotationDue(nowMs) ? 'rotate' : undefined;
+  }
+
+  /** When a registration may begin. */
+  #beginMs(purpose: LoginPurpose): number {
+    if (purpose === 'renew') return Math.max(this.#dueMs, this.#renewDueMs); // CHECK: control-renew-rate
+    return this.#dueMs;
   }
 
   #isExpired(nowMs: number): boolean {
@@ -200,7 +215,7 @@ export class Membership {
     this.#dueMs = nowMs;
     if (!isAgain) this.#loginBackoff.reset();
     if (isAgain) this.#dueMs += this.#loginBackoff.next(); // CHECK: control-page-rate
-    if (step.type === 'done') return this.#finish(step.isNewKey);
+    if (step.type === 'done') return this.#finish(nowMs, login.purpose, step.isNewKey);
     if (step.type === 'auth-url') {
       this.#needsLogin = true;
       this.#events.push({ type: 'auth-url', url: step.url });
@@ -215,8 +230,14 @@ export class Membership {
     return false;
   }
 
-  #finish(isNewKey: boolean): boolean {
+  #finish(nowMs: number, purpose: LoginPurpose, isNewKey: boolean): boolean {
     this.#login = undefined;
+    // A coordinator that calls every key expired must not have a new one made, and stored, with every message.
+    if (purpose === 'renew') {
+      if (nowMs - this.#renewedMs >= GOOD_LIFE_MS) this.#renewedBackoff.reset();
+      this.#renewedMs = nowMs;
+      this.#renewDueMs = nowMs + this.#renewedBackoff.next();
+    }
     this.isJoined = true;
     this.#needsLogin = false;
     this.#self = undefined;

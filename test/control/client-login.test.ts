@@ -421,6 +421,24 @@ test('an expired key is renewed with the auth key', () => {
   ]);
 });
 
+test('a coordinator that calls every key expired gets a new one less and less often', () => {
+  const story = new Story();
+  story.map = json => ({
+    Node: self({ Key: json['NodeKey'], KeyExpiry: iso(NOW_MS - 1000) }),
+    ControlTime: iso(NOW_MS),
+  });
+  story.run();
+  const adopted = () => story.took('node-key-adopted').length;
+  assert.is(adopted(), 1, 'the first at once');
+  waitLong(story, 4000);
+  assert.is(adopted(), 0);
+  waitLong(story, 8000);
+  assert.is(adopted(), 1);
+  waitLong(story, 4 * 3_600_000);
+  const count = adopted();
+  assert.ok(count >= 5 && count <= 18, `${count} within four hours`);
+});
+
 test('a coordinator that says expired is believed, and one that takes it back ends the login', () => {
   const story = new Story();
   story.run().took();
