@@ -1,5 +1,6 @@
 /**
- * The NAT matrix: two motes behind each behaviour in one tailnet, and traffic over every ordered pair. Where the oracle
+ * The NAT matrix: two motes behind each behaviour in one tailnet, and traffic over every pair: two seeds that follow
+ * each other play all ordered pairs. Where the oracle
  * says that a direct path exists it must be found within three seconds of the first datagram; everywhere the traffic
  * must flow within the first second, and no datagram may be lost, repeated or reordered by a change of path.
  */
@@ -29,6 +30,9 @@ const LIFETIMES_MS = [30_000, 60_000, 120_000];
 interface Pair {
   readonly name: string;
   readonly flow: number;
+  /** Indexes of the behaviours of who begins and who answers. */
+  readonly first: number;
+  readonly second: number;
   readonly client: EchoClient;
   readonly from: Mote;
   readonly to: Mote;
@@ -71,6 +75,8 @@ async function play(
       return {
         name: `${nameA}:${nameB}`,
         flow: i * names.length + j,
+        first: i,
+        second: j,
         client: clients[i]!,
         from: motes[i]!,
         to: motes[names.length + j]!,
@@ -80,11 +86,16 @@ async function play(
       };
     }),
   );
-  const played = pairs.filter(({ name }) => options.pair === undefined || options.pair === name);
+  const played = pairs.filter(pair => (options.pair === undefined ? isTurnOf(pair, seed) : options.pair === pair.name));
   for (const pair of played) watch(tailnet, pair, findings);
   await clock.advance(SPREAD_MS + END_MS + 1000);
   await Promise.all(motes.map(mote => mote.close()));
   return findings;
+}
+
+/** One seed plays the pairs in which the one begins, the next those in which the other does; equal ones both. */
+function isTurnOf({ first, second }: Pair, seed: number): boolean {
+  return seed % 2 === 0 ? first <= second : first >= second;
 }
 
 /** Plans a pair's traffic and the checks of it. */
@@ -96,7 +107,7 @@ function watch({ world: { clock } }: TailnetWorld, pair: Pair, findings: Finding
     if (pathBetween(from, to) === 'direct') findings.time('direct', clock.nowMs - startMs);
     else if (clock.nowMs < startMs + DIRECT_LIMIT_MS) clock.after(WATCH_MS, look);
   };
-  if (pair.canBeDirect) clock.at(startMs + WATCH_MS, look);
+  if (pair.canBeDirect) clock.at(startMs + 2 * WATCH_MS, look);
   clock.at(startMs + DIRECT_LIMIT_MS, () => {
     const path = pathBetween(from, to);
     const wanted = pair.canBeDirect ? 'direct' : 'relay';
