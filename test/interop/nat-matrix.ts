@@ -6,6 +6,7 @@ import { sleep } from './lab.ts';
 import type { NatKind } from './nat-net.ts';
 import { makeNatWorld, type NatNode, type NatWorld, type NodeKind, trickle, waitDirect } from './nat-nodes.ts';
 import type { ProbeReport } from './probe.ts';
+import { fetchPattern } from './traffic.ts';
 
 /** From whom to whom, the first being who speaks first. */
 export const PAIRS: readonly (readonly [NodeKind, NodeKind])[] = Object.freeze([
@@ -73,10 +74,33 @@ export function table(rows: readonly (readonly string[])[]): string {
   return rows.map(row => line(row).trimEnd()).join('\n        ');
 }
 
+/** Bytes that are under way while the path changes. */
+const MOVED_BYTES = 1_000_000;
+
 async function rowOutcomes(world: NatWorld, row: Row, pairs: typeof PAIRS): Promise<Outcome[]> {
-  return Promise.all(
-    pairs.map(([from, to]) => measure(world.node(from, row.from), world.node(to, row.to), row.isPossible)),
-  );
+  const outcomes = pairs.map(async ([a, b]) => {
+    const [from, to] = [world.node(a, row.from), world.node(b, row.to)];
+    // Begins on the relay and ends on the direct path, should there be one; fails unless each byte is in its place.
+    const [outcome] = await Promise.all([
+      measure(from, to, row.isPossible),
+      fetchPattern(from.side, to.address, MOVED_BYTES),
+    ]);
+    return outcome;
+  });
+  return Promise.all(outcomes);
+}
+
+/** `tailscale ping` from stock to every node at the other site of a row that is direct: all must answer directly. */
+async function directPings(world: NatWorld, row: Row, kinds: readonly NodeKind[]): Promise<string[]> {
+  const stock = world.node('stock', row.from);
+  const pongs: string[] = [];
+  for (const kind of kinds) {
+    const { name } = world.node(kind, row.to);
+    const pong = await stock.stock!.ping(name, 'disco');
+    expect(/ via 10\.77\.0\.\d+:\d+ /.test(pong), `tailscale ping ${name} was not answered directly: ${pong}`);
+    pongs.push(pong);
+  }
+  return pongs;
 }
 
 async function matrix(bench: Bench, kinds: readonly NodeKind[]): Promise<string> {
@@ -98,7 +122,8 @@ async function matrix(bench: Bench, kinds: readonly NodeKind[]): Promise<string>
     }
   }
   expect(wrong.length === 0, `${wrong.join('; ')}\n        ${table(lines)}`);
-  return table(lines);
+  const pongs = await directPings(world, ROWS[1]!, kinds);
+  return [table(lines), ...pongs.map(pong => `tailscale ping: ${pong}`)].join('\n        ');
 }
 
 export const matrixCases: readonly Case[] = [

@@ -10,7 +10,7 @@ import { OurCoordinator } from './our-coordinator.ts';
 import { StockNode } from './stock-tailscale.ts';
 import { joinMote, joinStock } from './tailnet-world.ts';
 import { TailnetNet } from './tailscale-net.ts';
-import { ECHO_PORT } from './traffic.ts';
+import { ECHO_PORT, offerServices } from './traffic.ts';
 
 /** Which program a node is. */
 export type NodeKind = 'stock' | 'mote';
@@ -38,7 +38,7 @@ async function stockNode(coordinator: OurCoordinator, site: Site): Promise<NatNo
   const party = await site.party(name);
   const stock = await StockNode.make(site.net, name, 'tailscaled', { party });
   await joinStock(coordinator, stock);
-  await stock.side.call('udpEcho', { port: ECHO_PORT });
+  await offerServices(stock.side);
   return {
     kind: 'stock',
     name,
@@ -62,7 +62,7 @@ async function moteNode(coordinator: OurCoordinator, site: Site): Promise<NatNod
   const name = `m-${site.label}`;
   const mote = await MoteNode.make(site.net, name, { party: await site.party(name) });
   await joinMote(coordinator, mote);
-  await mote.side.call('udpEcho', { port: ECHO_PORT });
+  await offerServices(mote.side);
   return {
     kind: 'mote',
     name,
@@ -125,9 +125,14 @@ export async function waitDirect(
   to: NatNode,
   timeoutMs: number,
   sinceMs = Date.now(),
+  pattern = /./,
 ): Promise<{ ms: number; endpoint: string } | undefined> {
   try {
-    const endpoint = await until('direct', timeoutMs, () => from.direct(to.name).catch(() => undefined), 50);
+    const probe = async () => {
+      const found = await from.direct(to.name).catch(() => undefined);
+      return found !== undefined && pattern.test(found) && found;
+    };
+    const endpoint = await until('direct', timeoutMs, probe, 50);
     return { ms: Date.now() - sinceMs, endpoint };
   } catch {
     return undefined;
