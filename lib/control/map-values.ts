@@ -2,7 +2,14 @@
  * From the JSON of a MapResponse to values that can be trusted in form: each reader gives its value, or undefined for
  * one that is malformed. Texts of peers come from strangers and are checked as such.
  */
-import { type Endpoint, type Prefix, parseAddress, parseEndpoint, parsePrefix } from '../base/address.ts';
+import {
+  type Endpoint,
+  formatAddress,
+  type Prefix,
+  parseAddress,
+  parseEndpoint,
+  parsePrefix,
+} from '../base/address.ts';
 import { isAllZero } from '../base/bytes.ts';
 import { type KeyKind, parseKeyText } from '../crypto/key-text.ts';
 import type { WireDerpNode, WireDerpRegion } from '../derp/map.ts';
@@ -56,6 +63,10 @@ export interface MapPing {
   readonly payload: string;
 }
 
+/** The tailnet's resolver, as every member has it. */
+const RESOLVERS = Object.freeze(['100.100.100.100', 'fd7a:115c:a1e0::53']);
+/** A device has one of each family; some coordinators give more. */
+const MAX_ADDRESSES = 8;
 const MAX_NAME_LENGTH = 254;
 
 /** The object itself, or undefined. */
@@ -135,6 +146,25 @@ function address(value: JsonValue): Prefix | undefined {
   return parsed === undefined || bytes === undefined ? undefined : { bytes, bits: parsed.bits };
 }
 
+/**
+ * The addresses of one device: whole addresses of hosts. Networks, and what means something else to every machine
+ * (unspecified, loopback, multicast, link-local, the resolver inside), are left out, and so are those behind the first
+ * {@link MAX_ADDRESSES}.
+ */
+function hostAddresses(value: Collected): Prefix[] | undefined {
+  return all(list(value), address)?.filter(isHost).slice(0, MAX_ADDRESSES);
+}
+
+function isHost({ bytes, bits }: Prefix): boolean {
+  if (bits !== 8 * bytes.length) return false; // CHECK: map-address-network
+  const [a, b] = [bytes[0]!, bytes[1]!];
+  const isSpecialV4 = bytes.length === 4 && (a === 0 || a === 127 || a >= 224 || (a === 169 && b === 254));
+  const isSpecialV6 = bytes.length === 16 && (a === 0 || a === 0xff || (a === 0xfe && (b & 0xc0) === 0x80));
+  const isResolver = RESOLVERS.includes(formatAddress(bytes));
+  if (isResolver) return false; // CHECK: map-address-resolver
+  return !isSpecialV4 && !isSpecialV6; // what begins with a zero byte: unspecified, loopback, IPv4 in other forms
+}
+
 /** Endpoints that can be used, at most `most`. */
 function endpoints(value: Collected, most: number): Endpoint[] | undefined {
   const out: Endpoint[] = [];
@@ -172,7 +202,7 @@ export function peerOf(value: Collected, limits: MapLimits): NetmapPeer | undefi
   const key = keyOf('nodekey', node['Key']);
   const disco = keyOf('discokey', node['DiscoKey']);
   const name = text(node['Name']);
-  const addresses = all(list(node['Addresses']), address);
+  const addresses = hostAddresses(node['Addresses']);
   const hasAllowed = node['AllowedIPs'] !== undefined && node['AllowedIPs'] !== null;
   const isOnline = node['Online'] ?? undefined;
   if (key === undefined || isAllZero(key)) return undefined; // CHECK: map-peer-key
@@ -242,7 +272,7 @@ export function selfOf(value: Collected, limits: MapLimits): NetmapSelf | undefi
     user: natural(node['User']),
     key,
     keyExpiry: seconds(node['KeyExpiry']),
-    addresses: all(list(node['Addresses']), address),
+    addresses: hostAddresses(node['Addresses']),
     tags: tagsOf(node['Tags'], limits.tags),
     isAuthorized: flag(node['MachineAuthorized']),
     isExpired: flag(node['Expired']),

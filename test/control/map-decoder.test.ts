@@ -1,9 +1,10 @@
 /** The map stream into a netmap: deltas in their order, all or nothing, limits, and memory that a message cannot grow. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseAddress } from '../../lib/base/address.ts';
+import { formatPrefix, parseAddress } from '../../lib/base/address.ts';
 import { MapDecoder } from '../../lib/control/map-decoder.ts';
 import { MAP_LIMITS_SMALL } from '../../lib/control/map-limits.ts';
+import type { NetmapPeer } from '../../lib/control/peer-record.ts';
 import { Seeded } from '../crypto/support.ts';
 import {
   decoderWith,
@@ -234,6 +235,24 @@ test('what is not quite right in a peer is left out without it', () => {
   assert.equal(peer!.tags, ['tag:ok']);
   assert.equal(peer!.allowedIPs, peer!.addresses);
   assert.equal([peer!.homeRegion, peer!.discoKey, peer!.keyExpiry], [17, undefined, 0]);
+});
+
+test('addresses that are networks, or mean something else to every machine, are nobody’s', () => {
+  const bad = ['0.0.0.0/0', '100.64.0.0/10', '::/0', '0.0.0.0/32', '127.0.0.1/32', '169.254.1.1/32', '224.0.0.1/32'];
+  const bad6 = ['::1/128', '::/128', 'ff02::1/128', 'fe80::1/128', '::ffff:1.2.3.4/128', '255.255.255.255/32'];
+  const resolvers = ['100.100.100.100/32', 'fd7a:115c:a1e0::53/128'];
+  const many = Array.from({ length: 20 }, (_, i) => `100.65.0.${i}/32`);
+  const Addresses = [...bad, '100.64.0.9/32', ...bad6, ...resolvers, 'fd7a:115c:a1e0::9/128'];
+  const decoder = decoderWith([
+    { Node: self({ Addresses }), Peers: [node(9, { Addresses, AllowedIPs: null }), node(8, { Addresses: many })] },
+  ]);
+  const texts = (addresses: NetmapPeer['addresses'] = []) => addresses.map(formatPrefix);
+  const good = ['100.64.0.9/32', 'fd7a:115c:a1e0::9/128'];
+  assert.equal(texts(decoder.netmap.self?.addresses), good);
+  const [lavish, peer] = peersOf(decoder);
+  assert.equal(texts(peer!.addresses), good);
+  assert.equal(texts(peer!.allowedIPs), good);
+  assert.equal(texts(lavish!.addresses), many.slice(0, 8));
 });
 
 test('two peers with one key: the lower id has it; this device’s own key and id are nobody else’s', () => {
