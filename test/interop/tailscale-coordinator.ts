@@ -17,7 +17,7 @@ import {
   joinStock,
   threeNodes,
 } from './tailnet-world.ts';
-import { TailnetNet } from './tailscale-net.ts';
+import { blockUdp, TailnetNet } from './tailscale-net.ts';
 import { fetchPattern, fetchSoon, offerServices, udpRoundTrip } from './traffic.ts';
 
 async function joinAndTalk(bench: Bench): Promise<string> {
@@ -31,7 +31,7 @@ async function joinAndTalk(bench: Bench): Promise<string> {
   await udpRoundTrip(newest.side, mote.address, 1000);
   const pongs: string[] = [];
   for (const node of [newest, old])
-    for (const kind of ['tsmp', 'icmp'] as const) pongs.push(`${node.name} ${await node.ping('mote', kind)}`);
+    for (const kind of ['tsmp', 'icmp', 'disco'] as const) pongs.push(`${node.name} ${await node.ping('mote', kind)}`);
   for (const node of [newest, old]) {
     const { ms } = await mote.side.call('ping', { host: node.name });
     pongs.push(`the mote pings ${node.name} in ${Number(ms).toFixed(0)} ms`);
@@ -135,23 +135,10 @@ async function plain({ lab }: Bench): Promise<string> {
 
 async function relayed(bench: Bench): Promise<string> {
   const world = await threeNodes(bench);
-  const { newest, old } = world;
+  const { newest, old, mote } = world;
   await eachSeesTheOthers(world);
-  // No UDP between the two: only our relay is left.
-  for (const { party } of [newest, old]) {
-    await bench.lab.run(party.space, ['nft', 'add', 'table', 'inet', 'lab']);
-    await bench.lab.run(party.space, [
-      'nft',
-      'add',
-      'chain',
-      'inet',
-      'lab',
-      'in',
-      '{ type filter hook input priority 0; }',
-    ]);
-    const rule = ['iifname', '!=', 'lo', 'udp', 'sport', '!=', '3478', 'drop'];
-    await bench.lab.run(party.space, ['nft', 'add', 'rule', 'inet', 'lab', 'in', ...rule]);
-  }
+  // No UDP between them: only our relay is left.
+  await Promise.all([blockUdp(newest.party), blockUdp(old.party), blockUdp(mote.party)]);
   await httpEachWay(world);
   await fetchPattern(newest.side, 'old', 2_000_000);
   const [peer, back] = [await newest.peer('old'), await old.peer('newest')];
@@ -191,7 +178,7 @@ export const coordinatorCases: readonly Case[] = [
   },
   {
     name: 'relayed',
-    title: 'stock nodes of both ages without UDP between them talk through our relay',
+    title: 'stock nodes of both ages and a mote without UDP between them talk through our relay',
     needs: [...BOTH, 'nft'],
     timeoutMs: 120_000,
     run: relayed,

@@ -7,7 +7,7 @@ import { until } from './lab.ts';
 import { MoteNode } from './mote-node.ts';
 import { Derper, Headscale } from './stock-headscale.ts';
 import { StockNode } from './stock-tailscale.ts';
-import { TailnetNet } from './tailscale-net.ts';
+import { blockUdp, TailnetNet } from './tailscale-net.ts';
 import { fetchPattern, fetchSoon, offerServices, udpRoundTrip } from './traffic.ts';
 
 async function twoStockNodes({ lab }: Bench): Promise<string> {
@@ -81,6 +81,7 @@ async function moteOnHeadscale(bench: Bench): Promise<string> {
 
 async function moteThroughDerper(bench: Bench, isPinned: boolean): Promise<string> {
   const { relay, headscale, stock, mote } = await withMote(bench, net => Derper.make(net, { isPinned }));
+  await Promise.all([blockUdp(stock.party), blockUdp(mote.party)]);
   await talk(stock, mote);
   const { relays } = await mote.tailnet();
   const peer = await stock.peer('mote');
@@ -115,14 +116,14 @@ export const headscaleCases: readonly Case[] = [
   {
     name: 'mote-derper',
     title: 'a mote and a stock node talk through stock derper, also after it was restarted',
-    needs: ['headscale'],
+    needs: ['headscale', 'nft'],
     timeoutMs: 120_000,
     run: bench => moteThroughDerper(bench, false),
   },
   {
     name: 'mote-derper-pin',
     title: 'a mote and a stock node talk through a stock derper whose certificate is pinned in the map',
-    needs: ['headscale'],
+    needs: ['headscale', 'nft'],
     timeoutMs: 120_000,
     run: bench => moteThroughDerper(bench, true),
   },

@@ -119,3 +119,10 @@ export class TailnetNet {
     writeFileSync(join(folder, 'resolv.conf'), 'nameserver 127.0.0.1\noptions timeout:1 attempts:1\n');
   }
 }
+
+/** Lets no UDP into a party but what STUN servers answer: no direct path leads there, only a relay. Needs nft. */
+export async function blockUdp({ space }: Party): Promise<void> {
+  const rule = 'iifname != "lo" udp sport != 3478 drop';
+  const input = `table inet lab {\n chain in {\n type filter hook input priority 0;\n ${rule}\n }\n}\n`;
+  await space.lab.run(space, ['nft', '-f', '-'], { input });
+}
