@@ -17,6 +17,7 @@ import { DropCounters, type DropName, dropReason } from '../base/drop.ts';
 import { HEADROOM_BYTES, Slot, TAILROOM_BYTES } from '../base/slot.ts';
 import type { SecretKey } from '../crypto/keys.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
+import { isHostAddress } from '../netstack/addresses.ts';
 import type { FragmentStore } from '../netstack/reassembly.ts';
 import {
   STACK_LIMITS_LARGE,
@@ -92,6 +93,7 @@ const RESOLVERS = /* @__PURE__ */ Object.freeze([
   Object.freeze([0xfd, 0x7a, 0x11, 0x5c, 0xa1, 0xe0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x53]),
 ]);
 const RESOLVER_PORT = 53;
+const MIN_IPV6_MTU_BYTES = 1280;
 const RESOLVER_ANSWER_BYTES = 4096;
 /** Pretended sources of relayed datagrams, for cookies, that are remembered. */
 const MAX_RELAY_SOURCES = 64;
@@ -335,11 +337,17 @@ export class Device implements TunnelOwner {
     const wanted = [...tailnet!.addresses, ...RESOLVERS.map(bytes => ({ bytes: Uint8Array.from(bytes) }))];
     for (const { bytes } of [...stack.addresses])
       if (!wanted.some(address => equalBytes(address.bytes, bytes))) stack.removeAddress(bytes);
-    for (const { bytes } of tailnet!.addresses) stack.addAddress({ bytes, bits: bytes.length * 8 });
+    for (const { bytes } of tailnet!.addresses) {
+      const fits = bytes.length === 4 || stack.mtu >= MIN_IPV6_MTU_BYTES;
+      const isNew = !stack.addresses.some(address => equalBytes(address.bytes, bytes));
+      // What a coordinator sends may not end a device: an address too many, or one that is no host's, is left out.
+      if (fits && isNew && stack.addresses.length < stack.maxAddresses && isHostAddress(bytes))
+        stack.addAddress({ bytes, bits: bytes.length * 8 });
+    }
   }
 
   #openResolver(bytes: Uint8Array): void {
-    if (bytes.length === 16 && this.stack.mtu < 1280) return;
+    if (bytes.length === 16 && this.stack.mtu < MIN_IPV6_MTU_BYTES) return;
     this.stack.addAddress({ bytes, bits: bytes.length * 8 }, { isService: true });
     this.#resolvers.push(this.stack.udpBind(RESOLVER_PORT, { address: bytes }));
   }

@@ -24,6 +24,11 @@ export class KeyFetch implements StreamUser {
   #request: Uint8Array;
   #answer = new Uint8Array(1024);
   #length = 0;
+  /** Where the head may end at the earliest, as far as is known. */
+  #lookedAt = 0;
+  /** Where the body begins; -1 before. */
+  #headEnd = -1;
+  #announced = Number.POSITIVE_INFINITY;
   #deadlineMs: number;
 
   /** Starts it. `authority` is what stands in the Host header. */
@@ -87,22 +92,37 @@ export class KeyFetch implements StreamUser {
 
   /** The answer is whole when the stream ends, or when as much came as it announced. */
   #look(isEnd: boolean): void {
-    const text = utf8Decode(this.#answer, 0, this.#length);
-    const headEnd = text.indexOf('\r\n\r\n');
-    if (headEnd < 0) {
-      if (isEnd) this.#fail('ERR_PROTOCOL', 'did not answer in HTTP');
+    if (this.#headEnd < 0 && !this.#readHead()) {
+      if (isEnd && !this.isDone) this.#fail('ERR_PROTOCOL', 'did not answer in HTTP');
       return;
     }
-    const head = text.slice(0, headEnd);
-    const status = /^HTTP\/1\.[01] ([0-9]{3})/.exec(head)?.[1];
-    if (status === undefined) return this.#fail('ERR_PROTOCOL', 'did not answer in HTTP');
-    if (status !== '200') return this.#fail('ERR_PROTOCOL', `answers GET /key with HTTP status ${status}`);
-    const announced = /\r\ncontent-length: *([0-9]{1,6}) *(?:\r\n|$)/i.exec(head)?.[1];
-    // INVARIANT: the head is ASCII, or the key would not be found anyway: characters are bytes.
-    const body = this.#answer.subarray(headEnd + 4, this.#length);
-    if (!isEnd && (announced === undefined || body.length < Number(announced))) return;
-    this.body = body.slice(0, announced === undefined ? body.length : Number(announced));
+    const length = this.#length - this.#headEnd;
+    if (!isEnd && length < this.#announced) return;
+    const end = this.#headEnd + Math.min(length, this.#announced);
+    this.body = this.#answer.slice(this.#headEnd, end);
     this.cancel();
+  }
+
+  /** Looks for the end of the head from where it was not found yet; true when it is there and says 200. */
+  #readHead(): boolean {
+    const answer = this.#answer;
+    for (; this.#lookedAt + 4 <= this.#length; this.#lookedAt++) {
+      const at = this.#lookedAt;
+      const isEnd = answer[at] === 13 && answer[at + 1] === 10 && answer[at + 2] === 13 && answer[at + 3] === 10;
+      if (!isEnd) continue;
+      const head = utf8Decode(answer, 0, at);
+      const status = /^HTTP\/1\.[01] ([0-9]{3})/.exec(head)?.[1];
+      if (status === '200') {
+        const announced = /\r\ncontent-length: *([0-9]{1,6}) *(?:\r\n|$)/i.exec(head)?.[1];
+        this.#announced = announced === undefined ? Number.POSITIVE_INFINITY : Number(announced);
+        this.#headEnd = at + 4;
+        return true;
+      }
+      const what = status === undefined ? 'did not answer in HTTP' : `answers GET /key with HTTP status ${status}`;
+      this.#fail('ERR_PROTOCOL', what);
+      return false;
+    }
+    return false;
   }
 
   #fail(code: 'ERR_PROTOCOL' | 'ERR_TIMED_OUT', what: string): void {

@@ -139,6 +139,11 @@ export class Stack implements IcmpFlows {
     return this.#addresses.list;
   }
 
+  /** How many there may be. */
+  get maxAddresses(): number {
+    return this.#limits.addresses;
+  }
+
   /**
    * Adds an own address with its prefix length, host bits kept. Throws RangeError for what is no host's address or
    * for an IPv6 address on a link below 1280 bytes, NetError `ERR_LIMIT` when there are too many. A service's address

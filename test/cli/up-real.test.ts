@@ -67,7 +67,7 @@ test('two devices join, by an auth key and by an approved login, and reach each 
   const status = JSON.parse((await run(['status', '--json', ...stateOf('beta')])).stdout);
   assert.equal([status.state, status.authUrl, status.mote.tailnet.name.split('.')[0]], ['running', null, 'beta']);
   const [peer] = status.mote.tailnet.peers;
-  assert.equal([peer.name.split('.')[0], peer.isOnline, peer.path], ['alpha', true, 'relay']);
+  assert.equal([peer.name.split('.')[0], peer.isOnline, peer.path], ['alpha', true, 'direct']);
   assert.ok(peer.rxBytes > 0 && peer.txBytes > 0 && peer.lastHandshakeUnixMs > 0);
   const whois = await run(['whois', peer.addresses[0], ...stateOf('beta')]);
   assert.match(whois.stdout, /^name +alpha\.default\./);

@@ -52,6 +52,7 @@ test('another status, something that is not HTTP, and too much are refused with 
       /control\.test answers GET \/key with HTTP status 302/,
     ],
     ['SSH-2.0-server\r\n\r\n', /did not answer in HTTP/],
+    ['HTTP/2 200 OK\r\n\r\n', /did not answer in HTTP/],
     [`HTTP/1.1 200 OK\r\nX: ${'x'.repeat(70_000)}\r\n\r\n`, /sent too much/],
   ];
   for (const [answer, expected] of cases) {
