@@ -17,6 +17,15 @@ import { CoordinatorState } from './state.ts';
 /** What an entry of the audit log is made of; the time is that of the core. */
 export type AuditDetails = AuditEntry['details'];
 
+const HOUR_MS = 3_600_000;
+/** Keys and devices that are counted at the same time. */
+const MOST_COUNTED = 10_000;
+
+interface HourCount {
+  count: number;
+  readonly untilMs: number;
+}
+
 /** See the top of the file. */
 export class Core {
   /** The time of the call that is under way. */
@@ -35,8 +44,9 @@ export class Core {
   readonly ephemeral = new DeviceTimers();
   #events: CoordinatorEvent[] = [];
   #nextEvent = 0;
-  /** Refusals of an auth key in the audit log, within the hour. */
-  readonly #refusals = new Map<string, { count: number; untilMs: number }>();
+  /** Refusals of an auth key in the audit log, and what devices did by themselves, within the hour. */
+  readonly #refusals = new Map<string, HourCount>();
+  readonly #acts = new Map<number, HourCount>();
 
   constructor(options: CoordinatorOptions, sessions: MapCarrier) {
     this.nowMs = options.nowMs;
@@ -127,12 +137,21 @@ export class Core {
 
   /** Whether one more refusal of this auth key goes into the audit log. */
   mayAuditRefusal(key: string): boolean {
-    let refusals = this.#refusals.get(key);
-    if (refusals === undefined || refusals.untilMs <= this.nowMs) {
-      if (this.#refusals.size >= this.limits.keysPerTailnet) this.#refusals.clear();
-      refusals = { count: 0, untilMs: this.nowMs + 3_600_000 };
-      this.#refusals.set(key, refusals);
+    return this.#countInHour(this.#refusals, key) <= this.limits.auditedRefusalsPerHour;
+  }
+
+  /** Whether a device may do one more thing by itself that goes into the audit log, which only grows. */
+  mayAct(device: number): boolean {
+    return this.#countInHour(this.#acts, device) <= this.limits.ownActsPerHour;
+  }
+
+  #countInHour<K>(counts: Map<K, HourCount>, key: K): number {
+    let found = counts.get(key);
+    if (found === undefined || found.untilMs <= this.nowMs) {
+      if (counts.size >= MOST_COUNTED) counts.clear();
+      found = { count: 0, untilMs: this.nowMs + HOUR_MS };
+      counts.set(key, found);
     }
-    return ++refusals.count <= this.limits.auditedRefusalsPerHour;
+    return ++found.count;
   }
 }

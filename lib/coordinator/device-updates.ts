@@ -13,16 +13,21 @@ export type OwnWords = Partial<
   Pick<DeviceRecord, 'capability' | 'discoKey' | 'endpoints' | 'keySignature' | 'lastSeenMs'>
 >;
 
-/** A device's record with what it says of itself now. A new name of its own gives it a new DNS name, unless that is fixed. */
+/**
+ * A device's record with what it says of itself now. A new name of its own gives it a new DNS name, unless that is
+ * fixed; `mayRename` is asked then: where it says no, the device keeps what it called itself before.
+ */
 export function withOwnWords(
   tailnet: TailnetState,
   device: DeviceRecord,
   host: HostFacts,
   words: OwnWords,
+  mayRename: () => boolean = () => true,
 ): DeviceRecord {
   const { requestTags: _, ...facts } = host;
   const next = { ...device, ...facts, ...words };
   const isRenamed = !device.isNameFixed && labelOf(next.hostname) !== labelOf(device.hostname);
+  if (isRenamed && !mayRename()) return withOwnWords(tailnet, device, { ...host, hostname: device.hostname }, words); // CHECK: coordinator-rename-rate
   const name = isRenamed ? freeName(tailnet.names, labelOf(next.hostname), device.id) : device.name;
   const changed = { ...next, name };
   return isSameRecord(device, changed) ? device : changed;

@@ -45,6 +45,8 @@ export interface CoordinatorLimits {
   readonly ephemeralGraceMs: number;
   /** Refusals of one auth key that the audit log has per hour; those above are logged only. */
   readonly auditedRefusalsPerHour: number;
+  /** Renames, new node keys and earlier ends that one device decides on by itself per hour: each is in the audit log for ever. */
+  readonly ownActsPerHour: number;
 }
 
 const MINUTE_MS = 60_000;
@@ -71,4 +73,5 @@ export const COORDINATOR_LIMITS: CoordinatorLimits = Object.freeze({
   tags: 16,
   ephemeralGraceMs: 30 * MINUTE_MS,
   auditedRefusalsPerHour: 64,
+  ownActsPerHour: 60,
 });

@@ -54,5 +54,5 @@ function updated(
     ...(endpoints !== undefined && { endpoints: readEndpoints(endpoints, core.limits) }),
   };
   const host = readHostinfo(isUpdate ? fields.object('Hostinfo') : undefined, core.limits);
-  return withOwnWords(tailnet, device, host, words);
+  return withOwnWords(tailnet, device, host, words, () => core.mayAct(device.id));
 }

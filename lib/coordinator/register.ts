@@ -37,7 +37,7 @@ export function register(core: Core, request: number, machineKey: Uint8Array, so
   if (join.authKey !== '') return registerWithKey(core, request, join, device, old);
   if (device !== undefined) return replyExpired(core, request, device);
   const mayRotate = old !== undefined && !isExpired(old, core.unixMs);
-  if (mayRotate) return replyDevice(core, request, rotate(core, old, join));
+  if (mayRotate) return rotateOwn(core, request, join, old);
   if (join.host.requestTags.length > 0) return refuse(core, request, 'tags need an auth key that has them');
   waitForLogin(core, request, join, old);
 }
@@ -75,15 +75,32 @@ function leave(core: Core, request: number, device: DeviceRecord | undefined): v
   replyExpired(core, request, device);
 }
 
+/** A device changes its node key by itself. */
+function rotateOwn(core: Core, request: number, join: JoinRequest, old: DeviceRecord): void {
+  if (!core.mayAct(old.id)) return tooOften(core, request); // CHECK: coordinator-rotate-rate
+  replyDevice(core, request, rotate(core, old, join));
+}
+
+function tooOften(core: Core, request: number): void {
+  core.reply(request, 429, { error: 'this device changes too often' }, { 'retry-after': '600' });
+}
+
 /** A node key that is known and valid: it may say what has changed, and ask for an earlier end. */
 function comeBack(core: Core, request: number, join: JoinRequest, device: DeviceRecord): void {
   const tailnet = core.state.tailnets.get(device.tailnet)!;
-  const next = withOwnWords(tailnet, device, join.host, {
-    ...(join.capability > 0 && { capability: join.capability }),
-    ...(join.keySignature !== '' && { keySignature: join.keySignature }),
-  });
+  const next = withOwnWords(
+    tailnet,
+    device,
+    join.host,
+    {
+      ...(join.capability > 0 && { capability: join.capability }),
+      ...(join.keySignature !== '' && { keySignature: join.keySignature }),
+    },
+    () => core.mayAct(device.id),
+  );
   commitOwnWords(core, device, next);
   const isSooner = join.expiryMs > 0 && (next.keyExpiryMs === 0 || join.expiryMs < next.keyExpiryMs);
+  if (isSooner && !core.mayAct(device.id)) return tooOften(core, request); // CHECK: coordinator-shorten-rate
   const shortened = isSooner ? { ...next, keyExpiryMs: join.expiryMs } : next;
   const actor = `device:${device.id}`;
   const audit = core.audit(device.tailnet, actor, 'device-expire', actor, { atMs: shortened.keyExpiryMs });
@@ -102,7 +119,7 @@ function registerWithKey(
   const isValid = key !== undefined && stateOfKey(key, core.unixMs) === 'valid';
   if (!isValid) {
     const mayRotate = device === undefined && old !== undefined && !isExpired(old, core.unixMs);
-    return mayRotate ? replyDevice(core, request, rotate(core, old, join)) : refuseKey(core, request, join, key);
+    return mayRotate ? rotateOwn(core, request, join, old) : refuseKey(core, request, join, key);
   }
   // A node key is that of one device: who joins another network, or as another owner, needs a new one.
   const isElsewhere = device !== undefined && (device.tailnet !== key.tailnet || device.user !== key.user);

@@ -229,4 +229,28 @@ test('a machine key of another size is the caller’s mistake', () => {
   assert.throws(() => world.postMap(new Uint8Array(31), {}), /"machineKey" expected 32 bytes, got 31/);
 });
 
+test('what a device decides by itself, and the audit log keeps for ever, is bounded per hour', () => {
+  const world = new World({ limits: { ownActsPerHour: 3 } });
+  const machine = new Machine(world, 1);
+  machine.join(world.key());
+  const lines = () => world.commits.filter(({ audit }) => audit?.actor.startsWith('device:')).length;
+  const rename = (name: string) => machine.update({ Hostinfo: { Hostname: name, OS: 'linux' } });
+  const name = () => world.devices()[0]!.name;
+  for (let i = 1; i <= 10; i++) assert.is(rename(`name-${i}`).status, 200);
+  assert.is(name(), 'name-3');
+  assert.is(lines(), 3);
+  const old = machine.renew(1);
+  assert.is(world.replies.get(machine.post({ OldNodeKey: old }))!.status, 429, 'a new key');
+  machine.nodeKey = old;
+  const sooner = new Date(world.unixMs + 1e6).toISOString();
+  assert.is(world.replies.get(machine.post({ Expiry: sooner }))!.status, 429, 'an earlier end');
+  assert.is(lines(), 3);
+  world.advance(3_600_000);
+  rename('name-10');
+  assert.is(name(), 'name-10');
+  machine.renew(1);
+  assert.is(machine.register({ OldNodeKey: old }).AuthURL, '');
+  assert.is(lines(), 5);
+});
+
 test.run();
