@@ -14,7 +14,7 @@ import type { Slot } from '../base/slot.ts';
 import { plainEndpoint } from './endpoint.ts';
 import { Heartbeats } from './heartbeats.ts';
 import { type DiscoKey, KeyRing } from './key-ring.ts';
-import { CONGESTED_MS, type DiscoLimits, PING_INTERVAL_MS, SESSION_ACTIVE_MS } from './limits.ts';
+import { CONGESTED_MS, KNOCK_INTERVAL_MS, type DiscoLimits, PING_INTERVAL_MS, SESSION_ACTIVE_MS } from './limits.ts';
 import { DISCO_ID_BYTES, DISCO_KEY_BYTES, MAX_CALL_ENDPOINTS, RELAY_ADDRESS } from './message.ts';
 import { Opener } from './opener.ts';
 import { type DiscoJob, Outbox } from './outbox.ts';
@@ -277,7 +277,9 @@ export class Disco {
     this.#nowMs = nowMs;
     for (let ping = this.#sent.takeDue(nowMs); ping !== undefined; ping = this.#sent.takeDue(nowMs)) {
       const { peer, candidate } = ping;
-      if (candidate === undefined || candidate !== peer.best || peer.isTrusted(nowMs)) continue;
+      if (candidate === undefined) continue;
+      peer.isSilent = true;
+      if (candidate !== peer.best || peer.isTrusted(nowMs)) continue;
       peer.forgetBest();
       this.#noteBest(peer, candidate);
     }
@@ -325,7 +327,7 @@ export class Disco {
     if (from !== undefined) {
       if (peer.find(from)?.lastPingId === text) return DUPLICATE; // CHECK: disco-duplicate
       const { best } = peer;
-      peer.hear(nowMs, from).lastPingId = text;
+      peer.knock(nowMs, from, text);
       this.#noteBest(peer, best);
     }
     return this.#outbox.push({ type: 'pong', peer, id, to: from, region }) ? 0 : QUEUE_FULL;
@@ -374,11 +376,13 @@ export class Disco {
     let quietUntilMs = Number.POSITIVE_INFINITY;
     let hasPinged = false;
     for (const candidate of peer.candidates) {
-      let nextMs = candidate.pingedMs + PING_INTERVAL_MS;
+      const { pingedMs, hasKnocked } = candidate;
+      let nextMs = pingedMs + (hasKnocked ? KNOCK_INTERVAL_MS : PING_INTERVAL_MS);
       if (nextMs <= nowMs) {
         const isSent = this.#explore(nowMs, peer, candidate);
         nextMs = nowMs + (isSent ? PING_INTERVAL_MS : CONGESTED_MS);
-        hasPinged ||= isSent;
+        // Who has knocked needs no call.
+        hasPinged ||= isSent && nowMs - pingedMs >= PING_INTERVAL_MS;
       }
       quietUntilMs = Math.min(quietUntilMs, nextMs);
     }
@@ -394,6 +398,7 @@ export class Disco {
     if (!peer.pingRate.take(nowMs, pingBurst, pingsPerSecond)) return false; // CHECK: disco-ping-rate
     if (!this.#pushPing(peer, candidate, 0)) return false;
     candidate.pingedMs = nowMs;
+    candidate.hasKnocked = false;
     return true;
   }
 
@@ -474,7 +479,7 @@ export class Disco {
     const endpoints = `${length} ${length === 1 ? 'endpoint' : 'endpoints'}`;
     if (peer.key === undefined) return 'takes no part in path discovery';
     if (length === 0) return 'no endpoints known';
-    if (peer.lastRoundMs === NEVER) return 'not tried yet';
-    return this.#sent.countOf(peer) > 0 ? `waiting for an answer from ${endpoints}` : `no answer from ${endpoints}`;
+    if (peer.isSilent) return `no answer from ${endpoints}`;
+    return peer.lastRoundMs === NEVER ? 'not tried yet' : `waiting for an answer from ${endpoints}`;
   }
 }

@@ -12,6 +12,11 @@ export const TRUST_MS = 6_500;
 export const PING_TIMEOUT_MS = 5_000;
 /** Least time between two discovery pings to the same address. */
 export const PING_INTERVAL_MS = 5_000;
+/**
+ * The same to an address that the peer has pinged us from since: its NAT lets our pings in now, so waiting on gains
+ * nothing. Other programs wait; they answer all the same.
+ */
+export const KNOCK_INTERVAL_MS = 200;
 /** How often a path that works is compared with the others, unless it is {@link GOOD_LATENCY_MS} or better. */
 export const UPGRADE_INTERVAL_MS = 60_000;
 /** Nothing better is looked for below this. */

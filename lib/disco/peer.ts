@@ -28,6 +28,8 @@ export interface Candidate {
   heardMs: number;
   /** Transaction id, in hex, of the last ping from there. */
   lastPingId: string;
+  /** A ping came from there after our last one left. */
+  hasKnocked: boolean;
   /** When it was last pinged, and when it last answered; -Infinity for never. */
   pingedMs: number;
   answeredMs: number;
@@ -55,6 +57,8 @@ export class DiscoPeer {
   quietUntilMs = NEVER;
   /** Last user traffic to the peer. */
   lastSendMs = NEVER;
+  /** A ping was lost, and no pong has come since. */
+  isSilent = false;
   /** Next heartbeat; Infinity for none. */
   heartbeatMs = Number.POSITIVE_INFINITY;
   /** Pings that wait to be sent or answered, and messages that wait to be sent. */
@@ -126,6 +130,14 @@ export class DiscoPeer {
     return candidate;
   }
 
+  /** A new ping, with this transaction id in hex, came from an address: the way back is open. */
+  knock(nowMs: number, endpoint: Endpoint, id: string): void {
+    const candidate = this.hear(nowMs, endpoint);
+    candidate.lastPingId = id;
+    candidate.hasKnocked = true;
+    this.quietUntilMs = NEVER;
+  }
+
   /** The candidate with this address. */
   find(endpoint: Endpoint): Candidate | undefined {
     for (const candidate of this.candidates) if (sameEndpoint(candidate.endpoint, endpoint)) return candidate;
@@ -139,6 +151,7 @@ export class DiscoPeer {
     if (candidate !== best && (!this.isTrusted(nowMs) || isBetterPath(quality, best))) this.best = candidate;
     candidate.latencyMs = latencyMs;
     candidate.answeredMs = nowMs;
+    this.isSilent = false;
     if (this.best === candidate) this.trustUntilMs = nowMs + TRUST_MS;
   }
 
@@ -157,6 +170,7 @@ export class DiscoPeer {
     }
     this.forgetBest();
     this.quietUntilMs = NEVER;
+    this.isSilent = false;
   }
 
   /** The peer is another process now: its own list was the old one's. */
@@ -201,6 +215,7 @@ export class DiscoPeer {
       isGone: false,
       heardMs: NEVER,
       lastPingId: '',
+      hasKnocked: false,
       pingedMs: NEVER,
       answeredMs: NEVER,
       latencyMs: 0,

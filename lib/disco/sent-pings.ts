@@ -71,14 +71,6 @@ export class SentPings {
     return undefined;
   }
 
-  /** How many of a peer's addresses wait for an answer. */
-  countOf(peer: DiscoPeer): number {
-    const candidates = new Set<Candidate>();
-    for (const ping of this.#pings.values())
-      if (ping.peer === peer && ping.candidate !== undefined) candidates.add(ping.candidate);
-    return candidates.size;
-  }
-
   #look(): void {
     this.#nextMs = Number.POSITIVE_INFINITY;
     for (const ping of this.#pings.values()) {

@@ -13,6 +13,18 @@ import { Seeded } from '../crypto/support.ts';
 
 export const noble = createNobleSuite();
 
+/** A suite that counts key exchanges for boxes. */
+export function countingSuite(): { readonly suite: typeof noble; readonly exchanges: () => number } {
+  const suite = createNobleSuite();
+  const boxKey = suite.boxKey.bind(suite);
+  let count = 0;
+  suite.boxKey = (out, secret, publicKey) => {
+    count++;
+    return boxKey(out, secret, publicKey);
+  };
+  return { suite, exchanges: () => count };
+}
+
 export function secretOf(byte: number): SecretKey {
   return SecretKey.fromBytes(new Uint8Array(32).fill(byte));
 }
@@ -138,7 +150,7 @@ export class Bench {
   resolve: DiscoOptions['resolvePeer'] = () => undefined;
   knows: DiscoOptions['knowsPeer'] = () => false;
   readonly asked: string[] = [];
-  readonly #slot = new Slot(1400);
+  readonly slot = new Slot(1400);
 
   constructor(limits: Partial<DiscoLimits> = {}, suite = noble) {
     const seeded = new Seeded(7);
@@ -171,8 +183,8 @@ export class Bench {
   /** All that the machine wants sent now. */
   sent(): Outgoing[] {
     const out: Outgoing[] = [];
-    while (this.disco.pollTransmit(this.nowMs, this.#slot)) {
-      const { to, buf, start, end } = this.#slot;
+    while (this.disco.pollTransmit(this.nowMs, this.slot)) {
+      const { to, buf, start, end } = this.slot;
       const { relayPeer, relayRegion } = this.disco;
       out.push({ to, relayPeer: toHex(relayPeer), region: relayRegion, bytes: buf.slice(start, end) });
     }
@@ -220,12 +232,12 @@ export class Bench {
     return reason === 0 ? 'ok' : dropName(reason);
   }
 
-  /** Answers a ping as the peer: through the way that it came. */
-  answer(ping: Outgoing, from: string | undefined = ping.to && text(ping.to), other = PEER): string {
+  /** Answers a ping as the peer: the way that it came, or from another address, or through a `relay`. */
+  answer(ping: Outgoing, from = ping.to === undefined ? 'relay' : text(ping.to), other = PEER): string {
     const message = unsealed(other, OWN, ping.bytes);
     if (message.type !== 'ping') throw new Error(`expected a ping, got ${message.type}`);
     const pong = sealed(other, OWN, pongBytes(message.id));
-    return from === undefined ? this.relayed(pong) : this.udp(pong, from);
+    return from === 'relay' ? this.relayed(pong) : this.udp(pong, from);
   }
 
   events(): DiscoEvent[] {
