@@ -8,7 +8,6 @@ import { MoteNode } from './mote-node.ts';
 import { type NatKind, Site } from './nat-net.ts';
 import { OurCoordinator } from './our-coordinator.ts';
 import { StockNode } from './stock-tailscale.ts';
-import { joinMote, joinStock } from './tailnet-world.ts';
 import { TailnetNet } from './tailscale-net.ts';
 import { ECHO_PORT, offerServices } from './traffic.ts';
 
@@ -33,11 +32,17 @@ export interface NatNode {
   readonly mote: MoteNode | undefined;
 }
 
-async function stockNode(coordinator: OurCoordinator, site: Site): Promise<NatNode> {
+/** Where to join, and a key for any number of nodes. */
+interface Joining {
+  readonly url: string;
+  readonly key: string;
+}
+
+async function stockNode(join: Joining, site: Site): Promise<NatNode> {
   const name = `s-${site.label}`;
   const party = await site.party(name);
   const stock = await StockNode.make(site.net, name, 'tailscaled', { party });
-  await joinStock(coordinator, stock);
+  await stock.up({ loginServer: join.url, authKey: join.key });
   await offerServices(stock.side);
   return {
     kind: 'stock',
@@ -58,10 +63,10 @@ async function stockNode(coordinator: OurCoordinator, site: Site): Promise<NatNo
   };
 }
 
-async function moteNode(coordinator: OurCoordinator, site: Site): Promise<NatNode> {
+async function moteNode(join: Joining, site: Site): Promise<NatNode> {
   const name = `m-${site.label}`;
   const mote = await MoteNode.make(site.net, name, { party: await site.party(name) });
-  await joinMote(coordinator, mote);
+  await mote.up({ control: join.url, authKey: join.key });
   await offerServices(mote.side);
   return {
     kind: 'mote',
@@ -99,8 +104,9 @@ export async function makeNatWorld(
   const making = OurCoordinator.make(net);
   for (const [label, kind] of Object.entries(o.sites)) sites.set(label, await Site.make(net, label, kind));
   const coordinator = await making;
+  const join = { url: coordinator.url, key: await coordinator.authKey('--reusable') };
   const makers = { stock: stockNode, mote: moteNode };
-  const wanted = [...sites.values()].flatMap(site => o.kinds.map(kind => makers[kind](coordinator, site)));
+  const wanted = [...sites.values()].flatMap(site => o.kinds.map(kind => makers[kind](join, site)));
   const nodes = new Map((await Promise.all(wanted)).map(node => [node.name, node]));
   const names = [...nodes.keys()];
   await Promise.all(
