@@ -8,10 +8,11 @@
  * Left out: relays of peers (kinds 4 to 9 and Geneve), MTU probes, probes of how long a NAT keeps a path.
  */
 import { type Endpoint, sameEndpoint } from '../base/address.ts';
-import { equalBytes, toHex } from '../base/bytes.ts';
+import { equalBytes } from '../base/bytes.ts';
 import { type DropCounters, dropReason } from '../base/drop.ts';
 import type { Slot } from '../base/slot.ts';
 import { plainEndpoint } from './endpoint.ts';
+import { flatHex } from './flat-hex.ts';
 import { Heartbeats } from './heartbeats.ts';
 import { type DiscoKey, KeyRing } from './key-ring.ts';
 import { CONGESTED_MS, KNOCK_INTERVAL_MS, type DiscoLimits, PING_INTERVAL_MS, SESSION_ACTIVE_MS } from './limits.ts';
@@ -318,7 +319,7 @@ export class Disco {
     nodeKey: Uint8Array | undefined,
     { from, region, source }: Arrival,
   ): number {
-    const text = toHex(id);
+    const text = flatHex(id);
     if (this.#sent.get(text) !== undefined) return REFLECTED; // CHECK: disco-reflected-id
     if (nodeKey !== undefined && equalBytes(nodeKey, this.#sealer.nodeKey)) return REFLECTED; // CHECK: disco-reflected-key
     const peers = this.#peers;
@@ -334,7 +335,7 @@ export class Disco {
   }
 
   #handlePong(nowMs: number, key: DiscoKey, id: Uint8Array, arrival: Arrival): number {
-    const sent = this.#sent.get(toHex(id));
+    const sent = this.#sent.get(flatHex(id));
     if (sent === undefined) return UNEXPECTED_PONG;
     const { peer, candidate, ping, region } = sent;
     if (peer.key !== key) return UNEXPECTED_PONG; // CHECK: disco-pong-key
@@ -443,7 +444,7 @@ export class Disco {
       this.#random(id);
       this.#sealer.ping(slot, boxKey, id);
       slot.to = candidate?.endpoint;
-      this.#sent.add({ id: toHex(id), peer, candidate, region, ping, atMs: nowMs });
+      this.#sent.add({ id: flatHex(id), peer, candidate, region, ping, atMs: nowMs });
     } else if (job.type === 'pong') {
       this.#sealer.pong(slot, boxKey, job.id, job.to ?? { address: RELAY_ADDRESS, port: job.region });
       slot.to = job.to;
@@ -457,7 +458,7 @@ export class Disco {
   // Peers and events
 
   #changeKey(nowMs: number, peer: DiscoPeer, discoKey: Uint8Array | undefined): void {
-    if ((discoKey === undefined ? undefined : toHex(discoKey)) === peer.key?.text) return;
+    if ((discoKey === undefined ? undefined : flatHex(discoKey)) === peer.key?.text) return;
     this.#peers.setDiscoKey(peer, discoKey);
     this.#sent.removeAllOf(peer);
     this.#whereabouts.forget(peer);

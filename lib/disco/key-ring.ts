@@ -2,9 +2,9 @@
  * Disco keys of others with the box keys that follow from them: an X25519 each, so it is done once, and only when a
  * message comes or goes. Keys of peers in use stay; of other senders the last few are kept.
  */
-import { toHex } from '../base/bytes.ts';
 import type { SecretKey } from '../crypto/keys.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
+import { flatHex } from './flat-hex.ts';
 import { DISCO_KEY_BYTES } from './message.ts';
 
 /** A disco key of somebody else. Keys are equal when their `text` is. */
@@ -54,7 +54,7 @@ export class KeyRing {
 
   /** A peer in use has this key (32 bytes, copied). */
   join(bytes: Uint8Array): DiscoKey {
-    const text = toHex(bytes);
+    const text = flatHex(bytes);
     const key = this.find(text) ?? { bytes: bytes.slice(), text, peers: 0, box: undefined };
     this.#strangers.delete(text);
     this.#keys.set(text, key);

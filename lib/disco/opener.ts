@@ -4,9 +4,9 @@
  * The sender's key stands in the clear, so a stranger costs a look at it and nothing else; what is looked up or worked
  * out for senders that are not in use is bounded by a rate, of UDP and of relays each.
  */
-import { toHex } from '../base/bytes.ts';
 import { dropReason } from '../base/drop.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
+import { flatHex } from './flat-hex.ts';
 import type { DiscoKey, KeyRing } from './key-ring.ts';
 import type { DiscoLimits } from './limits.ts';
 import {
@@ -60,7 +60,7 @@ export class Opener {
     if (length < MESSAGE_HEADER_BYTES || !looksLikeDisco(buf, start, end)) return TOO_SHORT; // CHECK: disco-short
     if (length > this.#limits.messageBytes) return TOO_LONG; // CHECK: disco-long
     const sender = buf.subarray(start + DISCO_SENDER_AT, start + DISCO_NONCE_AT);
-    const text = toHex(sender);
+    const text = flatHex(sender);
     let key = this.#keys.find(text);
     if (key === undefined) {
       const rate = isRelayed ? this.#relayedStrangers : this.#udpStrangers;

@@ -1,7 +1,8 @@
 /**
  * The peers in use: by id, by node key, by disco key. Also the way to those that are not in use yet.
  */
-import { equalBytes, toHex } from '../base/bytes.ts';
+import { equalBytes } from '../base/bytes.ts';
+import { flatHex } from './flat-hex.ts';
 import type { DiscoKey, KeyRing } from './key-ring.ts';
 import { DISCO_KEY_BYTES } from './message.ts';
 import { DiscoPeer } from './peer.ts';
@@ -44,7 +45,7 @@ export class PeerSet {
     expectKey('nodeKey', nodeKey);
     if (discoKey !== undefined) expectKey('discoKey', discoKey);
     if (this.#byId.has(id)) throw new RangeError(`"id" expected a new one, got ${id}`);
-    const peer = new DiscoPeer(id, nodeKey, toHex(nodeKey), this.#options.limits);
+    const peer = new DiscoPeer(id, nodeKey, flatHex(nodeKey), this.#options.limits);
     peer.region = region;
     this.#byId.set(id, peer);
     this.#byNode.set(peer.nodeText, peer);
@@ -64,7 +65,7 @@ export class PeerSet {
   setNodeKey(peer: DiscoPeer, nodeKey: Uint8Array): void {
     this.#forgetNode(peer);
     peer.nodeKey = nodeKey.slice();
-    peer.nodeText = toHex(nodeKey);
+    peer.nodeText = flatHex(nodeKey);
     this.#byNode.set(peer.nodeText, peer);
   }
 
@@ -79,7 +80,7 @@ export class PeerSet {
 
   /** The peer that has this disco key and this node key; it may be added for it. */
   withKeys(nowMs: number, key: DiscoKey, nodeKey: Uint8Array): DiscoPeer | undefined {
-    const known = this.#byNode.get(toHex(nodeKey));
+    const known = this.#byNode.get(flatHex(nodeKey));
     if (known !== undefined) return known.key?.text === key.text ? known : undefined;
     const peer = this.#resolve(nowMs, key, nodeKey);
     return peer !== undefined && equalBytes(peer.nodeKey, nodeKey) ? peer : undefined;

@@ -1,5 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { flatHex } from '../../lib/disco/flat-hex.ts';
 import { KeyRing } from '../../lib/disco/key-ring.ts';
 import { toHex } from '../../lib/base/bytes.ts';
 import {
@@ -364,6 +365,12 @@ test('keys of peers are kept while in use, and of others the last few', () => {
   assert.is(ring.find(strangers[2]!.text), strangers[2]);
   assert.is(ring.join(keyOf(3)), strangers[2], 'a stranger that becomes a peer');
   assert.is(ring.boxKey(ring.addStranger(new Uint8Array(32), 'zero')), undefined);
+});
+
+test('hex in one piece is the same hex', () => {
+  const bytes = Uint8Array.from({ length: 64 }, (_, i) => (i * 37) & 255);
+  assert.is(flatHex(bytes), toHex(bytes));
+  assert.is(flatHex(new Uint8Array(0)), '');
 });
 
 test('a pong after the peer has come back as another is worth nothing', () => {

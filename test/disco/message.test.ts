@@ -113,7 +113,7 @@ test('no more addresses of a call are read than asked for, and none with port 0'
 
 test('what is too short is nothing', () => {
   assert.is(parsed(''), undefined);
-  assert.is(parsed('01'), undefined);
+  for (const type of ['01', '02', '03', '04']) assert.is(parsed(type), undefined, type);
   assert.is(parsed('0100' + '11'.repeat(11)), undefined);
   assert.is(parsed('0200' + '11'.repeat(29)), undefined);
   assert.is(parsed('0200' + '11'.repeat(30))?.type, 'pong');
