@@ -63,7 +63,7 @@ export const COORDINATOR_LIMITS: CoordinatorLimits = Object.freeze({
   pendingLoginsPerSource: 64,
   pendingLoginLifeMs: 15 * MINUTE_MS,
   waitingPerSource: 1024,
-  bodyBytes: 1 << 20,
+  bodyBytes: 1 << 18,
   jsonDepth: 32,
   hostnameUnits: 128,
   textUnits: 64,

@@ -7,8 +7,10 @@ import { utf8Decode } from '../base/bytes.ts';
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
-const OPEN = Object.freeze([0x5b, 0x7b]);
-const CLOSE = Object.freeze([0x5d, 0x7d]);
+/** `[` and `{`, `]` and `}` differ in this bit only. */
+const BRACE_BIT = 0x20;
+const OPEN = 0x7b;
+const CLOSE = 0x7d;
 
 /** The fields of an object, by name in any case; of names that differ in case only, the last counts (as Go reads it). */
 export class Fields {
@@ -75,8 +77,8 @@ function depthOf(body: Uint8Array, limit: number): number {
       if (byte === BACKSLASH) i++;
       else if (byte === QUOTE) isInText = false;
     } else if (byte === QUOTE) isInText = true;
-    else if (OPEN.includes(byte)) deepest = Math.max(deepest, ++depth);
-    else if (CLOSE.includes(byte)) depth--;
+    else if ((byte | BRACE_BIT) === OPEN) deepest = Math.max(deepest, ++depth);
+    else if ((byte | BRACE_BIT) === CLOSE) depth--;
   }
   return deepest;
 }

@@ -20,6 +20,8 @@ const SWEEP_MS = 2000;
 const SESSION_MEMORY_MB = 10;
 const WINDOW_BYTES = 65_535;
 const HEADER_LIST_BYTES = 16_384;
+/** What a request costs a stranger beside its body. */
+const REQUEST_BYTES = 1024;
 
 /** What control connections need. */
 export interface ControlHostOptions {
@@ -139,22 +141,39 @@ export class ControlHost {
     const kind = ROUTES[path];
     if (kind === undefined) return respond(stream, path.startsWith('/machine/') ? 501 : 404, 'not implemented here\n');
     if (method !== 'POST') return respond(stream, 405, 'method not allowed\n', { allow: 'POST' });
-    this.#readBody(stream, body => {
+    this.#readBody(session.ticket, stream, body => {
       if (kind === 'update-health') return respond(stream, 204, '');
       this.#ask(kind, session, stream, body);
     });
   }
 
-  #readBody(stream: ServerHttp2Stream, then: (body: Uint8Array) => void): void {
-    const { limits } = this.#options;
+  #readBody(ticket: Ticket, stream: ServerHttp2Stream, then: (body: Uint8Array) => void): void {
+    const { limits, clock } = this.#options;
     const parts: Uint8Array[] = [];
     let length = 0;
     let isOver = false;
     const timer = setTimeout(() => refuse(408, 'the request took too long\n'), limits.requestTimeoutMs);
+    let wake: ReturnType<typeof setTimeout> | undefined;
+    const charge = (bytes: number) => {
+      const waitMs = ticket.charge(clock.nowMs(), bytes);
+      if (waitMs === 0 || wake !== undefined) return;
+      stream.pause();
+      wake = setTimeout(() => {
+        wake = undefined;
+        stream.resume();
+        if (isEnded) complete();
+      }, waitMs);
+    };
+    let isEnded = false;
+    const complete = () => {
+      if (finish()) then(Buffer.concat(parts, length));
+    };
     const finish = () => {
       if (isOver) return false;
       isOver = true;
       clearTimeout(timer);
+      clearTimeout(wake);
+      if (wake !== undefined) stream.resume();
       this.#bodiesBytes -= length;
       return true;
     };
@@ -166,13 +185,17 @@ export class ControlHost {
       length += part.length;
       this.#bodiesBytes += part.length;
       parts.push(part);
+      charge(part.length); // CHECK: server-stranger-bytes
       if (length > limits.bodyBytes) return refuse(413, 'the request is too large\n'); // CHECK: server-body
       if (this.#bodiesBytes > limits.bodiesBytes) return refuse(503, 'too many requests at once\n'); // CHECK: server-bodies
     });
     stream.on('end', () => {
-      if (finish()) then(Buffer.concat(parts, length));
+      // A stream that is paused says that it has ended nevertheless.
+      isEnded = true;
+      if (wake === undefined) complete();
     });
     stream.on('close', finish);
+    charge(REQUEST_BYTES);
   }
 
   #ask(kind: 'register' | 'map', session: Session, stream: ServerHttp2Stream, body: Uint8Array): void {

@@ -16,6 +16,8 @@ export interface GateLimits {
   readonly strangers: number;
   readonly opensPerSecond: number;
   readonly opensBurst: number;
+  readonly strangerBytesPerSecond: number;
+  readonly strangerBytesBurst: number;
 }
 
 interface Source {
@@ -23,12 +25,17 @@ interface Source {
   /** Connections that may come at once, as of `atMs`. */
   tokens: number;
   atMs: number;
+  /** Bytes that strangers may send at once, as of `bytesAtMs`; negative: they owe. */
+  bytes: number;
+  bytesAtMs: number;
 }
 
 /** One connection's place. */
 export interface Ticket {
   /** Address of the other side, for logs and limits further in. */
   readonly address: string;
+  /** It has sent bytes that cost something; returns for how many ms it is not to be read. A member's costs nothing. */
+  charge(nowMs: number, bytes: number): number;
   /** It is a member's: it no longer counts against its source. */
   prove(): void;
   /** It is gone. */
@@ -76,7 +83,8 @@ export class SourceGate {
       if (next === 'gone' && state !== 'gone') this.connections--;
       if (state !== 'gone') state = next;
     };
-    return { address, prove: () => leave('member'), close: () => leave('gone') };
+    const charge = (nowMs: number, bytes: number) => (state === 'stranger' ? this.#charge(nowMs, source, bytes) : 0);
+    return { address, charge, prove: () => leave('member'), close: () => leave('gone') };
   }
 
   #refuse(): undefined {
@@ -86,7 +94,8 @@ export class SourceGate {
   #find(nowMs: number, key: string): Source {
     const known = this.#sources.get(key);
     if (known !== undefined) return known;
-    const source = { strangers: 0, tokens: this.#limits.opensBurst, atMs: nowMs };
+    const { opensBurst, strangerBytesBurst } = this.#limits;
+    const source = { strangers: 0, tokens: opensBurst, atMs: nowMs, bytes: strangerBytesBurst, bytesAtMs: nowMs };
     if (this.#sources.size >= MAX_SOURCES) this.#forget();
     this.#sources.set(key, source);
     return source;
@@ -99,6 +108,14 @@ export class SourceGate {
     if (source.tokens < 1) return false;
     source.tokens--;
     return true;
+  }
+
+  #charge(nowMs: number, source: Source, bytes: number): number {
+    const { strangerBytesPerSecond, strangerBytesBurst } = this.#limits;
+    const earned = ((nowMs - source.bytesAtMs) * strangerBytesPerSecond) / 1000;
+    source.bytes = Math.min(strangerBytesBurst, source.bytes + earned) - bytes;
+    source.bytesAtMs = nowMs;
+    return source.bytes >= 0 ? 0 : Math.ceil((-source.bytes * 1000) / strangerBytesPerSecond);
   }
 
   /** INVARIANT: a source with strangers stays, or its connections would count no more; there are fewer than fit. */

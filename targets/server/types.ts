@@ -31,6 +31,9 @@ export interface ServerLimits {
   readonly opensBurst: number;
   /** Requests at the same time on one control connection. */
   readonly requestsPerSession: number;
+  /** Bytes of requests per second that one source may send on connections that have not proved to be a member's. */
+  readonly strangerBytesPerSecond: number;
+  readonly strangerBytesBurst: number;
   /** Largest body of one request; larger ones are answered with 413. */
   readonly bodyBytes: number;
   /** Bodies that are under way, of all requests together; beyond it 503. */
@@ -55,7 +58,9 @@ export const SERVER_LIMITS: ServerLimits = Object.freeze({
   opensPerSecond: 256,
   opensBurst: 2048,
   requestsPerSession: 32,
-  bodyBytes: 1_048_576,
+  strangerBytesPerSecond: 2_097_152,
+  strangerBytesBurst: 16_777_216,
+  bodyBytes: 262_144,
   bodiesBytes: 67_108_864,
   headTimeoutMs: 10_000,
   requestTimeoutMs: 15_000,

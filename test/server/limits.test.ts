@@ -15,6 +15,9 @@ import { command, messagesOf, random, startTestServer, suiteOfTests, TestDevice,
 
 const test = suite('server limits');
 
+/** Bytes that strangers may send. */
+const BYTES = { strangerBytesPerSecond: 10_000, strangerBytesBurst: 20_000 };
+
 const start = (limits: Partial<ServerLimits>) => startTestServer({ limits: { ...SERVER_LIMITS, ...limits } });
 
 /** A raw connection to a server, and what came over it. */
@@ -194,6 +197,31 @@ test('bodies are bounded, alone and all together, and have to come in time', asy
   await stop();
 });
 
+test('what strangers of one source send is read no faster than they may, what a member sends at once', async () => {
+  const { server, stop } = await start(BYTES);
+  const { key } = await command<KeyView>(server, { type: 'key-create', tailnet: 'default' });
+  const member = new TestDevice();
+  await member.connect(server.url);
+  await member.register(key!);
+  const map = member.openMap();
+  await until(() => messagesOf(map.body).length > 0, 'the map');
+  const stranger = new TestDevice();
+  await stranger.connect(server.url);
+  const ask = async (device: TestDevice) => {
+    const startMs = performance.now();
+    for (let i = 0; i < 2; i++) assert.is((await device.ask('/machine/register', new Uint8Array(12_000))).status, 400);
+    return performance.now() - startMs;
+  };
+  // 26,048 bytes beside those of the registration, of which 20,000 are free.
+  const slowMs = await ask(stranger);
+  assert.ok(slowMs > 400, `${slowMs} ms`);
+  const endMs = performance.now();
+  for (let i = 0; i < 5; i++) await ask(member);
+  assert.ok(performance.now() - endMs < 5000, 'a member would wait twelve seconds');
+  for (const device of [member, stranger]) device.close();
+  await stop();
+});
+
 test('paths inside: what is not there, and how it is asked', async () => {
   const { server, stop } = await start({});
   const device = new TestDevice();
@@ -235,8 +263,22 @@ test('nobody waits for a reader of the map that stops, and it gets the newest on
   await stop();
 });
 
+test('a source owes what its strangers have sent, whoever of them it was', () => {
+  const gate = new SourceGate({ ...SERVER_LIMITS, ...BYTES });
+  const [a, b, c] = ['192.0.2.1', '192.0.2.1', '192.0.2.2'].map(address => gate.open(0, address)!);
+  assert.is(a!.charge(0, 20_000), 0);
+  assert.is(b!.charge(0, 1000), 100);
+  assert.is(a!.charge(50, 0), 50);
+  assert.is(c!.charge(50, 20_000), 0);
+  b!.prove();
+  assert.is(b!.charge(50, 1e9), 0);
+  assert.is(a!.charge(100, 0), 0);
+  assert.is(a!.charge(60_100, 20_000), 0, 'no more than the burst is saved');
+  assert.is(a!.charge(60_100, 1), 1);
+});
+
 test('the gate counts connections, strangers of a source, and how fast they come', () => {
-  const limits = { connections: 4, strangers: 3, strangersPerSource: 2, opensPerSecond: 10, opensBurst: 5 };
+  const limits = { connections: 4, strangers: 3, strangersPerSource: 2, opensPerSecond: 10, opensBurst: 5, ...BYTES };
   const gate = new SourceGate(limits);
   const [a, b] = [gate.open(0, '192.0.2.1')!, gate.open(0, '::ffff:192.0.2.1')!];
   assert.is(gate.open(0, '192.0.2.1'), undefined, 'the third of a source');
