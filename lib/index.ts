@@ -18,12 +18,12 @@ export type { MoteOptions, PeerOptions, WireGuardMoteOptions } from './mote/opti
 export type { TailnetMoteOptions } from './mote/tailnet-options.ts';
 export type {
   MoteStatus,
-  NetcheckStatus,
   PathPing,
   PeerStatus,
   TailnetPeerStatus,
   TailnetStatus,
 } from './mote/status.ts';
+export type { NetcheckHome, NetcheckRelay, NetcheckStatus } from './netcheck/summary.ts';
 export type { Whois } from './mote/whois.ts';
 export { type Datagram, UdpSocket } from './mote/udp-socket.ts';
 export type {

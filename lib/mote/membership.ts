@@ -10,16 +10,11 @@ import type { SecretKey } from '../crypto/keys.ts';
 import type { Device } from '../device/device.ts';
 import type { NetcheckReport, Tailnet, TailnetEvent } from '../device/tailnet.ts';
 import type { Driver } from '../driver.ts';
+import { type NetcheckStatus, netcheckStatus } from '../netcheck/summary.ts';
 import type { Store } from '../ports.ts';
 import type { MoteEvent } from './events.ts';
 import { forgetNodeKey, promoteNodeKey, saveNextNodeKey } from './identity.ts';
-import {
-  type NetcheckStatus,
-  netcheckStatus,
-  type PathPing,
-  type TailnetPeerStatus,
-  type TailnetStatus,
-} from './status.ts';
+import type { PathPing, TailnetPeerStatus, TailnetStatus } from './status.ts';
 import type { Whois } from './whois.ts';
 
 /** How long `logout` waits for the coordinator. */
@@ -171,8 +166,7 @@ export class Membership {
       tailnet.paths.check(driver.nowMs());
       driver.kick();
     });
-    const code = (region: number) => tailnet.netmap.regions.get(region)?.RegionCode ?? String(region);
-    return netcheckStatus(report, code, tailnet.homeRegion);
+    return netcheckStatus(report, tailnet.netmap.regions, tailnet.homeRegion);
   }
 
   /** Pings a peer beneath the tunnel, on all of its paths: the first answer and the path that it came by. */

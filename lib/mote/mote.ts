@@ -11,6 +11,7 @@ import type { SecretKey } from '../crypto/keys.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
 import { Device, type DeviceEvent, type DeviceParts } from '../device/device.ts';
 import { Driver, loadTimestampFloor } from '../driver.ts';
+import type { NetcheckStatus } from '../netcheck/summary.ts';
 import { READY_ACCEPTED, type TcpConnection, type TcpListener } from '../netstack/tcp.ts';
 import type { UdpSocket as UdpMachine } from '../netstack/udp.ts';
 import type { StackEvent } from '../netstack/stack.ts';
@@ -41,7 +42,7 @@ import {
   type PeerOptions,
 } from './options.ts';
 import { Pings } from './pings.ts';
-import { type MoteStatus, type NetcheckStatus, type PathPing, peerStatuses } from './status.ts';
+import { type MoteStatus, type PathPing, peerStatuses } from './status.ts';
 import { tailnetOptions } from './tailnet-options.ts';
 import { UdpSocket } from './udp-socket.ts';
 import { Watchers } from './watchers.ts';

@@ -3,7 +3,7 @@ import { formatEndpoint, formatPrefix } from '../base/address.ts';
 import { toBase64 } from '../base/bytes.ts';
 import type { DropName } from '../base/drop.ts';
 import type { Device } from '../device/device.ts';
-import type { ControlState, NetcheckReport, RelayStatus } from '../device/tailnet.ts';
+import type { ControlState, RelayStatus } from '../device/tailnet.ts';
 
 /** One peer as {@link Mote.status} shows it. */
 export interface PeerStatus {
@@ -51,39 +51,6 @@ export interface PathPing {
   /** Code of the relay's region. */
   readonly relay?: string | undefined;
   readonly latencyMs: number;
-}
-
-/** What a look at the network has shown. */
-export interface NetcheckStatus {
-  readonly udp: boolean;
-  readonly ipv4: boolean;
-  readonly ipv6: boolean;
-  readonly globalV4: string | undefined;
-  readonly globalV6: string | undefined;
-  /** Whether the NAT shows another address or port to every destination: then direct paths are hard. */
-  readonly mappingVariesByDestIp: boolean | undefined;
-  /** Code of the home relay's region. */
-  readonly home: string | undefined;
-  /** Nearest first. */
-  readonly relays: readonly { readonly region: number; readonly code: string; readonly latencyMs: number }[];
-}
-
-/** A report for people and programs; `code` names a region. */
-export function netcheckStatus(report: NetcheckReport, code: (region: number) => string, home: number): NetcheckStatus {
-  const text = (endpoint: NetcheckReport['globalV4']) =>
-    endpoint === undefined ? undefined : formatEndpoint(endpoint);
-  return {
-    udp: report.udp,
-    ipv4: report.ipv4,
-    ipv6: report.ipv6,
-    globalV4: text(report.globalV4),
-    globalV6: text(report.globalV6),
-    mappingVariesByDestIp: report.mappingVariesByDestIp,
-    home: home === 0 ? undefined : code(home),
-    relays: [...report.latencies]
-      .map(([region, latencyMs]) => ({ region, code: code(region), latencyMs }))
-      .sort((a, b) => a.latencyMs - b.latencyMs),
-  };
 }
 
 /** Membership in a tailnet as {@link Mote.status} shows it. */

@@ -34,6 +34,18 @@ export function isLoopbackPlace(place: StunPlace): boolean {
   return place.address === undefined ? place.name === 'localhost' : isLoopback(place.address);
 }
 
+/**
+ * The families of a machine with these addresses, for `Netcheck.setFamilies`: both when there are none, since a system
+ * that does not tell may have any.
+ */
+export function familiesOf(addresses: readonly string[]): { readonly hasV4: boolean; readonly hasV6: boolean } {
+  const isUnknown = addresses.length === 0;
+  return {
+    hasV4: isUnknown || addresses.some(address => !address.includes(':')),
+    hasV6: isUnknown || addresses.some(address => address.includes(':')),
+  };
+}
+
 /** 127.0.0.0/8 and ::1. */
 export function isLoopback(address: string): boolean {
   return address.startsWith('127.') || address === '::1';

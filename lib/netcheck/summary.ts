@@ -6,46 +6,56 @@ import { formatEndpoint } from '../base/address.ts';
 import type { WireDerpRegion } from '../derp/map.ts';
 import type { HomeReason, NetcheckReport } from './limits.ts';
 
-/** A region of relays in a {@link NetcheckSummary}. */
+/** A region of relays that answered. */
 export interface NetcheckRelay {
   readonly region: number;
   readonly code: string;
   readonly name: string;
-  /** Round trips in ms: the least of both families, and each; null: no answer on it. */
+  /** Round trips in ms: the least of both families, and each; undefined: no answer on it. */
   readonly latencyMs: number;
-  readonly latencyV4Ms: number | null;
-  readonly latencyV6Ms: number | null;
+  readonly latencyV4Ms: number | undefined;
+  readonly latencyV6Ms: number | undefined;
   readonly isHome: boolean;
 }
 
-/** A {@link NetcheckReport} as plain values. Endpoints are texts with a port. */
-export interface NetcheckSummary {
+/** What a look at the network has shown: a {@link NetcheckReport} as plain values that survive JSON. */
+export interface NetcheckStatus {
+  /** Whether any relay answered over UDP, and on which family. */
   readonly udp: boolean;
   readonly ipv4: boolean;
   readonly ipv6: boolean;
-  readonly globalV4: string | null;
-  readonly globalV6: string | null;
-  /** Null: not known. */
-  readonly mappingVariesByDestIp: boolean | null;
+  /** Where a server sees this machine: address and port. */
+  readonly globalV4: string | undefined;
+  readonly globalV6: string | undefined;
+  /** Whether the NAT shows another address or port to every destination: then direct paths are hard. */
+  readonly mappingVariesByDestIp: boolean | undefined;
+  /** All addresses under which servers saw this machine within 5 minutes. */
   readonly endpoints: readonly string[];
-  /** Null: no region can be home. */
-  readonly home: {
-    readonly region: number;
-    readonly code: string;
-    readonly name: string;
-    readonly why: HomeReason;
-  } | null;
-  /** Regions that answered, nearest first. */
+  /** The home relay's region; undefined: none. */
+  readonly home: NetcheckHome | undefined;
+  /** Nearest first. */
   readonly relays: readonly NetcheckRelay[];
   /** How long the check took, in ms. */
   readonly tookMs: number;
 }
 
-/** Names the regions of a report. Round trips are rounded to a tenth of a millisecond. */
-export function summarizeNetcheck(
+/** Which region is home, and why; `connected`: not the one that was preferred, but one that is connected. */
+export interface NetcheckHome {
+  readonly region: number;
+  readonly code: string;
+  readonly name: string;
+  readonly why: HomeReason | 'connected';
+}
+
+/**
+ * Names the regions of a report. `home` is the region whose relay is home by now, the preferred one unless told; 0 for
+ * none. Round trips are rounded to a tenth of a millisecond.
+ */
+export function netcheckStatus(
   report: NetcheckReport,
   regions: ReadonlyMap<number, WireDerpRegion>,
-): NetcheckSummary {
+  home: number = report.preferredRegion,
+): NetcheckStatus {
   const { globalV4, globalV6, preferredRegion, preferredWhy } = report;
   const nameOf = (region: number) => {
     const known = regions.get(region);
@@ -55,22 +65,23 @@ export function summarizeNetcheck(
     .sort(([a, aMs], [b, bMs]) => aMs - bMs || a - b)
     .map(([region, latencyMs]) => ({
       ...nameOf(region),
-      latencyMs: tenths(latencyMs)!,
-      latencyV4Ms: tenths(report.latenciesV4.get(region)),
-      latencyV6Ms: tenths(report.latenciesV6.get(region)),
-      isHome: region === preferredRegion,
+      latencyMs: tenths(latencyMs),
+      latencyV4Ms: known(report.latenciesV4.get(region), tenths),
+      latencyV6Ms: known(report.latenciesV6.get(region), tenths),
+      isHome: region === home,
     }));
+  const why = home === preferredRegion ? preferredWhy : 'connected';
   return {
     udp: report.udp,
     ipv4: report.ipv4,
     ipv6: report.ipv6,
-    globalV4: globalV4 === undefined ? null : formatEndpoint(globalV4),
-    globalV6: globalV6 === undefined ? null : formatEndpoint(globalV6),
-    mappingVariesByDestIp: report.mappingVariesByDestIp ?? null,
+    globalV4: known(globalV4, formatEndpoint),
+    globalV6: known(globalV6, formatEndpoint),
+    mappingVariesByDestIp: report.mappingVariesByDestIp,
     endpoints: report.endpoints.map(formatEndpoint),
-    home: preferredRegion === 0 ? null : { ...nameOf(preferredRegion), why: preferredWhy },
+    home: home === 0 ? undefined : { ...nameOf(home), why },
     relays,
-    tookMs: tenths(report.tookMs)!,
+    tookMs: tenths(report.tookMs),
   };
 }
 
@@ -82,8 +93,10 @@ export function derpLatencies(report: NetcheckReport): Record<string, number> {
   return out;
 }
 
-function tenths(ms: number): number;
-function tenths(ms: number | undefined): number | null;
-function tenths(ms: number | undefined): number | null {
-  return ms === undefined ? null : Math.round(ms * 10) / 10;
+function known<T, U>(value: T | undefined, convert: (value: T) => U): U | undefined {
+  return value === undefined ? undefined : convert(value);
+}
+
+function tenths(ms: number): number {
+  return Math.round(ms * 10) / 10;
 }

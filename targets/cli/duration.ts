@@ -64,3 +64,8 @@ export function formatWhen(nowMs: number, atMs: number): string {
 export function formatMoment(atMs: number): string {
   return `${new Date(atMs).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
 }
+
+/** `0.43 ms`, `12.5 ms`, `130 ms`. */
+export function millisecondsText(ms: number): string {
+  return `${ms < 10 ? ms.toFixed(2) : ms < 100 ? ms.toFixed(1) : ms.toFixed(0)} ms`;
+}

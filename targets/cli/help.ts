@@ -7,6 +7,7 @@ export const COMMANDS: Readonly<Record<string, string>> = /* @__PURE__ */ Object
   wg: 'Join a WireGuard network with a wg-quick file, without root',
   up: 'Join the tailnet of a coordinator, without root',
   status: 'Show a running `motenet up`: itself, its peers, what is carried',
+  netcheck: 'Show how this machine is connected: UDP, addresses, NAT, nearest relays',
   nc: 'Connect standard input and output to a port inside the tailnet',
   ping: 'Ping a device of the tailnet',
   whois: 'Show who has an address inside the tailnet',
@@ -80,6 +81,13 @@ Shows a running \`motenet up\`: itself, its services, and each peer with name, a
 reach it (idle: none lately), bytes in and out, last handshake. --verbose (-v) adds keys and dropped packets.
 --json prints one object. --state says whose, as with \`motenet up\`.`;
 
+const NETCHECK = `Usage: motenet netcheck [--json] [--state DIR | --control URL]
+
+Shows how this machine is connected: whether UDP works, on IPv4 and IPv6, the addresses that others see, whether the NAT
+keeps one for all destinations, the nearest relays with their round trips, and which one is home and why.
+It asks a running \`motenet up\` (--state says whose), which checks with its own socket. --control asks the relays of a
+coordinator instead, with no need to be a member. --json prints one object.`;
+
 const NC = `Usage: motenet nc NAME PORT [--timeout SECONDS] [--state DIR]
 
 Connects standard input and output to a TCP port inside the tailnet, through a running \`motenet up\`. NAME may be an
@@ -146,6 +154,7 @@ const TEXTS: Readonly<Record<string, string>> = /* @__PURE__ */ Object.freeze({
   wg: WG,
   up: UP,
   status: STATUS,
+  netcheck: NETCHECK,
   nc: NC,
   ping: PING,
   whois: WHOIS,

@@ -16,6 +16,7 @@ import { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, messageOf, UsageError } from './err
 import { COMMANDS, commandHelp, generalHelp } from './help.ts';
 import { genkey, genpsk, outputWarning, pubkey } from './keys.ts';
 import { runNc } from './nc.ts';
+import { parseNetcheckArgs, runNetcheck } from './netcheck.ts';
 import { qrLines } from './qr.ts';
 import { createReport } from './report.ts';
 import { runServe } from './serve.ts';
@@ -136,7 +137,7 @@ async function untilStopped(
 }
 
 /** Commands that ask a running `motenet up`. */
-const QUESTIONS = ['status', 'nc', 'ping', 'whois', 'logout'] as const;
+const QUESTIONS = ['status', 'netcheck', 'nc', 'ping', 'whois', 'logout'] as const;
 type Question = (typeof QUESTIONS)[number];
 
 function isQuestion(command: string): command is Question {
@@ -149,6 +150,7 @@ async function askMote(command: Question, args: readonly string[]): Promise<void
   const environment: AskEnvironment = { out, unixMs: Date.now, stopped: never };
   if (command === 'nc') return runNc(parseNcArgs(args, env), { input, output });
   if (command === 'status') return runStatus(parseStatusArgs(args, env), environment);
+  if (command === 'netcheck') return runNetcheck(parseNetcheckArgs(args, env), { out, host });
   if (command === 'whois') return runWhois(parseWhoisArgs(args, env), environment);
   if (command === 'logout') return runLogout(parseLogoutArgs(args, env), environment);
   const signals = catchSignals(process, () => performance.now());

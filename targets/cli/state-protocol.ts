@@ -6,12 +6,14 @@
  * A frame is its length (u32, big-endian) and so many bytes. Length 0: the other side has ended. Length 2^32-1: the
  * connection broke; why follows as a line of JSON (`{code, message}`), and nothing after it.
  */
+import type { NetcheckStatus } from '../../lib/netcheck/summary.ts';
 import type { MoteStatus, Whois } from '../node/index.ts';
 import type { ServiceInfo } from './tunnel.ts';
 
 /** What is asked of a running mote. */
 export type MoteRequest =
   | { readonly command: 'status' }
+  | { readonly command: 'netcheck' }
   | { readonly command: 'whois'; readonly address: string }
   | { readonly command: 'ping'; readonly name: string; readonly timeoutMs: number }
   | { readonly command: 'nc'; readonly name: string; readonly port: number; readonly timeoutMs: number }
@@ -37,6 +39,7 @@ export interface UpStatus {
 /** What each request is answered with. */
 export interface MoteResults {
   status: UpStatus;
+  netcheck: NetcheckStatus;
   whois: Whois | null;
   ping: { readonly address: string; readonly ms: number };
   nc: { readonly address: string };
@@ -96,7 +99,7 @@ export function parseRequest(line: string): MoteRequest | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const { command, address, name, port, timeoutMs } = value;
   const isTime = typeof timeoutMs === 'number' && timeoutMs >= 0 && timeoutMs <= 3_600_000;
-  if (command === 'status' || command === 'logout') return { command };
+  if (command === 'status' || command === 'netcheck' || command === 'logout') return { command };
   if (command === 'whois') return typeof address === 'string' ? { command, address } : undefined;
   if (typeof name !== 'string' || !isTime) return undefined;
   if (command === 'ping') return { command, name, timeoutMs };

@@ -23,6 +23,7 @@ const REQUEST_TIMEOUT_MS = 10_000;
 /** Who answers. What it rejects with is told to the client by its code and message. */
 export interface StateHandler {
   status(): MoteResults['status'];
+  netcheck(): Promise<MoteResults['netcheck']>;
   whois(address: string): MoteResults['whois'];
   ping(name: string, timeoutMs: number): Promise<MoteResults['ping']>;
   dial(name: string, port: number, timeoutMs: number, signal: AbortSignal): Promise<ByteStream>;
@@ -140,6 +141,8 @@ async function carryOut(
   switch (request.command) {
     case 'status':
       return answer(socket, { result: handler.status() });
+    case 'netcheck':
+      return answer(socket, { result: await handler.netcheck() });
     case 'whois':
       return answer(socket, { result: handler.whois(request.address) });
     case 'ping':

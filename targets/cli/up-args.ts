@@ -72,7 +72,8 @@ export function parseUpArgs(args: readonly string[], env: NodeJS.ProcessEnv): Up
   };
 }
 
-function checkControl(text: string): string {
+/** A coordinator's URL as it was given. Throws {@link UsageError} for anything else. */
+export function checkControl(text: string): string {
   let url: URL;
   try {
     url = new URL(text);

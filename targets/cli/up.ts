@@ -3,6 +3,7 @@
  * through a socket in its state folder, until a signal or `motenet logout` comes.
  */
 import { readFileSync } from 'node:fs';
+import type { NetcheckStatus } from '../../lib/netcheck/summary.ts';
 import type { Store } from '../../lib/ports.ts';
 import type { MoteEvent, MoteStatus, TailnetMoteOptions, Whois } from '../node/index.ts';
 import { codeOf, messageOf, RunError, UsageError } from './errors.ts';
@@ -22,6 +23,8 @@ const CA_LIMIT_BYTES = 4 << 20;
 export interface UpMote extends CommandMote {
   ping(host: string, options: { timeoutMs: number }): Promise<number>;
   whois(address: string): Whois | undefined;
+  /** Checks the network now. */
+  netcheck(): Promise<NetcheckStatus>;
   /** Leaves the tailnet and closes. */
   logout(): Promise<void>;
 }
@@ -174,6 +177,10 @@ class UpRun implements StateHandler {
       services: this.#services.map(({ info }) => info),
       mote,
     };
+  }
+
+  async netcheck() {
+    return this.#joined().netcheck();
   }
 
   whois(address: string) {

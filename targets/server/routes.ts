@@ -8,6 +8,7 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { answerControlRequest } from '../../lib/control/upgrade.ts';
 import { formatKey } from '../../lib/crypto/key-text.ts';
 import { answerRelayRequest, type RelayAnswer } from '../../lib/derp/http.ts';
+import type { WireDerpMap } from '../../lib/derp/map.ts';
 import { handleAdmin } from './admin.ts';
 import type { ControlHost } from './control-host.ts';
 import type { HttpHandlers } from './http-front.ts';
@@ -27,6 +28,8 @@ export interface RouteTargets {
   /** The server's Noise key: 32 bytes. */
   readonly controlKey: Uint8Array;
   readonly admin: AdminContext;
+  /** Where the relays are; told to everybody, so that a network can be checked before joining. */
+  readonly derpMap: WireDerpMap;
   /** Whether everything works; false: /health says so. */
   readonly isHealthy: () => boolean;
   readonly log: Log;
@@ -69,6 +72,7 @@ function answer(targets: RouteTargets, request: IncomingMessage, response: Serve
   if (request.method !== 'GET' && request.method !== 'HEAD')
     return sendText(response, 405, 'method not allowed\n', { Allow: 'GET, HEAD' });
   if (path === '/key') return sendKey(request, response, targets.controlKey);
+  if (path === '/derpmap/default') return sendJson(request, response, 200, targets.derpMap);
   if (path === '/health') return sendHealth(request, response, targets.isHealthy());
   if (path === '/robots.txt') return sendText(response, 200, 'User-agent: *\nDisallow: /\n');
   if (path === '/' || path === '/admin') return sendPage(request, response, 200, adminPage());

@@ -104,7 +104,7 @@ class RunningServer implements Server {
     await this.#openStun();
     const map = derpMap ?? (await this.#openRelayListener(keys, url));
     this.#startMachines(map, relayKey);
-    this.#openRoutes(controlKey);
+    this.#openRoutes(controlKey, map);
     await this.#openAdminSocket();
     this.warnings = [...warnings, ...urlWarnings(url, tls !== undefined)];
     for (const warning of this.warnings) log('warn', warning);
@@ -211,7 +211,7 @@ class RunningServer implements Server {
     this.#closers.push(() => relay.close());
   }
 
-  #openRoutes(privateKey: SecretKey): void {
+  #openRoutes(privateKey: SecretKey, derpMap: WireDerpMap): void {
     const publicKey = new Uint8Array(32);
     this.#suite.publicKey(publicKey, privateKey.bytes);
     const { clock, random } = host;
@@ -225,6 +225,7 @@ class RunningServer implements Server {
       relay: this.#relay,
       controlKey: publicKey,
       admin: this.#adminContext(),
+      derpMap,
       isHealthy: () => coordinator.error === undefined,
       log,
     };

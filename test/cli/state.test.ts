@@ -37,8 +37,22 @@ function fresh(): string {
 
 const STATUS = { version: '1', state: 'running', mote: null } as UpStatus;
 
+const NETCHECK = {
+  udp: false,
+  ipv4: false,
+  ipv6: false,
+  globalV4: undefined,
+  globalV6: undefined,
+  mappingVariesByDestIp: undefined,
+  endpoints: [],
+  home: undefined,
+  relays: [],
+  tookMs: 3000,
+};
+
 const HANDLER: StateHandler = {
   status: () => STATUS,
+  netcheck: async () => NETCHECK,
   whois: () => null,
   ping: async () => {
     throw new NetError('ERR_TIMED_OUT', 'no answer\nsecond line');

@@ -9,10 +9,12 @@ import { NetError } from '../../lib/base/errors.ts';
 import { runLogout, runPing, runStatus, runWhois } from '../../targets/cli/ask.ts';
 import { UsageError } from '../../targets/cli/errors.ts';
 import { runNc } from '../../targets/cli/nc.ts';
+import { runNetcheck } from '../../targets/cli/netcheck.ts';
 import type { Report } from '../../targets/cli/report.ts';
 import { type UpEnvironment, type UpMote, runUp } from '../../targets/cli/up.ts';
 import { parseUpArgs } from '../../targets/cli/up-args.ts';
-import type { MoteEvent, MoteStatus, TailnetMoteOptions, Whois } from '../../targets/node/index.ts';
+import { host } from '../../targets/node/host.ts';
+import type { MoteEvent, MoteStatus, NetcheckStatus, TailnetMoteOptions, Whois } from '../../targets/node/index.ts';
 import { memoryStore } from '../../targets/node/store.ts';
 import { Folder } from './command.ts';
 import { type FakeStream, FakeTunnel } from './fake-tunnel.ts';
@@ -90,6 +92,12 @@ class FakeMote extends FakeTunnel implements UpMote {
     if (address !== '10.0.0.2') return undefined;
     const user = { id: 1, loginName: 'ann@test', displayName: 'Ann' };
     return { publicKey: KEY, name: 'db.office.test', addresses: [address], user, tags: [], capabilities: ['cap/a'] };
+  }
+
+  async netcheck(): Promise<NetcheckStatus> {
+    const home = { region: 1, code: 'ams', name: 'Amsterdam', why: 'nearest' } as const;
+    const unknown = { globalV4: undefined, globalV6: undefined, mappingVariesByDestIp: undefined };
+    return { udp: true, ipv4: true, ipv6: false, ...unknown, endpoints: [], home, relays: [], tookMs: 5 };
   }
 
   async ping(host: string): Promise<number> {
@@ -260,6 +268,7 @@ test('while a person has to log in, the page is shown, status says so, and quest
     asked(environment => runLogout(ask, environment)),
     asked(environment => runPing({ ...ask, name: 'db', count: 1, timeoutMs: 1000 }, environment)),
     asked(environment => runWhois({ ...ask, address: '10.0.0.2' }, environment)),
+    runNetcheck({ isJson: false, from: ask }, { out: () => undefined, host }),
   ])
     assert.match(
       (await reason(question)).message,
@@ -421,6 +430,8 @@ test('whois shows a device, and fails for nobody', async () => {
     'capabilities  cap/a',
     `key           ${KEY}`,
   ]);
+  const [first] = await asked(environment => runNetcheck({ isJson: false, from: ask }, { ...environment, host }));
+  assert.is(first, 'UDP         works');
   const none = await reason(asked(environment => runWhois({ ...ask, address: '10.0.0.9' }, environment)));
   assert.is(none.message, 'nobody in this tailnet has the address 10.0.0.9');
   run.stop('SIGINT');

@@ -1,7 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { isPossibleSource } from '../../lib/netcheck/reflexive.ts';
-import { isLoopbackPlace, NameBook, stunPlace } from '../../lib/netcheck/servers.ts';
+import { familiesOf, isLoopbackPlace, NameBook, stunPlace } from '../../lib/netcheck/servers.ts';
 import { mapOf, region, SEEN_V4, World } from './support.ts';
 
 const test = suite('netcheck servers');
@@ -46,6 +46,13 @@ test('this machine itself is known by its addresses and its name', () => {
     isLoopbackPlace(stunPlace(region(1, node).Nodes[0]!, false)!);
   assert.ok(isLoopback({ IPv4: '127.8.0.1' }) && isLoopback({ IPv4: '', HostName: 'localhost' }));
   assert.not(isLoopback({}) || isLoopback({ IPv4: '' }));
+});
+
+test('a machine has the families of its addresses, and may have both when it does not tell', () => {
+  assert.equal(familiesOf(['10.0.0.1', '10.0.0.2']), { hasV4: true, hasV6: false });
+  assert.equal(familiesOf(['fd00::1']), { hasV4: false, hasV6: true });
+  assert.equal(familiesOf(['fd00::1', '10.0.0.1']), { hasV4: true, hasV6: true });
+  assert.equal(familiesOf([]), { hasV4: true, hasV6: true });
 });
 
 test('where a server can see us: one host’s address, of its family', () => {

@@ -168,6 +168,7 @@ test('the pages stand alone and escape what came from outside', async () => {
     ['/register/%3Cscript%3Ealert(1)%3C/script%3E', 404, 'nothing'],
     ['/register/<script>x', 200, 'Not a login'],
     ['/health', 200, 'pass'],
+    ['/derpmap/default', 200, '"RegionCode":"own"'],
     ['/robots.txt', 200, 'Disallow'],
     ['/derp', 426, 'upgrade'],
     ['/nothing', 404, 'nothing'],
