@@ -32,3 +32,6 @@ export const BEHAVIOURS: ReadonlyMap<string, Behaviour> = new Map<string, Behavi
   ['double-strict', { way: [HOME, STRICT] }],
   ['blocked', { isBlocked: true }],
 ]);
+
+/** Those of {@link BEHAVIOURS} that are kinds of others: not every seed has them. */
+export const EXTRA_BEHAVIOURS: ReadonlySet<string> = new Set(['firewall', 'linux', 'double-strict']);

@@ -3,13 +3,16 @@
  * what it measured. Test-only.
  */
 import type { PcapRecorder } from './pcap.ts';
+import type { TailnetWorld } from './world-tailnet.ts';
 
 /** What {@link SimCase.play} takes besides the seed. */
 export interface PlayOptions {
   /** Takes down every packet. */
   readonly recorder?: PcapRecorder;
-  /** Only pairs whose name is this. */
+  /** Only the pair with this name. */
   readonly pair?: string;
+  /** Changes the world before anybody joins, to see that a case can fail. */
+  readonly prepare?: (tailnet: TailnetWorld) => void;
 }
 
 /** What became of a case. */

@@ -61,6 +61,7 @@ export async function makeScene(seed: number, names: readonly [string, string], 
   const tailnet = new TailnetWorld(seed);
   const { world } = tailnet;
   world.recorder = options.recorder;
+  options.prepare?.(tailnet);
   const places = names.map((name, i) => {
     const behaviour = BEHAVIOURS.get(name)!;
     const label = i === 0 ? 'a' : 'b';
@@ -68,7 +69,10 @@ export async function makeScene(seed: number, names: readonly [string, string], 
     const link = { delayMs: 1 + world.random.below(30), jitterMs: world.random.below(6) };
     return { network, host: world.host(label, network, [insideAddress(behaviour, i + 1)], link) };
   });
-  const motes = await tailnet.joinAll(places.map(({ host }) => host));
+  const motes = await tailnet.joinAll(
+    places.map(({ host }) => host),
+    i => ({ preset: (seed + i) % 2 === 0 ? 'large' : 'small' }),
+  );
   await world.clock.advance(SETTLE_MS);
   const [a, b] = places.map((place, i) => ({ ...place, mote: motes[i]! }));
   return { tailnet, a: a!, b: b! };
@@ -76,7 +80,7 @@ export async function makeScene(seed: number, names: readonly [string, string], 
 
 async function play(recovery: Recovery, seed: number, options: PlayOptions = {}): Promise<Outcome> {
   const findings = new Findings();
-  const names = recovery.pairs[seed % recovery.pairs.length]!;
+  const names = recovery.pairs[(seed >> 1) % recovery.pairs.length]!; // recoveries are played from odd seeds
   const label = `${recovery.name} ${names.join(':')}`;
   const isDirect = canBeDirect(BEHAVIOURS.get(names[0])!, BEHAVIOURS.get(names[1])!);
   const scene = await makeScene(seed, names, options);

@@ -58,9 +58,13 @@ export class TailnetWorld {
     return mote;
   }
 
-  /** All of these, joined. */
-  async joinAll(hosts: readonly WorldHost[], options: Partial<TailnetMoteOptions> = {}): Promise<Mote[]> {
-    return this.world.clock.until(Promise.all(hosts.map(host => this.join(host, options))), JOIN_LIMIT_MS);
+  /** All of these, joined; `options` by their index. */
+  async joinAll(
+    hosts: readonly WorldHost[],
+    options: (index: number) => Partial<TailnetMoteOptions> = () => ({}),
+  ): Promise<Mote[]> {
+    const joining = Promise.all(hosts.map((host, i) => this.join(host, options(i))));
+    return this.world.clock.until(joining, JOIN_LIMIT_MS);
   }
 
   /** A relay that is killed: its connections are reset, and nothing listens. */
