@@ -40,6 +40,8 @@ export class BenchMember {
   readonly #waiting = new Map<number, Waiting>();
   #link!: ControlLink;
   #socket!: Socket;
+  #port = 0;
+  #isConnected = false;
   #stream = -1;
   /** Bytes of the message that is under way, and its length as far as that has come. */
   #left = 0;
@@ -54,7 +56,9 @@ export class BenchMember {
     this.#disco = formatKey('discokey', disco);
   }
 
+  /** Connects, unless it is: a server closes connections on which nothing is asked. */
   async connect(): Promise<void> {
+    if (this.#isConnected) return;
     const { url, serverKey, suite, random } = this.#given;
     const socket = connect(Number(url.port), url.hostname);
     this.#socket = socket;
@@ -63,6 +67,12 @@ export class BenchMember {
     const common = { nowMs: performance.now(), suite, random, machineKey: this.#machineKey, serverKey, host: url.host };
     this.#link = new ControlLink({ ...common, limits: CONTROL_LIMITS_LARGE });
     socket.on('error', () => undefined).on('data', chunk => this.#receive(chunk));
+    this.#isConnected = true;
+    socket.on('close', () => {
+      this.#isConnected = false;
+      for (const { body, done } of this.#waiting.values()) done({ status: 0, text: Buffer.concat(body).toString() });
+      this.#waiting.clear();
+    });
     this.#pump();
   }
 
@@ -75,21 +85,35 @@ export class BenchMember {
     await this.update(1000, { ...Hostinfo, NetInfo: { PreferredDERP: 900 } });
   }
 
+  /** Connects, and says once more what is known already: from here on the connection costs nothing that is new. */
+  async reach(): Promise<void> {
+    await this.connect();
+    await this.update(this.#port);
+  }
+
   /** Says where it is; resolves when that is durable. */
   update(port: number, Hostinfo?: object): Promise<string> {
+    this.#port = port;
     const Endpoints = [`192.0.2.1:${port}`, `198.51.100.1:${port}`, `10.0.0.1:${port}`];
     return this.#post('map', { OmitPeers: true, DiscoKey: this.#disco, Endpoints, Hostinfo });
   }
 
   /** Opens its map stream; resolves with the first message. */
-  open(): Promise<void> {
+  async open(): Promise<void> {
+    await this.connect();
     this.#stream = this.#request('map', { Stream: true, Compress: 'zstd', DiscoKey: this.#disco });
     return new Promise(resolve => {
       this.onMessage = resolve;
     });
   }
 
+  /** Whether its map stream is open. */
+  get isStreaming(): boolean {
+    return this.#isConnected && this.#stream >= 0;
+  }
+
   close(): void {
+    this.#isConnected = false;
     this.#socket.destroy();
   }
 
