@@ -28,7 +28,8 @@ const STREAM_CHUNK_BYTES = 16_384;
 /** Chunks written to one stream in one go, before other work gets a turn. */
 const STREAM_BURST = 16;
 
-/** How often the addresses of the machine are looked at, for a member of a tailnet. */
+/** How often the addresses of the machine are looked at, for a member of a tailnet: while there is traffic, and else. */
+const INTERFACES_ACTIVE_MS = 1000;
 const INTERFACES_MS = 5000;
 /** A device that was not woken for this much longer than it had asked for has slept. */
 const SLEPT_MS = 20_000;
@@ -168,7 +169,7 @@ export class Driver implements DatagramSink {
       // An event may have closed the driver.
       if (this.#isClosed) return;
       if (!isDrained) this.kick();
-      const lookAtMs = this.device.tailnet === undefined ? Number.POSITIVE_INFINITY : this.#lookedAtMs + INTERFACES_MS;
+      const lookAtMs = this.device.tailnet === undefined ? Infinity : this.#lookedAtMs + this.#lookEveryMs(nowMs);
       this.#timer.arm(Math.min(this.device.nextTimeout(), lookAtMs));
     } finally {
       this.#isFlushing = false;
@@ -179,13 +180,18 @@ export class Driver implements DatagramSink {
   #lookAround(nowMs: number): void {
     const { tailnet } = this.device;
     if (tailnet === undefined) return;
-    if (nowMs - this.#lookedAtMs >= INTERFACES_MS) {
+    if (nowMs - this.#lookedAtMs >= this.#lookEveryMs(nowMs)) {
       if (nowMs - this.#lookedAtMs >= INTERFACES_MS + SLEPT_MS && this.#lookedAtMs > 0) tailnet.linkChanged(nowMs);
       this.#lookedAtMs = nowMs;
       tailnet.setInterfaces(nowMs, this.#host.interfaces?.() ?? [], this.local[0]?.port ?? 0);
     }
     for (let name = tailnet.paths.pollResolve(); name !== undefined; name = tailnet.paths.pollResolve())
       void this.#resolve(tailnet, name);
+  }
+
+  #lookEveryMs(nowMs: number): number {
+    const { tailnet } = this.device;
+    return tailnet?.paths.isActive(nowMs) === true ? INTERFACES_ACTIVE_MS : INTERFACES_MS;
   }
 
   async #resolve(tailnet: NonNullable<Device['tailnet']>, name: string): Promise<void> {

@@ -15,9 +15,11 @@ import type { DerpClientLimits } from '../derp/client-types.ts';
 import type { WireDerpNode, WireDerpRegion } from '../derp/map.ts';
 import type { StreamRequest, Streams, StreamUser } from './streams.ts';
 
-/** First pause after a failure, doubled up to the maximum. */
-const RETRY_MS = 1000;
-const RETRY_MAX_MS = 30_000;
+/** Pause after the first failure; it grows with the square of failures in a row, up to the maximum. */
+const RETRY_MS = 10;
+const RETRY_MAX_MS = 5000;
+/** A relay that goes on failing is reported again after this. */
+const REPORT_MS = 30_000;
 /** A link that is not home and carried nothing for this long is closed. */
 const IDLE_MS = 60_000;
 /** Failures in a row after which another region becomes home. */
@@ -259,6 +261,7 @@ class RelayLink implements StreamUser {
   #streamId = 0;
   #retryAtMs = Number.POSITIVE_INFINITY;
   #answerByMs = Number.POSITIVE_INFINITY;
+  #reportedMs = Number.NEGATIVE_INFINITY;
   #error: NetError | undefined;
 
   constructor(nowMs: number, options: RelayLinkOptions, region: WireDerpRegion, isHome: boolean) {
@@ -385,10 +388,13 @@ class RelayLink implements StreamUser {
     this.close();
     const word = new Uint8Array(1);
     this.#options.random(word);
-    const pauseMs = Math.min(RETRY_MS * 2 ** this.failures++, RETRY_MAX_MS);
+    this.failures++;
+    const pauseMs = Math.min(RETRY_MS * this.failures ** 2, RETRY_MAX_MS);
     // Half to all of it, so that the clients of a relay that restarts do not come back all at once.
     this.retryInMs = Math.round(pauseMs * (0.5 + word[0]! / 512));
     this.#retryAtMs = nowMs + this.retryInMs;
+    if (this.failures > HOME_FAILURES && nowMs - this.#reportedMs < REPORT_MS) return;
+    this.#reportedMs = nowMs;
     this.#error = new NetError(error.code, `relay ${this.host || this.region}: ${error.message}`, { cause: error });
   }
 }

@@ -61,6 +61,8 @@ export class TailnetPaths {
   #port = 0;
   #endpoints: readonly LocalEndpoint[] = [];
   #hasRegions = false;
+  #globalV4: Endpoint | undefined;
+  #globalV6: Endpoint | undefined;
   #usedMs = Number.NEGATIVE_INFINITY;
   #checkAtMs = Number.POSITIVE_INFINITY;
 
@@ -111,7 +113,13 @@ export class TailnetPaths {
   /** The network under the device is another one, or time was lost: what was known of paths is not true any more. */
   linkChanged(nowMs: number): void {
     this.disco.linkChanged(nowMs);
+    this.#netcheck.linkChanged(nowMs);
     if (this.#hasRegions) this.#netcheck.start(nowMs);
+  }
+
+  /** Whether there was traffic to peers lately. */
+  isActive(nowMs: number): boolean {
+    return nowMs - this.#usedMs < ACTIVE_MS;
   }
 
   /** A look at the network now; a `report` event follows. */
@@ -131,7 +139,7 @@ export class TailnetPaths {
 
   /** Decides how a WireGuard datagram goes to a peer: into `disco.direct` and `disco.isRelayed`. */
   choosePath(nowMs: number, id: number): void {
-    if (nowMs - this.#usedMs >= ACTIVE_MS) this.#checkAtMs = Math.min(this.#checkAtMs, nowMs + this.#recheckMs());
+    if (!this.isActive(nowMs)) this.#checkAtMs = Math.min(this.#checkAtMs, nowMs + this.#recheckMs());
     this.#usedMs = nowMs;
     this.disco.choosePath(nowMs, id);
   }
@@ -168,6 +176,7 @@ export class TailnetPaths {
   pollEvent(nowMs: number): PathEvent | undefined {
     for (let event = this.#netcheck.pollEvent(); event !== undefined; event = this.#netcheck.pollEvent()) {
       this.#events.push(event);
+      this.#noteGlobal(nowMs, event.report);
       this.#tellEndpoints(nowMs);
     }
     for (let event = this.disco.pollEvent(); event !== undefined; event = this.disco.pollEvent()) {
@@ -185,7 +194,7 @@ export class TailnetPaths {
     this.disco.handleTimeout(nowMs);
     this.#netcheck.handleTimeout(nowMs);
     if (nowMs < this.#checkAtMs) return;
-    const isActive = nowMs - this.#usedMs < ACTIVE_MS;
+    const isActive = this.isActive(nowMs);
     this.#checkAtMs = isActive ? nowMs + this.#recheckMs() : Number.POSITIVE_INFINITY;
     if (isActive) this.#netcheck.start(nowMs);
   }
@@ -196,15 +205,25 @@ export class TailnetPaths {
     return RECHECK_MS + Math.floor((word[0]! / 256) * RECHECK_JITTER_MS);
   }
 
+  /** Seen from outside this device is elsewhere than before: a NAT has restarted, and paths through it are no more. */
+  #noteGlobal(nowMs: number, { globalV4, globalV6 }: NetcheckReport): void {
+    const hasMoved = (before: Endpoint | undefined, now: Endpoint | undefined) =>
+      before !== undefined && now !== undefined && !sameEndpoint(before, now);
+    if (hasMoved(this.#globalV4, globalV4) || hasMoved(this.#globalV6, globalV6)) this.disco.linkChanged(nowMs);
+    this.#globalV4 = globalV4 ?? this.#globalV4;
+    this.#globalV6 = globalV6 ?? this.#globalV6;
+  }
+
   /** Peers learn where this device can be reached: by the coordinator, and by call-me-maybe. */
   #tellEndpoints(nowMs: number): void {
     const local = this.#interfaces.map(address => ({ address, port: this.#port, type: TYPE_LOCAL }));
     const seen = (this.#netcheck.report?.endpoints ?? []).map(endpoint => ({ ...endpoint, type: TYPE_STUN }));
     const others = seen.filter(endpoint => !local.some(own => sameEndpoint(own, endpoint)));
     const endpoints = this.#port === 0 ? [] : [...others, ...local];
+    // Also when nothing has changed: those who wait to be called are told what is true as of now.
+    this.disco.setOwnEndpoints(nowMs, endpoints);
     if (JSON.stringify(endpoints) === JSON.stringify(this.#endpoints)) return;
     this.#endpoints = endpoints;
-    this.disco.setOwnEndpoints(nowMs, endpoints);
     this.#events.push({ type: 'endpoints', endpoints });
   }
 }

@@ -355,6 +355,8 @@ export class Tailnet {
       this.#handleNews(nowMs, event);
     for (let event = this.#relays.pollEvent(nowMs); event !== undefined; event = this.#relays.pollEvent(nowMs)) {
       if (event.type === 'home') this.client.setHomeRegion(nowMs, event.region);
+      // What broke the connection may have been the network: where are we now?
+      else if (this.paths.isActive(nowMs)) this.paths.check(nowMs);
       this.#events.push(event);
     }
     for (let event = this.paths.pollEvent(nowMs); event !== undefined; event = this.paths.pollEvent(nowMs))

@@ -58,7 +58,7 @@ export const TCP_LIMITS_SMALL: TcpLimits = /* @__PURE__ */ Object.freeze({
   totalBufferBytes: 65_536,
   outOfOrderRanges: 4,
   segmentsInFlight: 32,
-  giveUpMs: 120_000,
+  giveUpMs: 900_000,
   connectGiveUpMs: 180_000,
   finWaitMs: 30_000,
 });
@@ -79,7 +79,7 @@ export const TCP_LIMITS_LARGE: TcpLimits = /* @__PURE__ */ Object.freeze({
   totalBufferBytes: 268_435_456,
   outOfOrderRanges: 64,
   segmentsInFlight: 8192,
-  giveUpMs: 300_000,
+  giveUpMs: 900_000,
   connectGiveUpMs: 180_000,
   finWaitMs: 60_000,
 });
