@@ -48,6 +48,12 @@ export class Membership {
   #hasWaited = false;
   readonly #reports: ((report: NetcheckReport) => void)[] = [];
   readonly #pings = new Map<number, (answer: PathPing) => void>();
+  /** Why the coordinator could not be reached when it was last tried; undefined: it could. */
+  #controlError: string | undefined;
+  /** The same of relays, by region. */
+  readonly #relayErrors = new Map<number, string>();
+  /** The coordinator's clock less the monotonic one. */
+  #controlClockMs: number | undefined;
 
   constructor(context: MembershipContext) {
     this.#context = context;
@@ -110,9 +116,9 @@ export class Membership {
     });
   }
 
-  /** A snapshot for people and programs. */
-  status(): TailnetStatus {
-    const { device, tailnet, control } = this.#context;
+  /** A snapshot for people and programs. `unixMs` is what this machine's wall clock says. */
+  status(unixMs: number): TailnetStatus {
+    const { device, tailnet, control, driver } = this.#context;
     const { netmap } = tailnet;
     const peers = [];
     for (let slot = 0; slot < netmap.peers.count; slot++) {
@@ -145,7 +151,13 @@ export class Membership {
       tags: [...(netmap.self?.tags ?? [])],
       keyExpiryUnixMs: (netmap.self?.keyExpiry ?? 0) * 1000,
       health: [...netmap.health],
-      relays: [...tailnet.relays()],
+      inboundRules: netmap.filterRules.filter(({ DstPorts = [] }) => DstPorts.length > 0).length,
+      controlError: this.#controlError,
+      clockAheadMs: this.#controlClockMs === undefined ? undefined : unixMs - driver.nowMs() - this.#controlClockMs,
+      relays: tailnet.relays().map(relay => {
+        const error = relay.isConnected ? undefined : this.#relayErrors.get(relay.region);
+        return error === undefined ? relay : { ...relay, error };
+      }),
       peers,
     };
   }
@@ -193,13 +205,16 @@ export class Membership {
     const { emit } = this.#context;
     switch (event.type) {
       case 'state':
+        if (event.state !== 'expired') this.#controlError = undefined;
         emit({ type: 'state', state: event.state });
         break;
       case 'auth-url':
       case 'open-url':
+        this.#controlError = undefined;
         emit({ type: event.type, url: event.url });
         break;
       case 'netmap':
+        if (event.changes.isFirst) this.#noteStream();
         emit({ type: 'netmap', peers: this.#context.tailnet.netmap.peers.count });
         break;
       case 'home':
@@ -233,15 +248,23 @@ export class Membership {
         emit({ type: 'expiring', unixMs: event.unixMs });
         break;
       case 'error':
-      case 'relay-error':
-        emit({
-          type: 'error',
-          code: event.error.code,
-          message: `${event.error.message}; next try in ${Math.ceil(event.retryInMs / 1000)} s`,
-        });
+      case 'relay-error': {
+        const { message } = event.error;
+        const code = event.error.code === 'ERR_CLOSED' ? 'ERR_CONNECTION_RESET' : event.error.code; // theirs, not our socket
+        if (event.type === 'error') this.#controlError = message;
+        else this.#relayErrors.set(event.region, message);
+        emit({ type: 'error', code, message: `${message}; next try in ${Math.ceil(event.retryInMs / 1000)} s` });
         break;
+      }
     }
     if (this.#joins.length > 0 && this.#isRunning) this.#settleJoins();
+  }
+
+  /** The coordinator answers: the first message of a map stream, which says what time it is. */
+  #noteStream(): void {
+    const { controlTimeMs } = this.#context.tailnet.netmap;
+    this.#controlError = undefined;
+    if (controlTimeMs > 0) this.#controlClockMs = controlTimeMs - this.#context.driver.nowMs();
   }
 
   #pathPing(event: Extract<TailnetEvent, { type: 'pong' }>): PathPing {

@@ -368,7 +368,7 @@ export class Mote {
       udpSockets: this.#udpSockets.size,
       drops: this.#device.drops(),
       peers: peerStatuses(this.#device),
-      ...(this.#membership === undefined ? {} : { tailnet: this.#membership.status() }),
+      ...(this.#membership === undefined ? {} : { tailnet: this.#membership.status(this.#host.clock.unixMs()) }),
     };
   }
 

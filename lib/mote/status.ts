@@ -53,6 +53,12 @@ export interface PathPing {
   readonly latencyMs: number;
 }
 
+/** A link to a relay as {@link Mote.status} shows it. */
+export interface TailnetRelayStatus extends RelayStatus {
+  /** Why it is not connected, as far as is known. */
+  readonly error?: string;
+}
+
 /** Membership in a tailnet as {@link Mote.status} shows it. */
 export interface TailnetStatus {
   /** URL of the coordinator. */
@@ -67,7 +73,13 @@ export interface TailnetStatus {
   readonly keyExpiryUnixMs: number;
   /** Problems that the coordinator sees. */
   readonly health: readonly string[];
-  readonly relays: readonly RelayStatus[];
+  /** Rules of the policy by which others may reach this device; 0: nobody may. */
+  readonly inboundRules: number;
+  /** Why the coordinator cannot be reached; undefined: it can. */
+  readonly controlError: string | undefined;
+  /** This machine's clock less the coordinator's, as that was when the map stream began; undefined: it has not said. */
+  readonly clockAheadMs: number | undefined;
+  readonly relays: readonly TailnetRelayStatus[];
   readonly peers: readonly TailnetPeerStatus[];
 }
 

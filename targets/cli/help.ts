@@ -8,8 +8,9 @@ export const COMMANDS: Readonly<Record<string, string>> = /* @__PURE__ */ Object
   up: 'Join the tailnet of a coordinator, without root',
   status: 'Show a running `motenet up`: itself, its peers, what is carried',
   netcheck: 'Show how this machine is connected: UDP, addresses, NAT, nearest relays',
+  doctor: 'Say what is wrong with the device here, and what to do',
   nc: 'Connect standard input and output to a port inside the tailnet',
-  ping: 'Ping a device of the tailnet',
+  ping: 'Ping a device of the tailnet: which path answers, and how fast',
   whois: 'Show who has an address inside the tailnet',
   logout: 'Leave the tailnet for good',
   serve: 'Run a coordinator, with its relay and STUN',
@@ -78,8 +79,17 @@ Exit codes: 0 ended by a signal or \`motenet logout\`, 1 failed while running, 2
 const STATUS = `Usage: motenet status [--json] [--verbose] [--state DIR]
 
 Shows a running \`motenet up\`: itself, its services, and each peer with name, address, whether it is online, how packets
-reach it (idle: none lately), bytes in and out, last handshake. --verbose (-v) adds keys and dropped packets.
---json prints one object. --state says whose, as with \`motenet up\`.`;
+reach it (idle: none lately; direct: at that address; relay: through that one, and why), round trip of a direct path,
+bytes in and out, last handshake. --verbose (-v) adds keys and dropped packets. --json prints one object. --state says
+whose, as with \`motenet up\`.`;
+
+const DOCTOR = `Usage: motenet doctor [--json] [--state DIR]
+
+Says in one screen what is wrong with the device here, and what to do: whether it runs, its coordinator, clock, login or
+approval, UDP, NAT, home relay, key, policy, peers and their paths. One line per check: ok, warning or problem, what was
+found, and behind -> the next step. It asks a running \`motenet up\`, also one that still waits to be let in; where none
+runs, it looks at the state folder. --json prints one object. --state says whose, as with \`motenet up\`.
+Exit code 1 when there is a problem.`;
 
 const NETCHECK = `Usage: motenet netcheck [--json] [--state DIR | --control URL]
 
@@ -96,9 +106,14 @@ as soon as the other side ends). Exit code 1 when the connection cannot be had (
 
   ssh -o ProxyCommand='motenet nc %h %p' db`;
 
-const PING = `Usage: motenet ping NAME [--count N] [--timeout SECONDS] [--json] [--state DIR]
+const PING = `Usage: motenet ping NAME [--count N] [--timeout SECONDS] [--until-direct | --icmp] [--json] [--state DIR]
 
-Pings a device of the tailnet by name or address: 4 times (--count, -c), waiting 5 seconds for each reply unless told.
+Pings a device of the tailnet by name or address, beneath the tunnel: says which path answered first, directly or through
+which relay, and how long that took. 4 times (--count, -c), waiting 5 seconds for each answer unless told.
+
+  --until-direct   Ends with the first direct answer; a failure when there is none (in 10 pings unless told).
+  --icmp           Inside the tunnel, as the packets of programs go: the policy of the device must allow it.
+
 Exit code 1 when no reply came.`;
 
 const WHOIS = `Usage: motenet whois ADDRESS [--json] [--state DIR]
@@ -155,6 +170,7 @@ const TEXTS: Readonly<Record<string, string>> = /* @__PURE__ */ Object.freeze({
   up: UP,
   status: STATUS,
   netcheck: NETCHECK,
+  doctor: DOCTOR,
   nc: NC,
   ping: PING,
   whois: WHOIS,

@@ -9,14 +9,16 @@ import { nearestWord } from '../../lib/mote/wg-config.ts';
 import { fileStore, host, up } from '../node/index.ts';
 import pkg from '../../package.json' with { type: 'json' };
 import { runAdmin } from './admin.ts';
-import { type AskEnvironment, runLogout, runPing, runStatus, runWhois } from './ask.ts';
+import { type AskEnvironment, runLogout, runStatus, runWhois } from './ask.ts';
 import { isAdminCommand, parseAdminArgs } from './admin-args.ts';
 import { parseFlags, parseWgArgs, quote, type WgOptions } from './args.ts';
+import { runDoctor } from './doctor.ts';
 import { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, messageOf, UsageError } from './errors.ts';
 import { COMMANDS, commandHelp, generalHelp } from './help.ts';
 import { genkey, genpsk, outputWarning, pubkey } from './keys.ts';
 import { runNc } from './nc.ts';
 import { parseNetcheckArgs, runNetcheck } from './netcheck.ts';
+import { runPing } from './ping.ts';
 import { qrLines } from './qr.ts';
 import { createReport } from './report.ts';
 import { runServe } from './serve.ts';
@@ -26,6 +28,7 @@ import { loadServer } from './server-module.ts';
 import { catchSignals } from './signals.ts';
 import { runUp } from './up.ts';
 import {
+  parseDoctorArgs,
   parseLogoutArgs,
   parseNcArgs,
   parsePingArgs,
@@ -137,7 +140,7 @@ async function untilStopped(
 }
 
 /** Commands that ask a running `motenet up`. */
-const QUESTIONS = ['status', 'netcheck', 'nc', 'ping', 'whois', 'logout'] as const;
+const QUESTIONS = ['status', 'netcheck', 'doctor', 'nc', 'ping', 'whois', 'logout'] as const;
 type Question = (typeof QUESTIONS)[number];
 
 function isQuestion(command: string): command is Question {
@@ -151,6 +154,7 @@ async function askMote(command: Question, args: readonly string[]): Promise<void
   if (command === 'nc') return runNc(parseNcArgs(args, env), { input, output });
   if (command === 'status') return runStatus(parseStatusArgs(args, env), environment);
   if (command === 'netcheck') return runNetcheck(parseNetcheckArgs(args, env), { out, host });
+  if (command === 'doctor') return runDoctor(parseDoctorArgs(args, env), { out, unixMs: Date.now, host });
   if (command === 'whois') return runWhois(parseWhoisArgs(args, env), environment);
   if (command === 'logout') return runLogout(parseLogoutArgs(args, env), environment);
   const signals = catchSignals(process, () => performance.now());

@@ -16,8 +16,20 @@ export type MoteRequest =
   | { readonly command: 'netcheck' }
   | { readonly command: 'whois'; readonly address: string }
   | { readonly command: 'ping'; readonly name: string; readonly timeoutMs: number }
+  | { readonly command: 'ping-path'; readonly name: string; readonly timeoutMs: number }
   | { readonly command: 'nc'; readonly name: string; readonly port: number; readonly timeoutMs: number }
   | { readonly command: 'logout' };
+
+/** An answer to `ping-path`, which goes beneath the tunnel. */
+export interface PathAnswer {
+  readonly address: string;
+  readonly path: 'relay' | 'direct';
+  /** Where it answered from directly. */
+  readonly endpoint: string | null;
+  /** The relay that it answered through, by its region's code. */
+  readonly relay: string | null;
+  readonly ms: number;
+}
 
 /** What a mote says of itself and of the process around it. */
 export interface UpStatus {
@@ -31,6 +43,8 @@ export interface UpStatus {
   readonly state: string;
   /** Where to let the device in, while that is waited for. */
   readonly authUrl: string | null;
+  /** What failed on the way to becoming a member, and nothing has gone well since. */
+  readonly trouble: { readonly code: string; readonly message: string } | null;
   readonly services: readonly ServiceInfo[];
   /** Null until the device is a member. */
   readonly mote: MoteStatus | null;
@@ -42,6 +56,7 @@ export interface MoteResults {
   netcheck: NetcheckStatus;
   whois: Whois | null;
   ping: { readonly address: string; readonly ms: number };
+  'ping-path': PathAnswer;
   nc: { readonly address: string };
   logout: { readonly isLoggedOut: true };
 }
@@ -102,7 +117,7 @@ export function parseRequest(line: string): MoteRequest | undefined {
   if (command === 'status' || command === 'netcheck' || command === 'logout') return { command };
   if (command === 'whois') return typeof address === 'string' ? { command, address } : undefined;
   if (typeof name !== 'string' || !isTime) return undefined;
-  if (command === 'ping') return { command, name, timeoutMs };
+  if (command === 'ping' || command === 'ping-path') return { command, name, timeoutMs };
   const isPort = Number.isInteger(port) && (port as number) >= 1 && (port as number) <= 65535;
   return command === 'nc' && isPort ? { command, name, port: port as number, timeoutMs } : undefined;
 }

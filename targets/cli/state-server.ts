@@ -26,6 +26,7 @@ export interface StateHandler {
   netcheck(): Promise<MoteResults['netcheck']>;
   whois(address: string): MoteResults['whois'];
   ping(name: string, timeoutMs: number): Promise<MoteResults['ping']>;
+  pingPath(name: string, timeoutMs: number): Promise<MoteResults['ping-path']>;
   dial(name: string, port: number, timeoutMs: number, signal: AbortSignal): Promise<ByteStream>;
   /** Called once the client that asked has its answer. */
   logout(): Promise<() => void>;
@@ -147,6 +148,8 @@ async function carryOut(
       return answer(socket, { result: handler.whois(request.address) });
     case 'ping':
       return answer(socket, { result: await handler.ping(request.name, request.timeoutMs) });
+    case 'ping-path':
+      return answer(socket, { result: await handler.pingPath(request.name, request.timeoutMs) });
     case 'logout': {
       const done = await handler.logout();
       if (socket.closed) done();

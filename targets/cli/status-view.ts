@@ -1,17 +1,20 @@
 /** What `motenet status` shows to people. */
 import type { TailnetPeerStatus, TailnetStatus } from '../node/index.ts';
-import { formatMoment, formatWhen } from './duration.ts';
+import { formatMoment, formatWhen, millisecondsText } from './duration.ts';
 import type { UpStatus } from './state-protocol.ts';
 import { formatTable, plainText } from './table.ts';
 import { serviceText } from './report.ts';
 
 /** Lines about a running mote: itself, its services, its peers, with `isVerbose` also what was dropped and the keys. */
 export function statusLines(status: UpStatus, nowMs: number, isVerbose: boolean): string[] {
-  const { mote, control, authUrl, state, services } = status;
+  const { mote, control, authUrl, state, trouble, services } = status;
   const lines: string[] = [];
   const tailnet = mote?.tailnet;
   if (tailnet === undefined) lines.push(`joining ${plainText(control)}: ${state}`);
   else lines.push(...selfLines(status, tailnet, nowMs));
+  if (trouble) lines.push(`problem: ${plainText(trouble.message)}`);
+  if (tailnet?.controlError !== undefined)
+    lines.push(`problem: the coordinator cannot be reached: ${plainText(tailnet.controlError)}`);
   if (authUrl !== null) lines.push(`to let this device in, open ${plainText(authUrl)}`);
   for (const problem of tailnet?.health ?? []) lines.push(`problem: ${plainText(problem)}`);
   for (const service of services) lines.push(`${service.service}: ${serviceText(service)}`);
@@ -42,9 +45,11 @@ function peerLines(peers: readonly TailnetPeerStatus[], nowMs: number, isVerbose
     'OWNER',
     'STATE',
     'PATH',
+    'ROUND TRIP',
     'IN',
     'OUT',
     'HANDSHAKE',
+    'WHY RELAYED',
     ...(isVerbose ? ['KEY'] : []),
   ];
   const rows = peers.map(peer => [
@@ -52,13 +57,21 @@ function peerLines(peers: readonly TailnetPeerStatus[], nowMs: number, isVerbose
     peer.addresses[0] ?? '',
     peer.tags.length > 0 ? peer.tags.join(',') : (peer.user ?? ''),
     peer.isExpired ? 'expired' : peer.isOnline === undefined ? 'unknown' : peer.isOnline ? 'online' : 'offline',
-    peer.path === 'relay' ? `relay ${peer.relay ?? ''}`.trimEnd() : peer.path,
+    pathText(peer),
+    peer.latencyMs === undefined ? '' : millisecondsText(peer.latencyMs),
     bytesText(peer.rxBytes),
     bytesText(peer.txBytes),
     peer.lastHandshakeUnixMs === undefined ? '' : formatWhen(nowMs, peer.lastHandshakeUnixMs),
+    peer.path === 'relay' ? (peer.why ?? '') : '',
     ...(isVerbose ? [peer.publicKey] : []),
   ]);
   return formatTable(headings, rows);
+}
+
+/** `idle`, `direct 192.0.2.1:41641`, `relay own`. */
+function pathText({ path, endpoint, relay }: TailnetPeerStatus): string {
+  const through = path === 'direct' ? endpoint : path === 'relay' ? relay : undefined;
+  return through === undefined ? path : `${path} ${through}`;
 }
 
 /** `0`, `812 B`, `1.2 kB`, `34 MB`: decimal units. */

@@ -53,6 +53,8 @@ const ASK_FLAGS = {
 /** Longest wait of `--timeout`, in seconds. */
 const MAX_TIMEOUT_S = 3600;
 const MAX_PINGS = 1_000_000;
+const USUAL_PINGS = 4;
+const USUAL_DIRECT_PINGS = 10;
 
 /** Parses what follows `motenet up`. Throws {@link UsageError}. */
 export function parseUpArgs(args: readonly string[], env: NodeJS.ProcessEnv): UpOptions {
@@ -126,15 +128,44 @@ export function parseNcArgs(args: readonly string[], env: NodeJS.ProcessEnv) {
   return { ...askOptions(values, env), name: hostOf(name!), port: portOf('nc', port!, 1), timeoutMs };
 }
 
+/** What `motenet ping` was told. */
+export interface PingOptions extends AskOptions {
+  readonly name: string;
+  readonly count: number;
+  readonly timeoutMs: number;
+  /** Inside the tunnel by ICMP, rather than beneath it. */
+  readonly isInside: boolean;
+  /** The first direct answer is the end, and none a failure. */
+  readonly isUntilDirect: boolean;
+}
+
 /** Parses what follows `motenet ping`. Throws {@link UsageError}. */
-export function parsePingArgs(args: readonly string[], env: NodeJS.ProcessEnv) {
-  const flags = { ...ASK_FLAGS, timeout: { type: 'string' }, count: { type: 'string', short: 'c' } } as const;
+export function parsePingArgs(args: readonly string[], env: NodeJS.ProcessEnv): PingOptions {
+  const flags = {
+    ...ASK_FLAGS,
+    timeout: { type: 'string' },
+    count: { type: 'string', short: 'c' },
+    icmp: { type: 'boolean' },
+    'until-direct': { type: 'boolean' },
+  } as const;
   const { values, positionals } = parseFlags(args, flags, 'ping');
   const [name] = takeArguments('ping', ['NAME'], positionals);
-  const count = values.count === undefined ? 4 : Number(values.count);
+  const [isInside, isUntilDirect] = [values.icmp === true, values['until-direct'] === true];
+  if (isInside && isUntilDirect)
+    throw new UsageError('--icmp goes inside the tunnel, which does not show the path: leave out --until-direct');
+  const usual = isUntilDirect ? USUAL_DIRECT_PINGS : USUAL_PINGS;
+  const count = values.count === undefined ? usual : Number(values.count);
   if (!Number.isInteger(count) || count < 1 || count > MAX_PINGS)
     throw new UsageError(`--count expected 1 to ${MAX_PINGS}, got ${quote(values.count!)}`);
-  return { ...askOptions(values, env), name: hostOf(name!), count, timeoutMs: seconds(values.timeout, 5) };
+  const timeoutMs = seconds(values.timeout, 5);
+  return { ...askOptions(values, env), name: hostOf(name!), count, timeoutMs, isInside, isUntilDirect };
+}
+
+/** Parses what follows `motenet doctor`. Throws {@link UsageError}. */
+export function parseDoctorArgs(args: readonly string[], env: NodeJS.ProcessEnv): AskOptions {
+  const { values, positionals } = parseFlags(args, ASK_FLAGS, 'doctor');
+  takeArguments('doctor', [], positionals);
+  return askOptions(values, env);
 }
 
 /** Parses what follows `motenet whois`. Throws {@link UsageError}. */

@@ -5,9 +5,10 @@
 import { readFileSync } from 'node:fs';
 import type { NetcheckStatus } from '../../lib/netcheck/summary.ts';
 import type { Store } from '../../lib/ports.ts';
-import type { MoteEvent, MoteStatus, TailnetMoteOptions, Whois } from '../node/index.ts';
+import type { MoteEvent, MoteStatus, PathPing, TailnetMoteOptions, Whois } from '../node/index.ts';
 import { codeOf, messageOf, RunError, UsageError } from './errors.ts';
 import { InsideNames } from './inside-names.ts';
+import { pathAnswer } from './ping.ts';
 import type { Report } from './report.ts';
 import { type CommandMote, openToOthers, shutDown, startServices, Stopper, watchMote } from './services.ts';
 import { prepareState, socketPath } from './state.ts';
@@ -22,6 +23,7 @@ const CA_LIMIT_BYTES = 4 << 20;
 /** The mote as this command uses it. */
 export interface UpMote extends CommandMote {
   ping(host: string, options: { timeoutMs: number }): Promise<number>;
+  pingPath(host: string, options: { timeoutMs: number }): Promise<PathPing>;
   whois(address: string): Whois | undefined;
   /** Checks the network now. */
   netcheck(): Promise<NetcheckStatus>;
@@ -78,7 +80,8 @@ class UpRun implements StateHandler {
   #mote: UpMote | undefined;
   #state = 'starting';
   #authUrl: string | null = null;
-  /** What the mote said before it was logged out, which closes it. */
+  #trouble: UpStatus['trouble'] = null;
+  /** What the mote had carried before it was logged out, which closes it. */
   #lastStatus: MoteStatus | undefined;
   #resolveLoggedOut: (reason: string) => void = () => undefined;
 
@@ -159,6 +162,8 @@ class UpRun implements StateHandler {
   #note(event: MoteEvent): void {
     if (event.type === 'netmap') this.#names.forget();
     if (event.type === 'auth-url') this.#authUrl = event.url;
+    if (event.type === 'error') this.#trouble = { code: event.code, message: event.message };
+    else this.#trouble = null;
     if (event.type !== 'state') return;
     this.#state = event.state;
     if (event.state !== 'needs-login') this.#authUrl = null;
@@ -166,7 +171,6 @@ class UpRun implements StateHandler {
 
   status(): UpStatus {
     const { version, pid } = this.#environment;
-    const mote = this.#lastStatus ?? this.#mote?.status() ?? null;
     return {
       version,
       pid,
@@ -174,8 +178,9 @@ class UpRun implements StateHandler {
       control: this.#options.control,
       state: this.#state,
       authUrl: this.#authUrl,
+      trouble: this.#mote === undefined ? this.#trouble : null,
       services: this.#services.map(({ info }) => info),
-      mote,
+      mote: this.#mote?.status() ?? null,
     };
   }
 
@@ -191,6 +196,12 @@ class UpRun implements StateHandler {
     const mote = this.#joined();
     const address = this.#address(name);
     return { address, ms: await mote.ping(address, { timeoutMs }) };
+  }
+
+  async pingPath(name: string, timeoutMs: number) {
+    const mote = this.#joined();
+    const address = this.#address(name);
+    return pathAnswer(address, await mote.pingPath(address, { timeoutMs }));
   }
 
   async dial(name: string, port: number, timeoutMs: number, signal: AbortSignal) {

@@ -57,6 +57,7 @@ const HANDLER: StateHandler = {
   ping: async () => {
     throw new NetError('ERR_TIMED_OUT', 'no answer\nsecond line');
   },
+  pingPath: async name => ({ address: '10.0.0.1', path: 'relay', endpoint: null, relay: name, ms: 1 }),
   dial: async () => {
     throw new NetError('ERR_CONNECTION_REFUSED', 'refused');
   },

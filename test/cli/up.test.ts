@@ -6,15 +6,23 @@ import { PassThrough, Writable } from 'node:stream';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NetError } from '../../lib/base/errors.ts';
-import { runLogout, runPing, runStatus, runWhois } from '../../targets/cli/ask.ts';
+import { runLogout, runStatus, runWhois } from '../../targets/cli/ask.ts';
 import { UsageError } from '../../targets/cli/errors.ts';
 import { runNc } from '../../targets/cli/nc.ts';
 import { runNetcheck } from '../../targets/cli/netcheck.ts';
+import { runPing } from '../../targets/cli/ping.ts';
 import type { Report } from '../../targets/cli/report.ts';
 import { type UpEnvironment, type UpMote, runUp } from '../../targets/cli/up.ts';
 import { parseUpArgs } from '../../targets/cli/up-args.ts';
 import { host } from '../../targets/node/host.ts';
-import type { MoteEvent, MoteStatus, NetcheckStatus, TailnetMoteOptions, Whois } from '../../targets/node/index.ts';
+import type {
+  MoteEvent,
+  MoteStatus,
+  NetcheckStatus,
+  PathPing,
+  TailnetMoteOptions,
+  Whois,
+} from '../../targets/node/index.ts';
 import { memoryStore } from '../../targets/node/store.ts';
 import { Folder } from './command.ts';
 import { type FakeStream, FakeTunnel } from './fake-tunnel.ts';
@@ -24,6 +32,9 @@ const test = suite('cli up');
 const folder = new Folder();
 const KEY = 'xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=';
 const UNIX_MS = 1_800_000_000_000;
+const PING = { name: 'db', count: 3, timeoutMs: 1000, isInside: false, isUntilDirect: false };
+const RELAYED: PathPing = { path: 'relay', relay: 'ams', latencyMs: 20 };
+const DIRECT: PathPing = { path: 'direct', endpoint: '192.0.2.1:41641', latencyMs: 1.234 };
 let folders = 0;
 
 /** A member in memory, and another device that is called db. */
@@ -35,9 +46,10 @@ class FakeMote extends FakeTunnel implements UpMote {
   isLoggedOut = false;
   /** Round trips of the pings to come; undefined: no answer. */
   pings: (number | undefined)[] = [];
+  /** The same beneath the tunnel. */
+  pathPings: (PathPing | undefined)[] = [];
 
   status(): MoteStatus {
-    if (this.isClosed) throw new Error('closed');
     const peer = {
       id: 2,
       name: 'db.office.test',
@@ -49,6 +61,7 @@ class FakeMote extends FakeTunnel implements UpMote {
       tags: [],
       relay: 'ams',
       path: 'relay' as const,
+      why: 'no answer from 2 endpoints',
       rxBytes: 1234,
       txBytes: 56_789,
       lastHandshakeUnixMs: UNIX_MS - 3000,
@@ -82,6 +95,9 @@ class FakeMote extends FakeTunnel implements UpMote {
         tags: [],
         keyExpiryUnixMs: UNIX_MS + 86_400_000 * 30,
         health: ['too old'],
+        inboundRules: 1,
+        controlError: undefined,
+        clockAheadMs: 0,
         relays: [{ region: 1, code: 'ams', host: 'r.test', isHome: true, isConnected: true }],
         peers: [peer, { ...gone, rxBytes: 0, txBytes: 0, addresses: ['10.0.0.3'] }],
       },
@@ -105,6 +121,13 @@ class FakeMote extends FakeTunnel implements UpMote {
     const ms = this.pings.shift();
     if (ms === undefined) throw new NetError('ERR_TIMED_OUT', 'no answer');
     return ms;
+  }
+
+  async pingPath(host: string): Promise<PathPing> {
+    if (host === 'nobody') throw new NetError('ERR_NAME_NOT_FOUND', `'${host}' is nobody`);
+    const answer = this.pathPings.shift();
+    if (answer === undefined) throw new NetError('ERR_TIMED_OUT', 'no answer');
+    return answer;
   }
 
   async logout(): Promise<void> {
@@ -259,14 +282,19 @@ test('while a person has to log in, the page is shown, status says so, and quest
   assert.equal(run.codes, ['https://mote.test/register/1']);
   assert.is(run.find('auth-url')!.url, 'https://mote.test/register/1');
   const ask = { stateDir: run.stateDir, isJson: false, isVerbose: false };
-  assert.equal(await asked(environment => runStatus(ask, environment)), [
-    'joining https://mote.test: needs-login',
-    'to let this device in, open https://mote.test/register/1',
-  ]);
+  const joining = ['joining https://mote.test: needs-login'];
+  const login = 'to let this device in, open https://mote.test/register/1';
+  assert.equal(await asked(environment => runStatus(ask, environment)), [...joining, login]);
+  run.event({ type: 'error', code: 'ERR_X', message: 'no coordinator' });
+  const troubled = await asked(environment => runStatus(ask, environment));
+  assert.equal(troubled, [...joining, 'problem: no coordinator', login]);
+  run.event({ type: 'state', state: 'needs-login' });
+  assert.equal(await asked(environment => runStatus(ask, environment)), [...joining, login]);
   for (const question of [
     runNc({ ...ask, name: 'db', port: 1, timeoutMs: 1000 }, streams()),
     asked(environment => runLogout(ask, environment)),
-    asked(environment => runPing({ ...ask, name: 'db', count: 1, timeoutMs: 1000 }, environment)),
+    asked(environment => runPing({ ...ask, ...PING, count: 1, isInside: true }, environment)),
+    asked(environment => runPing({ ...ask, ...PING, count: 1 }, environment)),
     asked(environment => runWhois({ ...ask, address: '10.0.0.2' }, environment)),
     runNetcheck({ isJson: false, from: ask }, { out: () => undefined, host }),
   ])
@@ -410,8 +438,8 @@ test('status shows the device, its services and its peers, and nothing that a te
     'problem: too old',
     'expose: port 80/tcp -> 127.0.0.1:3000',
     '',
-    'NAME     ADDRESS   OWNER  STATE    PATH       IN      OUT    HANDSHAKE',
-    'db       10.0.0.2  ann    online   relay ams  1.2 kB  57 kB  3 seconds ago',
+    'NAME     ADDRESS   OWNER  STATE    PATH       IN      OUT    HANDSHAKE      WHY RELAYED',
+    'db       10.0.0.2  ann    online   relay ams  1.2 kB  57 kB  3 seconds ago  no answer from 2 endpoints',
     'old?[2J  10.0.0.3  tag:x  offline  idle       0       0      3 seconds ago',
   ]);
   const verbose = await asked(environment => runStatus({ ...ask, isVerbose: true }, environment));
@@ -438,9 +466,80 @@ test('whois shows a device, and fails for nobody', async () => {
   await run.done;
 });
 
-test('ping tells each reply and fails when there is none', async () => {
+test('status shows a direct path with its endpoint and round trip, and a coordinator that is away', async () => {
   const run = await new Run().ready();
-  const ask = { stateDir: run.stateDir, isJson: false, name: 'db', count: 3, timeoutMs: 1000 };
+  const { status } = run.mote;
+  run.mote.status = () => {
+    const now = status.call(run.mote);
+    const { why: _, ...peer } = now.tailnet!.peers[0]!;
+    const direct = { ...peer, path: 'direct' as const, endpoint: '192.0.2.1:41641', latencyMs: 1.234 };
+    return { ...now, tailnet: { ...now.tailnet!, health: [], controlError: 'refused', peers: [direct] } };
+  };
+  const ask = { stateDir: run.stateDir, isVerbose: false };
+  const lines = await asked(environment => runStatus({ ...ask, isJson: false }, environment));
+  assert.equal(lines.slice(3), [
+    'problem: the coordinator cannot be reached: refused',
+    '',
+    'NAME  ADDRESS   OWNER  STATE   PATH                    ROUND TRIP  IN      OUT    HANDSHAKE',
+    'db    10.0.0.2  ann    online  direct 192.0.2.1:41641  1.23 ms     1.2 kB  57 kB  3 seconds ago',
+  ]);
+  const [json] = await asked(environment => runStatus({ ...ask, isJson: true }, environment));
+  const { path, endpoint, latencyMs, rxBytes, lastHandshakeUnixMs } = JSON.parse(json!).mote.tailnet.peers[0];
+  assert.equal(
+    [path, endpoint, latencyMs, rxBytes, lastHandshakeUnixMs],
+    ['direct', '192.0.2.1:41641', 1.234, 1234, UNIX_MS - 3000],
+  );
+  run.stop('SIGINT');
+  await run.done;
+});
+
+test('ping says which path answered, and fails when none does', async () => {
+  const run = await new Run().ready();
+  const ask = { stateDir: run.stateDir, isJson: false, ...PING };
+  run.mote.pathPings = [RELAYED, undefined, DIRECT];
+  assert.equal(await asked(environment => runPing(ask, environment, 1)), [
+    'pong from db (10.0.0.2) through relay ams in 20.0 ms',
+    'no answer from db within 1 s',
+    'pong from db (10.0.0.2) directly at 192.0.2.1:41641 in 1.23 ms',
+    '2 of 3 replies, 1.23 ms at best, 10.6 ms on average',
+  ]);
+  run.mote.pathPings = [DIRECT, RELAYED, undefined];
+  const json = await asked(environment => runPing({ ...ask, name: '10.0.0.2', isJson: true }, environment, 1));
+  const [name, address, endpoint] = ['10.0.0.2', '10.0.0.2', '192.0.2.1:41641'];
+  assert.equal(
+    json.map(line => JSON.parse(line)),
+    [
+      { name, sequence: 1, address, path: 'direct', endpoint, relay: null, ms: 1.234 },
+      { name, sequence: 2, address, path: 'relay', endpoint: null, relay: 'ams', ms: 20 },
+      { name, sequence: 3, code: 'ERR_TIMED_OUT' },
+    ],
+  );
+  const silent = await reason(asked(environment => runPing(ask, environment, 1)));
+  assert.match(silent.message, /^db did not answer 3 of 3 pings: `motenet status`/);
+  const nobody = await reason(asked(environment => runPing({ ...ask, name: 'nobody' }, environment, 1)));
+  assert.is(nobody.message, "'nobody' is nobody");
+  run.stop('SIGINT');
+  await run.done;
+});
+
+test('ping --until-direct ends with the first direct answer, and says why there is none', async () => {
+  const run = await new Run().ready();
+  const ask = { stateDir: run.stateDir, isJson: true, ...PING, isUntilDirect: true };
+  run.mote.pathPings = [RELAYED, DIRECT, RELAYED];
+  assert.is((await asked(environment => runPing(ask, environment, 1))).length, 2);
+  run.mote.pathPings = [RELAYED, RELAYED, RELAYED, DIRECT];
+  const none = await reason(asked(environment => runPing(ask, environment, 1)));
+  assert.match(
+    none.message,
+    /^db did not answer directly in 3 pings \(no answer from 2 endpoints\): `motenet netcheck`/,
+  );
+  run.stop('SIGINT');
+  await run.done;
+});
+
+test('ping --icmp tells each reply and fails when there is none', async () => {
+  const run = await new Run().ready();
+  const ask = { stateDir: run.stateDir, isJson: false, ...PING, isInside: true };
   run.mote.pings = [1.234, undefined, 30];
   assert.equal(await asked(environment => runPing(ask, environment, 1)), [
     'reply from db (10.0.0.2) in 1.23 ms',
