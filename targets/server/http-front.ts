@@ -106,7 +106,7 @@ export class HttpFront {
   /** The first to hear of a connection, before TLS and HTTP. */
   #letIn(socket: Socket): void {
     const { gate, clock } = this.#options;
-    const ticket = gate.open(clock.nowMs(), socket.remoteAddress ?? '');
+    const ticket = gate.open(clock.nowMs(), socket.remoteAddress ?? '', () => void socket.destroy());
     if (ticket === undefined) {
       socket.destroy();
       return;

@@ -2,7 +2,9 @@
  * Who may connect: how many connections there are, how many of them from whom, and how fast new ones come.
  *
  * A connection counts against its source until it has proved to be a member's: one address may hide a whole office, or
- * a proxy with everybody behind it. A source is an IPv4 address or an IPv6 /64 network.
+ * a proxy with everybody behind it. A source is an IPv4 address or an IPv6 /64 network. When there are as many strangers
+ * as there may be, the first of the source that has most gives way to one of a source that has fewer: many sources
+ * together cannot keep a member from coming back.
  */
 import { sourceOf } from '../../lib/base/address.ts';
 
@@ -21,7 +23,8 @@ export interface GateLimits {
 }
 
 interface Source {
-  strangers: number;
+  /** Strangers from it, the first to come first: how each is made to leave. */
+  readonly strangers: Set<() => void>;
   /** Connections that may come at once, as of `atMs`. */
   tokens: number;
   atMs: number;
@@ -51,40 +54,60 @@ export class SourceGate {
   refused = 0;
   readonly #limits: GateLimits;
   readonly #sources = new Map<string, Source>();
+  /** Those of them with strangers. */
+  readonly #crowded = new Set<Source>();
 
   constructor(limits: GateLimits) {
     this.#limits = limits;
   }
 
-  /** Lets a connection from this address in, or says undefined: close it. */
-  open(nowMs: number, address: string): Ticket | undefined {
+  /** Lets a connection from this address in, or says undefined: close it. `leave` closes it later, to make room. */
+  open(nowMs: number, address: string, leave: () => void = () => undefined): Ticket | undefined {
     const { connections, strangers, strangersPerSource } = this.#limits;
     const key = sourceOf(address);
     const source = this.#find(nowMs, key);
     const isSlowEnough = this.#take(nowMs, source);
     if (!isSlowEnough) return this.#refuse(); // CHECK: server-open-rate
     if (this.connections >= connections) return this.#refuse(); // CHECK: server-connections
-    if (this.strangers >= strangers) return this.#refuse(); // CHECK: server-strangers
-    if (source.strangers >= strangersPerSource) return this.#refuse(); // CHECK: server-strangers-per-source
-    this.connections++;
-    this.strangers++;
-    source.strangers++;
+    if (source.strangers.size >= strangersPerSource) return this.#refuse(); // CHECK: server-strangers-per-source
+    if (this.strangers >= strangers && !this.#makeRoom(source)) return this.#refuse(); // CHECK: server-strangers
     this.#sources.set(key, source);
-    return this.#ticket(address, source);
+    return this.#ticket(address, source, leave);
   }
 
-  #ticket(address: string, source: Source): Ticket {
+  #ticket(address: string, source: Source, close: () => void): Ticket {
     let state: 'stranger' | 'member' | 'gone' = 'stranger';
+    const evict = () => {
+      leave('gone');
+      close();
+    };
+    this.connections++;
+    this.strangers++;
+    source.strangers.add(evict);
+    this.#crowded.add(source);
     const leave = (next: 'member' | 'gone') => {
       if (state === 'stranger') {
         this.strangers--;
-        source.strangers--;
+        source.strangers.delete(evict);
+        if (source.strangers.size === 0) this.#crowded.delete(source);
       }
       if (next === 'gone' && state !== 'gone') this.connections--;
       if (state !== 'gone') state = next;
     };
     const charge = (nowMs: number, bytes: number) => (state === 'stranger' ? this.#charge(nowMs, source, bytes) : 0);
     return { address, charge, prove: () => leave('member'), close: () => leave('gone') };
+  }
+
+  /** Sends the first stranger of the source with most away, if that has more than this one. */
+  #makeRoom(source: Source): boolean {
+    let largest = source;
+    for (const other of this.#crowded) if (other.strangers.size > largest.strangers.size) largest = other;
+    if (largest === source) return false;
+    for (const evict of largest.strangers) {
+      evict();
+      break;
+    }
+    return true;
   }
 
   #refuse(): undefined {
@@ -95,7 +118,13 @@ export class SourceGate {
     const known = this.#sources.get(key);
     if (known !== undefined) return known;
     const { opensBurst, strangerBytesBurst } = this.#limits;
-    const source = { strangers: 0, tokens: opensBurst, atMs: nowMs, bytes: strangerBytesBurst, bytesAtMs: nowMs };
+    const source = {
+      strangers: new Set<() => void>(),
+      tokens: opensBurst,
+      atMs: nowMs,
+      bytes: strangerBytesBurst,
+      bytesAtMs: nowMs,
+    };
     if (this.#sources.size >= MAX_SOURCES) this.#forget();
     this.#sources.set(key, source);
     return source;
@@ -121,7 +150,7 @@ export class SourceGate {
   /** INVARIANT: a source with strangers stays, or its connections would count no more; there are fewer than fit. */
   #forget(): void {
     for (const [key, source] of this.#sources) {
-      if (source.strangers > 0) continue;
+      if (source.strangers.size > 0) continue;
       this.#sources.delete(key);
       return;
     }
