@@ -22,7 +22,7 @@ import { Command, Folder, run } from './command.ts';
 
 const test = suite('cli netcheck');
 const folder = new Folder();
-const ENV = { HOME: '/home/ann', XDG_STATE_HOME: '/state' };
+const ENV = { XDG_STATE_HOME: '/state' };
 
 const STATUS: NetcheckStatus = {
   udp: true,
