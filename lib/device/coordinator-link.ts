@@ -3,7 +3,7 @@
  *
  * Left out: what the client's news mean, which is the tailnet's business.
  */
-import type { NetError } from '../base/errors.ts';
+import { NetError } from '../base/errors.ts';
 import type { ControlClient } from '../control/client.ts';
 import type { ControlClientEvent } from '../control/client-types.ts';
 import { KeyFetch } from './key-fetch.ts';
@@ -108,6 +108,13 @@ export class CoordinatorLink implements StreamUser {
 
   pollBytes(nowMs: number, out: Uint8Array, start: number, end: number): number {
     return this.#client.pollBytes(nowMs, out, start, end);
+  }
+
+  /** The network has changed: the connection is given up and made anew. */
+  reconnect(nowMs: number): void {
+    if (this.#streamId === 0) return;
+    this.#close();
+    this.#client.handleFailed(nowMs, new NetError('ERR_CONNECTION_RESET', 'the network has changed'));
   }
 
   /** Gives up what is under way. */

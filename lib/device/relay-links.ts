@@ -27,7 +27,7 @@ const HOME_FAILURES = 2;
 /** How long several regions are measured before one is taken as home anyway. */
 const HOME_WAIT_MS = 3000;
 /** How long a link may take to answer when it is looked at. */
-const CHECK_MS = 5000;
+const CHECK_MS = 3000;
 const DEFAULT_PORT = 443;
 const PIN_PREFIX = 'sha256-raw:';
 
@@ -106,7 +106,7 @@ export class RelayLinks {
     else if (this.#home === 0) this.#chooseHome(nowMs, 0);
   }
 
-  /** Looks whether the links still work: one that does not answer within five seconds connects anew. */
+  /** Looks whether the links still work: one that does not answer within three seconds connects anew. */
   check(nowMs: number): void {
     for (const link of this.#links.values()) link.check(nowMs);
   }
@@ -137,6 +137,11 @@ export class RelayLinks {
     }
     this.#polled = undefined;
     return undefined;
+  }
+
+  /** All links connect anew. */
+  reconnect(nowMs: number): void {
+    for (const link of this.#links.values()) link.reconnect(nowMs);
   }
 
   /** The next event, or undefined. */
@@ -318,6 +323,12 @@ class RelayLink implements StreamUser {
       this.client.ping(nowMs);
       this.#answerByMs = nowMs + CHECK_MS;
     }
+  }
+
+  /** Begins again, at the same relay, as if it had never failed. */
+  reconnect(nowMs: number): void {
+    this.failures = 0;
+    this.#connect(nowMs);
   }
 
   nextTimeout(): number {

@@ -116,7 +116,7 @@ export class Tailnet {
   readonly #createRelays: (nodeKey: SecretKey) => RelayLinks;
   readonly #events: TailnetEvent[] = [];
   #pendingKey: SecretKey | undefined;
-  #hasInterfaces = false;
+  #interfaces: readonly string[] | undefined;
   #unixOffsetMs: number;
 
   /** `owner` is the device that this is a part of. */
@@ -247,9 +247,14 @@ export class Tailnet {
 
   /** Addresses of this machine and the port of its UDP socket. */
   setInterfaces(nowMs: number, addresses: readonly string[], port: number): void {
-    const isFirst = this.#hasInterfaces;
-    if (this.paths.setInterfaces(nowMs, addresses, port) && isFirst) this.linkChanged(nowMs);
-    this.#hasInterfaces = true;
+    const before = this.#interfaces;
+    this.#interfaces = addresses;
+    if (!this.paths.setInterfaces(nowMs, addresses, port) || before === undefined) return;
+    this.linkChanged(nowMs);
+    // Connections from an address that is lost are dead, and nobody will say so.
+    if (!before.some(address => !addresses.includes(address))) return;
+    this.#relays.reconnect(nowMs);
+    this.#link.reconnect(nowMs);
   }
 
   /** The network under the device is another one, or time was lost in sleep. */

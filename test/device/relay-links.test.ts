@@ -125,10 +125,10 @@ test('of several regions the nearest is waited for, three seconds at most', () =
   assert.is(late.links.home, 2);
 });
 
-test('a link that is looked at connects anew unless it answers within five seconds', () => {
+test('a link that is looked at connects anew unless it answers within three seconds', () => {
   const world = new World().regions(region(1)).connect(1);
   world.links.check(world.nowMs);
-  world.wait(4999);
+  world.wait(2999);
   assert.equal(world.events, ['home 1']);
   world.wait(1);
   assert.equal(world.events, ['home 1', 'relay-error 1']);
@@ -138,6 +138,16 @@ test('a link that is looked at connects anew unless it answers within five secon
   world.streams.handleBytes(world.nowMs, 2, Uint8Array.of(6, 0, 0, 0, 0), 0, 5);
   world.wait(6000);
   assert.is(world.opened.length, 2);
+});
+
+test('after a move all links connect anew at once', () => {
+  const world = new World().regions(region(1)).connect(1);
+  world.links.reconnect(world.nowMs);
+  world.look();
+  assert.equal(world.closed, [1]);
+  assert.is(world.opened.length, 2);
+  world.connect(2);
+  assert.is(world.links.home, 1);
 });
 
 test('a home that fails twice in a row is left for the next region', () => {

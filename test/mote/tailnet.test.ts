@@ -110,6 +110,27 @@ test('a first packet does not wait for a second try, even if the news of its sen
   assert.ok(world.network.nowMs - begun < 2000, `it took ${world.network.nowMs - begun} ms`);
 });
 
+test('a direct path takes over from the relay, and status, ping and events say so', async () => {
+  const world = new World();
+  const alice = await world.member('alice');
+  const bob = await world.member('bob');
+  await echo(alice, 7);
+  assert.is(await world.until(exchange(bob, 'alice', 7, 'hello')), 'hello');
+  await world.network.advance(1000);
+  const [peer] = bob.status().tailnet!.peers;
+  assert.is(peer!.path, 'direct');
+  assert.match(peer!.endpoint!, /^192\.0\.2\.10:/);
+  const pong = await world.until(bob.pingPath('alice'));
+  assert.is(pong.path, 'direct');
+  assert.ok(world.types('bob').includes('path'));
+  // Datagrams are lost from now on: the relay carries on.
+  world.network.fate = () => ({ isDropped: true, delayMs: 1 });
+  const begun = world.network.nowMs;
+  assert.is(await world.until(exchange(bob, 'alice', 7, 'still')), 'still');
+  assert.ok(world.network.nowMs - begun < 10_000, `it took ${world.network.nowMs - begun} ms`);
+  assert.is((await world.until(bob.pingPath('alice'))).path, 'relay');
+});
+
 test('datagrams pass both ways, and replies come back', async () => {
   const world = new World();
   const alice = await world.member('alice');
