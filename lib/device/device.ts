@@ -211,6 +211,7 @@ export class Device implements TunnelOwner {
       tailnet.streams.handleBytes(nowMs, id, buf, at, Math.min(end, at + tailnet.chunkBytes));
       for (let relay = tailnet.pollPacket(nowMs); relay !== undefined; relay = tailnet.pollPacket(nowMs)) {
         const { packet, packetStart, packetEnd, packetSource } = relay;
+        tailnet.noteRelayHeard(nowMs);
         const source = packet.subarray(packetSource, packetSource + 32);
         if (tailnet.handleRelayed(nowMs, packet, packetStart, packetEnd, source)) continue;
         const from = this.#relaySource(packet, packetSource);

@@ -139,6 +139,11 @@ export class RelayLinks {
     return undefined;
   }
 
+  /** Whether a region has failed no more often than anybody does. */
+  isTrying(region: number): boolean {
+    return (this.#links.get(region)?.failures ?? 0) < HOME_FAILURES;
+  }
+
   /** All links connect anew. */
   reconnect(nowMs: number): void {
     for (const link of this.#links.values()) link.reconnect(nowMs);

@@ -16,7 +16,9 @@ import { Disco } from '../disco/disco.ts';
 import { DISCO_LIMITS_LARGE, DISCO_LIMITS_SMALL } from '../disco/limits.ts';
 import { looksLikeDisco } from '../disco/message.ts';
 import type { DiscoEvent, DiscoOptions } from '../disco/types.ts';
+import { NETCHECK_LIMITS_LARGE, NETCHECK_LIMITS_SMALL } from '../netcheck/limits.ts';
 import { Netcheck } from '../netcheck/netcheck.ts';
+import { familiesOf } from '../netcheck/servers.ts';
 import type { NetcheckReport } from '../netcheck/limits.ts';
 import { isStun } from '../stun/message.ts';
 
@@ -81,7 +83,11 @@ export class TailnetPaths {
       knowsPeer,
       resolvePeer,
     });
-    this.#netcheck = new Netcheck({ nowMs, random });
+    this.#netcheck = new Netcheck({
+      nowMs,
+      random,
+      limits: o.preset === 'small' ? NETCHECK_LIMITS_SMALL : NETCHECK_LIMITS_LARGE,
+    });
   }
 
   /** The last look at the network. */
@@ -102,10 +108,8 @@ export class TailnetPaths {
     if (isSame) return false;
     this.#interfaces = addresses;
     this.#port = port;
-    this.#netcheck.setFamilies(
-      addresses.length === 0 || addresses.some(text => !text.includes(':')),
-      addresses.some(text => text.includes(':')),
-    );
+    const { hasV4, hasV6 } = familiesOf(addresses);
+    this.#netcheck.setFamilies(hasV4, hasV6);
     this.#tellEndpoints(nowMs);
     return true;
   }
@@ -150,12 +154,19 @@ export class TailnetPaths {
       this.disco.handleDatagram(nowMs, buf, start, end, from);
       return true;
     }
-    return isStun(buf, start, end) && this.#netcheck.handleStun(nowMs, buf, start, end, from);
+    if (!isStun(buf, start, end)) return false;
+    this.#netcheck.handleStun(nowMs, buf, start, end, from);
+    return true;
   }
 
   /** A frame came from a relay of this region. */
   noteRelayHeard(nowMs: number, region: number): void {
     this.#netcheck.noteRelayHeard(nowMs, region);
+  }
+
+  /** The relays of a region could not be reached: it is not the nearest one for a while. */
+  noteRelayFailed(nowMs: number, region: number): void {
+    this.#netcheck.noteRelayFailed(nowMs, region);
   }
 
   /** A name that has to be looked up, for {@link handleResolved}. */

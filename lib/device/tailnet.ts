@@ -336,6 +336,11 @@ export class Tailnet {
     this.paths.disco.noteReceived(nowMs, peer, from);
   }
 
+  /** A packet came from the relay polled last. */
+  noteRelayHeard(nowMs: number): void {
+    this.paths.noteRelayHeard(nowMs, this.#relays.polledRegion);
+  }
+
   /** Takes a disco packet that came through the relay polled last; false when it is something else. */
   handleRelayed(nowMs: number, buf: Uint8Array, start: number, end: number, source: Uint8Array): boolean {
     if (!looksLikeDisco(buf, start, end)) return false;
@@ -360,8 +365,7 @@ export class Tailnet {
       this.#handleNews(nowMs, event);
     for (let event = this.#relays.pollEvent(nowMs); event !== undefined; event = this.#relays.pollEvent(nowMs)) {
       if (event.type === 'home') this.client.setHomeRegion(nowMs, event.region);
-      // What broke the connection may have been the network: where are we now?
-      else if (this.paths.isActive(nowMs)) this.paths.check(nowMs);
+      else this.#noteRelayError(nowMs, event.region);
       this.#events.push(event);
     }
     for (let event = this.paths.pollEvent(nowMs); event !== undefined; event = this.paths.pollEvent(nowMs))
@@ -404,6 +408,12 @@ export class Tailnet {
     else if (event.type === 'node-key-adopted') return this.#changeKey(nowMs, event.publicKey);
     else if (event.type === 'logged-out') this.#relays.stop();
     this.#events.push(event);
+  }
+
+  /** What broke the connection may have been the network: where are we now? And a relay that fails is not near. */
+  #noteRelayError(nowMs: number, region: number): void {
+    if (!this.#relays.isTrying(region)) this.paths.noteRelayFailed(nowMs, region);
+    if (this.paths.isActive(nowMs)) this.paths.check(nowMs);
   }
 
   #handlePath(nowMs: number, event: PathEvent): void {

@@ -112,6 +112,21 @@ test('a key of the netmap joins by its handshake, another does not', () => {
   assert.is(world.peers.resolveKey(1000, NOW_MS, world.owner, new Uint8Array(32).fill(0x44)), false);
 });
 
+test('a disco key leads to the peer that has it, together with the node key where that is known', () => {
+  const world = new World();
+  const disco = (byte: number) => new Uint8Array(32).fill(byte);
+  const resolve = (discoKey: Uint8Array, key?: Uint8Array) =>
+    world.peers.resolveDisco(1000, NOW_MS, world.owner, discoKey, key);
+  assert.is(resolve(disco(0x77)), undefined, 'several have it');
+  assert.is(resolve(disco(0x78), new Uint8Array(32).fill(2)), undefined, 'another disco key than the node has');
+  assert.is(resolve(disco(0x78)), undefined, 'nobody has it');
+  const second = resolve(disco(0x77), new Uint8Array(32).fill(2));
+  assert.is(second, world.peers.tunnelId(2));
+  assert.is(resolve(disco(0x77), new Uint8Array(32).fill(2)), second);
+  world.change({ PeersChangedPatch: [{ NodeID: 3, DiscoKey: `discokey:${'79'.repeat(32)}` }] });
+  assert.is(resolve(disco(0x79)), world.peers.tunnelId(3));
+});
+
 test('a peer that is removed, gets another key or expires leaves the tunnel; one that moves stays', () => {
   for (const message of [
     { PeersRemoved: [2] },

@@ -117,6 +117,8 @@ test('a direct path takes over from the relay, and status, ping and events say s
   await echo(alice, 7);
   assert.is(await world.until(exchange(bob, 'alice', 7, 'hello')), 'hello');
   await world.network.advance(1000);
+  assert.is(await world.until(exchange(bob, 'alice', 7, 'again')), 'again');
+  await world.network.advance(1000);
   const [peer] = bob.status().tailnet!.peers;
   assert.is(peer!.path, 'direct');
   assert.match(peer!.endpoint!, /^192\.0\.2\.10:/);
