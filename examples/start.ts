@@ -134,13 +134,15 @@ async function fetchByName(o: { control: string; authKey: string; digest: string
     name: 'laptop',
     onEvent: event => joined.push(event),
   });
-  const { name, relays } = mote.status().tailnet!;
+  const { name } = mote.status().tailnet!;
   tell('second mote', `up(): joined as ${name} after ${took(fromMs)}, ${mote.addresses.join(' and ')}`);
   fromMs = performance.now();
   const page = await mote.fetch('http://web/');
   const body = (await page.text()).trim();
   tell('GET /', `http://web/ gave ${page.status} after ${took(fromMs)}, handshake included: ${body}`);
-  tell('ping', `web answers in ${(await mote.ping('web')).toFixed(2)} ms, through relay ${relays[0]?.host}`);
+  const { path, endpoint, relay, latencyMs } = await mote.pingPath('web');
+  const way = path === 'direct' ? `directly at ${endpoint}` : `through relay ${relay}`;
+  tell('ping', `web answers in ${latencyMs.toFixed(2)} ms, ${way}`);
   fromMs = performance.now();
   const file = new Uint8Array(await (await mote.fetch('http://web.default.mote.internal/file')).arrayBuffer());
   tell('GET /file', `${count(file.length)} bytes in ${took(fromMs)}, ${rate(file.length, fromMs)}`);

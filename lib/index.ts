@@ -21,6 +21,7 @@ export type {
   PathPing,
   PeerStatus,
   TailnetPeerStatus,
+  TailnetRelayStatus,
   TailnetStatus,
 } from './mote/status.ts';
 export type { NetcheckHome, NetcheckRelay, NetcheckStatus } from './netcheck/summary.ts';

@@ -5,6 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { UsageError } from '../../targets/cli/errors.ts';
 import {
+  parseDoctorArgs,
   parseLogoutArgs,
   parseNcArgs,
   parsePingArgs,
@@ -84,6 +85,8 @@ test('a mistake is one line, which shows no auth key', () => {
     [() => parseNcArgs(['db', '1', '--timeout', '0'], {}), '--timeout expected seconds, up to 3600, got "0"'],
     [() => parsePingArgs(['db', '--count', '0'], {}), '--count expected 1 to 1000000, got "0"'],
     [() => parsePingArgs([], {}), 'ping expected NAME, got none: motenet ping NAME'],
+    [() => parsePingArgs(['db', '--icmp', '--until-direct'], {}), '--icmp goes inside the tunnel'],
+    [() => parseDoctorArgs(['db'], {}), 'doctor does not know what to do with "db": motenet doctor'],
     [() => parseWhoisArgs(['db'], {}), 'whois expected an address inside the tailnet, got "db"'],
     [() => parseLogoutArgs(['now'], {}), 'logout does not know what to do with "now"'],
   ];
@@ -105,7 +108,14 @@ test('questions know their state folder, and addresses with or without brackets'
   assert.equal([nc.name, nc.port, nc.timeoutMs, nc.stateDir], ['fd7a::1', 22, 1500, '/x/motenet']);
   assert.is(parseWhoisArgs(['FD7A::1'], {}).address, 'fd7a::1');
   const ping = parsePingArgs(['db', '-c', '2'], {});
-  assert.equal([ping.name, ping.count, ping.timeoutMs], ['db', 2, 5000]);
+  assert.equal(
+    [ping.name, ping.count, ping.timeoutMs, ping.isInside, ping.isUntilDirect],
+    ['db', 2, 5000, false, false],
+  );
+  assert.equal([parsePingArgs(['db'], {}).count, parsePingArgs(['db', '--icmp'], {}).isInside], [4, true]);
+  const untilDirect = parsePingArgs(['db', '--until-direct'], {});
+  assert.equal([untilDirect.count, untilDirect.isUntilDirect], [10, true]);
+  assert.equal(parseDoctorArgs(['--state', '/s', '--json'], {}), { stateDir: '/s', isJson: true });
 });
 
 test.run();

@@ -62,7 +62,12 @@ test('two devices join, by an auth key and by an approved login, and reach each 
   const nc = await run(['nc', 'alpha', '80', ...stateOf('beta')], 'hello\n');
   assert.equal(nc, { code: 0, stdout: 'HELLO\n', stderr: '' });
   const ping = await run(['ping', 'alpha', '-c', '1', ...stateOf('beta')]);
-  assert.match(ping.stdout, /^reply from alpha \(100\.[0-9.]+\) in [0-9.]+ ms\n$/);
+  assert.match(ping.stdout, /^pong from alpha \(100\.[0-9.]+\) (directly at|through relay) \S+ in [0-9.]+ ms\n$/);
+  const inside = await run(['ping', '--icmp', 'alpha', '-c', '1', ...stateOf('beta')]);
+  assert.match(inside.stdout, /^reply from alpha \(100\.[0-9.]+\) in [0-9.]+ ms\n$/);
+  const direct = await run(['ping', 'alpha', '--until-direct', ...stateOf('beta')]);
+  assert.is(direct.code, 0);
+  assert.match(direct.stdout, /^pong from alpha \(100\.[0-9.]+\) directly at \S+:\d+ in [0-9.]+ ms$/m);
 
   const status = JSON.parse((await run(['status', '--json', ...stateOf('beta')])).stdout);
   assert.equal([status.state, status.authUrl, status.mote.tailnet.name.split('.')[0]], ['running', null, 'beta']);
