@@ -62,7 +62,7 @@ export function device(id: number, changes: Partial<DeviceRecord> = {}): DeviceR
     name: `d${id}`,
     isNameFixed: false,
     hostname: `host${id}`,
-    addresses: [`100.64.${(id >> 8) & 255}.${id & 255}`, `fd7a:115c:a1e0::${(id + 1).toString(16)}`],
+    addresses: [`100.64.${(id >> 8) & 255}.${id & 255}`, `fd7a:115c:a1e0::1:${(id + 1).toString(16)}`],
     createdMs: START_UNIX_MS,
     keyExpiryMs: 0,
     isApproved: true,

@@ -1,6 +1,7 @@
 /** What devices say of themselves in map requests: what is kept, what is cleaned, what is written. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { formatTimeMs } from '../../lib/coordinator/map-text.ts';
 import { Machine, World } from './support.ts';
 
 const test = suite('updates');
@@ -242,7 +243,7 @@ test('what a device decides by itself, and the audit log keeps for ever, is boun
   const old = machine.renew(1);
   assert.is(world.replies.get(machine.post({ OldNodeKey: old }))!.status, 429, 'a new key');
   machine.nodeKey = old;
-  const sooner = new Date(world.unixMs + 1e6).toISOString();
+  const sooner = formatTimeMs(world.unixMs + 1e6);
   assert.is(world.replies.get(machine.post({ Expiry: sooner }))!.status, 429, 'an earlier end');
   assert.is(lines(), 3);
   world.advance(3_600_000);
