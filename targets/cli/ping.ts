@@ -3,7 +3,7 @@
  * policy, and says whether the path is direct. With `--icmp` inside the tunnel, as any program's packets go.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { PathPing } from '../node/index.ts';
+import type { PathPing, TailnetPeerStatus } from '../node/index.ts';
 import type { AskEnvironment } from './ask.ts';
 import { millisecondsText } from './duration.ts';
 import { RunError } from './errors.ts';
@@ -20,6 +20,8 @@ interface Tally {
   sent: number;
   readonly times: number[];
   isDirect: boolean;
+  /** Who answered. */
+  address: string | undefined;
 }
 
 /** `motenet ping`: fails when no reply came, and with `--until-direct` when none came directly. */
@@ -29,7 +31,7 @@ export async function runPing(
   intervalMs = PING_INTERVAL_MS,
 ): Promise<void> {
   const { name, count, isJson, isUntilDirect } = options;
-  const tally: Tally = { sent: 0, times: [], isDirect: false };
+  const tally: Tally = { sent: 0, times: [], isDirect: false, address: undefined };
   let isStopped = false;
   const stop = stopped.then(() => {
     isStopped = true;
@@ -38,7 +40,10 @@ export async function runPing(
     const reply = await Promise.race([pingOnce(options), stop]);
     if (reply === undefined) break;
     tally.sent++;
-    if ('ms' in reply) tally.times.push(reply.ms);
+    if ('ms' in reply) {
+      tally.times.push(reply.ms);
+      tally.address = reply.address;
+    }
     tally.isDirect ||= 'path' in reply && reply.path === 'direct';
     if (isJson) out(JSON.stringify({ name, sequence: tally.sent, ...reply }));
     else out(replyLine(options, reply));
@@ -47,15 +52,20 @@ export async function runPing(
   }
   if (tally.times.length === 0) throw new RunError(silentText(options, tally.sent));
   if (!isJson && tally.sent > 1) out(summaryLine(tally));
-  if (isUntilDirect && !tally.isDirect) throw new RunError(await relayedText(options, tally.sent));
+  if (isUntilDirect && !tally.isDirect) throw new RunError(await relayedText(options, tally));
 }
 
 type Reply = PathAnswer | { readonly address: string; readonly ms: number } | { readonly code: string };
 
-async function pingOnce({ stateDir, name, timeoutMs, isInside }: PingOptions): Promise<Reply> {
+async function pingOnce({ stateDir, name, timeoutMs, isInside, isUntilDirect }: PingOptions): Promise<Reply> {
   try {
     if (isInside) return await ask<'ping'>(stateDir, { command: 'ping', name, timeoutMs });
-    return await ask<'ping-path'>(stateDir, { command: 'ping-path', name, timeoutMs });
+    const reply = await ask<'ping-path'>(stateDir, { command: 'ping-path', name, timeoutMs });
+    if (!isUntilDirect || reply.path === 'direct') return reply;
+    // A near relay may answer sooner than the direct path that packets take.
+    const { path, endpoint, latencyMs } = (await peerOf(stateDir, reply.address)) ?? {};
+    if (path !== 'direct' || endpoint === undefined) return reply;
+    return { address: reply.address, path, endpoint, relay: null, ms: latencyMs ?? reply.ms };
   } catch (error) {
     if (error instanceof MoteRefusal && error.code === 'ERR_TIMED_OUT') return { code: error.code };
     throw error;
@@ -88,15 +98,17 @@ function silentText({ name, isInside }: PingOptions, sent: number): string {
 }
 
 /** Why there is no direct path, as the mote sees it. */
-async function relayedText({ stateDir, name }: PingOptions, sent: number): Promise<string> {
+async function relayedText({ stateDir, name }: PingOptions, { sent, address }: Tally): Promise<string> {
   const text = `${plainText(name)} did not answer directly in ${sent} pings`;
-  const { mote } = await ask<'status'>(stateDir, { command: 'status' });
-  const wanted = name.toLowerCase().replace(/\.$/, '');
-  const peer = mote?.tailnet?.peers.find(
-    one => one.name === wanted || one.name.split('.')[0] === wanted || one.addresses.includes(wanted),
-  );
+  const peer = address === undefined ? undefined : await peerOf(stateDir, address);
   const why = peer?.why === undefined || peer.why === '' ? '' : ` (${plainText(peer.why)})`;
   return `${text}${why}: \`motenet netcheck\` says what the network here allows, and there too`;
+}
+
+/** A peer as the mote sees it. */
+async function peerOf(stateDir: string, address: string): Promise<TailnetPeerStatus | undefined> {
+  const { mote } = await ask<'status'>(stateDir, { command: 'status' });
+  return mote?.tailnet?.peers.find(({ addresses }) => addresses.includes(address));
 }
 
 /** An answer as it goes over the socket of the state folder. */

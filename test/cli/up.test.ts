@@ -533,6 +533,15 @@ test('ping --until-direct ends with the first direct answer, and says why there 
     none.message,
     /^db did not answer directly in 3 pings \(no answer from 2 endpoints\): `motenet netcheck`/,
   );
+  const { status } = run.mote;
+  run.mote.status = () => {
+    const now = status.call(run.mote);
+    const peer = { ...now.tailnet!.peers[0]!, path: 'direct' as const, endpoint: '192.0.2.9:1', latencyMs: 30 };
+    return { ...now, tailnet: { ...now.tailnet!, peers: [peer] } };
+  };
+  run.mote.pathPings = [RELAYED];
+  const near = await asked(environment => runPing({ ...ask, isJson: false }, environment, 1));
+  assert.equal(near, ['pong from db (10.0.0.2) directly at 192.0.2.9:1 in 30.0 ms'], 'though the relay is nearer');
   run.stop('SIGINT');
   await run.done;
 });
