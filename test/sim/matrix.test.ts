@@ -6,6 +6,7 @@ import { BEHAVIOURS } from './behaviours.ts';
 import type { PlayOptions } from './cases.ts';
 import { matrixCase } from './matrix.ts';
 import { PcapRecorder } from './pcap.ts';
+import { PLACE_CASES } from './places.ts';
 import { RECOVERY_CASES } from './recoveries.ts';
 import { casesOf, playSeed, seedOf, summary } from './run.ts';
 import { flaws } from './traffic.ts';
@@ -27,9 +28,9 @@ for (const seed of [0, 1]) {
   });
 }
 
-for (const recovery of RECOVERY_CASES) {
-  test(`recovers: ${recovery.name}`, async () => {
-    assert.equal((await recovery.play(1)).failures, []);
+for (const simCase of [...PLACE_CASES, ...RECOVERY_CASES]) {
+  test(`${RECOVERY_CASES.includes(simCase) ? 'recovers' : 'place'}: ${simCase.name}`, async () => {
+    assert.equal((await simCase.play(1)).failures, []);
   });
 }
 
@@ -82,20 +83,20 @@ test('the same seed sends the same packets, motes and all', async () => {
   assert.is.not((await record(6)).length, first.length);
 });
 
-test('two hundred seeds play every ordered pair and every recovery', () => {
+test('two hundred seeds play every ordered pair and every other case', () => {
   const matrixSeeds = [];
-  const recoveries = new Set<string>();
+  const others = new Set<string>();
   for (let seed = 0; seed < 200; seed++) {
     for (const simCase of casesOf(seed)) {
       if (simCase.name === 'matrix') matrixSeeds.push(seedOf(simCase, seed));
-      else recoveries.add(simCase.name);
+      else others.add(simCase.name);
     }
   }
   assert.equal(
     matrixSeeds,
     Array.from({ length: 100 }, (_, i) => i),
   );
-  assert.is(recoveries.size, RECOVERY_CASES.length);
+  assert.is(others.size, PLACE_CASES.length + RECOVERY_CASES.length);
 });
 
 test('flaws of a flow are named', () => {

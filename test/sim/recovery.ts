@@ -116,24 +116,41 @@ async function play(recovery: Recovery, seed: number, options: PlayOptions = {})
 export class Pump {
   sent = 0;
   readonly #client: EchoClient;
+  readonly #server: EchoServer;
   readonly #scene: Scene;
   #isRunning = true;
 
-  private constructor(scene: Scene, client: EchoClient) {
+  readonly #intervalMs: number;
+
+  private constructor(scene: Scene, client: EchoClient, server: EchoServer, intervalMs: number) {
     this.#scene = scene;
     this.#client = client;
+    this.#server = server;
+    this.#intervalMs = intervalMs;
     this.#tick();
   }
 
-  static async start(scene: Scene): Promise<Pump> {
+  static async start(scene: Scene, intervalMs = INTERVAL_MS): Promise<Pump> {
     const { clock } = scene.tailnet.world;
     const nowMs = () => clock.nowMs;
-    await EchoServer.open(scene.b.mote, nowMs);
-    return new Pump(scene, await EchoClient.open(scene.a.mote, nowMs));
+    const server = await EchoServer.open(scene.b.mote, nowMs);
+    return new Pump(scene, await EchoClient.open(scene.a.mote, nowMs), server, intervalMs);
   }
 
+  /** Sends no more. */
   stop(): void {
     this.#isRunning = false;
+  }
+
+  /** Sends no more, echoes no more, and frees the port. */
+  close(): void {
+    this.stop();
+    this.#server.close();
+  }
+
+  /** The numbers that came back, in order. */
+  echoed(): number[] {
+    return this.#client.echoes(0).map(({ number }) => number);
   }
 
   /** When the first echo came of a datagram with this number or a later one; Infinity: none did. */
@@ -158,6 +175,6 @@ export class Pump {
     if (!this.#isRunning) return;
     const { a, b, tailnet } = this.#scene;
     if (!a.host.isAsleep) this.#client.send(b.mote, 0, this.sent++);
-    tailnet.world.clock.after(INTERVAL_MS, () => this.#tick());
+    tailnet.world.clock.after(this.#intervalMs, () => this.#tick());
   }
 }

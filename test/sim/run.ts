@@ -1,7 +1,7 @@
 /**
  * `npm run sim`: plays the cases of the simulated world from many seeds.
  *
- *     npm run sim                      200 seeds: the NAT matrix from every even one, recoveries from the odd ones
+ *     npm run sim                      200 seeds: the NAT matrix from every even one, the others from the odd ones
  *     npm run sim -- --seeds 1000      more of them
  *     npm run sim -- --seed 17         one seed, as it was in the whole run
  *     npm run sim -- --case matrix     one case (or all that have these words in their name), from every seed
@@ -23,21 +23,23 @@ import { addTally, closingLine, emptyTally, exitCode } from '../tools/tally.ts';
 import type { Outcome, SimCase } from './cases.ts';
 import { matrixCase } from './matrix.ts';
 import { PcapRecorder } from './pcap.ts';
+import { PLACE_CASES } from './places.ts';
 import { RECOVERY_CASES } from './recoveries.ts';
 
 const DEFAULT_SEEDS = 200;
-/** Recoveries that an odd seed plays: all of them in so many seeds that follow. */
-const RECOVERIES_PER_SEED = 2;
+/** Of the other cases that an odd seed plays. */
+const OTHERS_PER_SEED = 2;
 const MAX_LINES = 12;
 
 const MATRIX = matrixCase();
-const ALL_CASES: readonly SimCase[] = [MATRIX, ...RECOVERY_CASES];
+const OTHER_CASES: readonly SimCase[] = [...PLACE_CASES, ...RECOVERY_CASES];
+const ALL_CASES: readonly SimCase[] = [MATRIX, ...OTHER_CASES];
 
 /** The cases that a seed plays in a whole run. */
 export function casesOf(seed: number): readonly SimCase[] {
   if (seed % 2 === 0) return [MATRIX];
-  const first = ((seed - 1) / 2) * RECOVERIES_PER_SEED;
-  return Array.from({ length: RECOVERIES_PER_SEED }, (_, i) => RECOVERY_CASES[(first + i) % RECOVERY_CASES.length]!);
+  const first = ((seed - 1) / 2) * OTHERS_PER_SEED;
+  return Array.from({ length: OTHERS_PER_SEED }, (_, i) => OTHER_CASES[(first + i) % OTHER_CASES.length]!);
 }
 
 /** The number that a case gets for a seed. The matrix takes turns by it, so even seeds are counted on. */

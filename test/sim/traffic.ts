@@ -3,6 +3,7 @@
  * Test-only.
  */
 import { readU32BE, writeU32BE } from '../../lib/base/bytes.ts';
+import { NetError } from '../../lib/base/errors.ts';
 import type { Connection } from '../../lib/mote/connection.ts';
 import type { Mote } from '../../lib/mote/mote.ts';
 import type { UdpSocket } from '../../lib/mote/udp-socket.ts';
@@ -25,15 +26,24 @@ export type Arrivals = { readonly number: number; readonly atMs: number }[];
 /** Echoes datagrams, and keeps the numbers of each flow as they come in. */
 export class EchoServer {
   readonly flows = new Map<number, Arrivals>();
+  readonly #socket: UdpSocket;
+
+  private constructor(socket: UdpSocket) {
+    this.#socket = socket;
+  }
 
   static async open(mote: Mote, nowMs: () => number): Promise<EchoServer> {
-    const server = new EchoServer();
     const socket = await mote.udp(ECHO_PORT);
+    const server = new EchoServer(socket);
     void listen(socket, (data, from) => {
       note(server.flows, data, nowMs());
       socket.send(data, from);
     });
     return server;
+  }
+
+  close(): void {
+    this.#socket.close();
   }
 }
 
@@ -85,7 +95,12 @@ async function listen(
   socket: UdpSocket,
   take: (data: Uint8Array, from: { address: string; port: number }) => void,
 ): Promise<void> {
-  for (let got = await socket.receive(); got !== undefined; got = await socket.receive()) take(got.data, got.from);
+  for (;;) {
+    // A mote that has closed says so by an error.
+    const got = await socket.receive().catch((error: NetError) => (error.code === 'ERR_CLOSED' ? undefined : error));
+    if (got === undefined) return;
+    if (!(got instanceof NetError)) take(got.data, got.from);
+  }
 }
 
 function note(flows: Map<number, Arrivals>, data: Uint8Array, atMs: number): void {
