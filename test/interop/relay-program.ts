@@ -35,7 +35,7 @@ serveJsonLines((op, args) => {
     const answer = answerRelayRequest({ method: request.method!, target: request.url!, headers }, made.publicKey);
     if (answer?.type !== 'derp') return void socket.destroy();
     socket.write(answer.head);
-    const ticket = { address: request.socket.remoteAddress ?? '', prove: () => {}, close: () => {} };
+    const ticket = { address: request.socket.remoteAddress ?? '', charge: () => 0, prove: () => {}, close: () => {} };
     if (!made.open(ticket, sink => socketPipe(socket, head, sink))) socket.destroy();
   });
   return new Promise(resolve => server.listen(args.port, () => resolve({})));
