@@ -60,7 +60,7 @@ test('behind one NAT a way leads through it where it turns datagrams around', as
         const carrier = world.network('carrier', world.internet, { nat: shared, address: '203.0.113.9' });
         const host = (label: string, behaviour: Behaviour, site: number) =>
           world.host(label, siteBehind(world, label, behaviour, site, carrier), [insideAddress(behaviour, site)]);
-        const found = await meet(world, new Puncher(world, host('a', a!, 1)), new Puncher(world, host('b', b!, 2)));
+        const found = await meet(world, new Puncher(host('a', a!, 1)), new Puncher(host('b', b!, 2)));
         assert.is(found, canBeDirectInside(shared, a!, b!), `${name} in ${JSON.stringify(shared)}`);
       }
     }

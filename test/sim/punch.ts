@@ -50,7 +50,7 @@ export async function punch(a: Behaviour, b: Behaviour, seed: number): Promise<b
   const reflector = new TestSocket(world.host('reflector', world.internet, ['192.0.2.1'], { delayMs: 2 }), 3478);
   reflector.onDatagram = (_text, from) => reflector.send(`you ${formatEndpoint(from)}`, from);
   const puncher = (name: string, behaviour: Behaviour, site: number) =>
-    new Puncher(world, hostBehind(world, name, behaviour, site));
+    new Puncher(hostBehind(world, name, behaviour, site));
   return meet(world, puncher('a', a, 1), puncher('b', b, 2));
 }
 
@@ -76,7 +76,7 @@ export class Puncher {
   #hasHeard = false;
   readonly #known = new Map<string, Endpoint>();
 
-  constructor(_world: World, host: WorldHost) {
+  constructor(host: WorldHost) {
     this.socket = new TestSocket(host);
     this.socket.onDatagram = (text, from) => {
       if (text.startsWith('you ')) {

@@ -146,7 +146,7 @@ function tell({ name, seed, failures, capture }: Played): void {
   console.log(`     packets: ${capture}`);
 }
 
-/** Least, median, 95th of 100 and most of some times, in ms; a time that never came is null in JSON. */
+/** Some times by rank, in ms; a time that never came is null in JSON. */
 export interface Summary {
   readonly count: number;
   readonly min: number;
@@ -155,6 +155,7 @@ export interface Summary {
   readonly max: number;
 }
 
+/** Least, median, 95th of 100 and most. */
 export function summary(times: readonly number[]): Summary {
   const sorted = times.toSorted((a, b) => a - b);
   const at = (share: number) => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!);

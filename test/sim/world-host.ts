@@ -234,7 +234,7 @@ export class WorldHost {
       openStream: (options: StreamOptions, sink: StreamSink) =>
         world.streams.connect(options, sink, (to, port) => this.#findWay(to, port), resolve),
       resolve,
-    } as Host;
+    };
   }
 
   #createTimer(fire: () => void): Timer {

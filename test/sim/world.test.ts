@@ -167,7 +167,7 @@ test('an address that a host has given up is gone, and the new one works', async
   await world.clock.advance(10);
   assert.equal(socket.received, []);
   assert.is(server.received[1]!.from.address, '203.0.113.2');
-  assert.equal((host.port as { interfaces?: () => readonly string[] }).interfaces?.(), ['172.16.0.5']);
+  assert.equal(host.port.interfaces?.(), ['172.16.0.5']);
 });
 
 test('a host that sleeps hears nothing, and its timers fire when it wakes', async () => {
