@@ -165,7 +165,10 @@ export class Membership {
   /** How packets reach a peer of the tunnel. */
   #pathOf(tunnelPeer: number | undefined): Pick<TailnetPeerStatus, 'path' | 'endpoint' | 'latencyMs' | 'why'> {
     if (tunnelPeer === undefined) return { path: 'idle' };
-    const { endpoint, latencyMs, why } = this.#context.tailnet.paths.disco.status(tunnelPeer);
+    const { endpoint, latencyMs, why } = this.#context.tailnet.paths.disco.status(
+      tunnelPeer,
+      this.#context.driver.nowMs(),
+    );
     if (endpoint === undefined) return { path: 'relay', why };
     return { path: 'direct', endpoint: formatEndpoint(endpoint), ...(latencyMs === undefined ? {} : { latencyMs }) };
   }
