@@ -40,7 +40,7 @@ test('packets are raw IP with right checksums', () => {
   assert.is(sum(bytes.slice(8, 40), Uint8Array.of(0, 17, 0, 13), bytes.slice(40)), 0xffff);
 });
 
-test('the file has an interface per link and a block per packet, with time, link and loss', () => {
+test('the file has one interface and a block per packet, with time, link and loss', () => {
   const recorder = new PcapRecorder();
   recorder.record(1000.25, 'a up', UDP, false);
   recorder.record(1001, 'b down', UDP, true);
@@ -56,14 +56,12 @@ test('the file has an interface per link and a block per packet, with time, link
   }
   assert.equal(
     blocks.map(({ type }) => type),
-    [0x0a0d0d0a, 1, 1, 6, 6],
+    [0x0a0d0d0a, 1, 6, 6],
   );
   assert.is(view.getUint16(blocks[1]!.at + 8, true), 101, 'raw IP');
   const text = new TextDecoder().decode(file);
-  for (const word of ['a up', 'b down', 'lost']) assert.is(text.split(word).length, 2, word);
-  const [first, second] = [blocks[3]!.at, blocks[4]!.at];
-  assert.is(view.getUint32(first + 8, true), 0);
-  assert.is(view.getUint32(second + 8, true), 1);
+  for (const word of ['a up', 'b down, lost']) assert.is(text.split(word).length, 2, word);
+  const [first, second] = [blocks[2]!.at, blocks[3]!.at];
   const micros = (at: number) => view.getUint32(at + 12, true) * 2 ** 32 + view.getUint32(at + 16, true);
   assert.is(micros(first), 1_700_000_001_000_250);
   assert.is(micros(second) - micros(first), 750);

@@ -1,7 +1,8 @@
 /**
- * What happened on the links of a world, as a pcapng file (draft-ietf-opsawg-pcapng) with one interface per direction
- * of each link: raw IP, link type 101. A packet is written when it enters a link; one that is lost there says so in its
- * comment. Streams are shown as TCP segments with sequence numbers, but no handshakes or acknowledgements.
+ * What happened on the links of a world, as a pcapng file (draft-ietf-opsawg-pcapng): raw IP, link type 101. A packet is
+ * written whenever it enters a link; its comment names the link and direction, and says so if it is lost there. (One
+ * interface for all links, because tcpdump refuses several of this type.) Streams are shown as TCP segments with
+ * sequence numbers, but no handshakes or acknowledgements.
  */
 import { type Endpoint, parseAddress } from '../../lib/base/address.ts';
 import { foldChecksum, pseudoSum, sumBytes } from '../../lib/base/checksum.ts';
@@ -32,29 +33,24 @@ export function wireBytes(packet: WirePacket): number {
 
 /** Collects packets; {@link PcapRecorder.file} makes a file of them. */
 export class PcapRecorder {
-  readonly #names = new Map<string, number>();
   readonly #blocks: Uint8Array[] = [];
   packets = 0;
 
   /** A packet enters the link `name`. */
   record(nowMs: number, name: string, packet: WirePacket, isLost: boolean): void {
-    let id = this.#names.get(name);
-    if (id === undefined) this.#names.set(name, (id = this.#names.size));
     const bytes = ipPacket(packet);
     const micros = (ORIGIN_MS + nowMs) * 1000;
-    const head = words(id, Math.floor(micros / 0x1_0000_0000), micros >>> 0, bytes.length, bytes.length);
-    const options = isLost ? concatBytes(option(1, utf8Encode('lost')), words(0)) : new Uint8Array(0);
-    this.#blocks.push(block(6, concatBytes(head, pad(bytes), options)));
+    const head = words(0, Math.floor(micros / 0x1_0000_0000), micros >>> 0, bytes.length, bytes.length);
+    const comment = option(1, utf8Encode(isLost ? `${name}, lost` : name));
+    this.#blocks.push(block(6, concatBytes(head, pad(bytes), comment, words(0))));
     this.packets++;
   }
 
   /** The whole file. */
   file(): Uint8Array {
     const section = block(0x0a0d0d0a, words(0x1a2b3c4d, 1, 0xffff_ffff, 0xffff_ffff));
-    const interfaces = [...this.#names.keys()].map(name =>
-      block(1, concatBytes(words(LINKTYPE_RAW, 0), option(2, utf8Encode(name)), words(0))),
-    );
-    const blocks = [section, ...interfaces, ...this.#blocks];
+    const link = block(1, words(LINKTYPE_RAW, 0));
+    const blocks = [section, link, ...this.#blocks];
     const out = new Uint8Array(blocks.reduce((sum, { length }) => sum + length, 0));
     let at = 0;
     for (const bytes of blocks) {
