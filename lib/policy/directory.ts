@@ -1,0 +1,177 @@
+/**
+ * Who is in a tailnet, as a policy sees it: devices with their addresses, owners, tags and approved routes; and which of
+ * a policy's names stand for which of them.
+ *
+ * A tagged device belongs to its tags alone: the names of users, groups, `autogroup:member` and `autogroup:self` never
+ * mean it. Devices that are not approved, or whose key has expired, are left out by the caller.
+ */
+import { parsePrefix } from '../base/address.ts';
+import type { Alias, Names } from './alias.ts';
+import { type IpKey, type IpRange, IpSet, parseKey, rangeOfPrefix } from './ip-set.ts';
+
+/** A device, as the caller knows it. */
+export interface PolicyDevice {
+  readonly id: number;
+  /** Address texts, one or more. */
+  readonly addresses: readonly string[];
+  /** Login name of the owner; of no matter when it is tagged. */
+  readonly user: string;
+  /** `tag:x`. */
+  readonly tags: readonly string[];
+  /** Approved routes as prefixes; `0.0.0.0/0` or `::/0` make it an exit node. */
+  readonly routes: readonly string[];
+}
+
+/** A device and what follows from it. */
+export interface Member {
+  readonly device: PolicyDevice;
+  readonly keys: readonly IpKey[];
+  readonly own: IpSet;
+  /** Approved routes but those of an exit node. */
+  readonly routes: IpSet;
+  readonly isExit: boolean;
+  /** Addresses and routes together: what sends from here. */
+  readonly sends: IpSet;
+  /** What a packet to this device may be addressed to: addresses, routes, the internet of an exit node. */
+  readonly serves: IpSet;
+  /** The same without its addresses: what a "via" rule is about. */
+  readonly forwards: IpSet;
+  /** Login of the owner, or undefined when it is tagged. */
+  readonly owner: string | undefined;
+  /** Keys of the aliases that mean this device. */
+  readonly aliases: ReadonlySet<string>;
+}
+
+const TAILNET: readonly string[] = Object.freeze(['100.64.0.0/10', 'fd7a:115c:a1e0::/48']);
+/** Kept out of the tailnet's range: ChromeOS has its own network there. */
+const NOT_TAILNET: readonly string[] = Object.freeze(['100.115.92.0/23']);
+const EVERYWHERE: readonly string[] = Object.freeze(['0.0.0.0/0', '2000::/3']);
+const NOT_INTERNET: readonly string[] = Object.freeze([
+  '10.0.0.0/8',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  '169.254.0.0/16',
+  '100.64.0.0/10',
+]);
+
+/** Addresses of prefixes as texts; RangeError for what is none. */
+export function setOfPrefixes(texts: readonly string[]): IpSet {
+  return IpSet.of(texts.map(rangeOf));
+}
+
+function rangeOf(text: string): IpRange {
+  const prefix = parsePrefix(text);
+  if (prefix === undefined) throw new RangeError(`"routes" expected prefixes, got ${JSON.stringify(text)}`);
+  return rangeOfPrefix(prefix);
+}
+
+/** The devices of a tailnet. */
+export class Directory {
+  readonly members = new Map<number, Member>();
+  /** What `*` means as a source, but for routes. */
+  readonly tailnet = setOfPrefixes(TAILNET).minus(setOfPrefixes(NOT_TAILNET));
+  /** What an exit node leads to. */
+  readonly internet = setOfPrefixes(EVERYWHERE).minus(setOfPrefixes(NOT_INTERNET));
+  readonly #groupsOf = new Map<string, string[]>();
+  readonly #byAddress = new Map<IpKey, Member>();
+  readonly #byAlias = new Map<string, Set<Member>>();
+  readonly #routers = new Set<Member>();
+  #wildcard: IpSet | undefined;
+
+  constructor(names: Names) {
+    for (const [group, users] of names.groups) {
+      for (const user of users) {
+        const groups = this.#groupsOf.get(user);
+        if (groups === undefined) this.#groupsOf.set(user, [group]);
+        else groups.push(group);
+      }
+    }
+  }
+
+  /** What `*` means as a source: the tailnet and all approved routes but those of exit nodes. */
+  get wildcard(): IpSet {
+    this.#wildcard ??= IpSet.of([...this.tailnet.ranges, ...[...this.#routers].flatMap(({ routes }) => routes.ranges)]);
+    return this.#wildcard;
+  }
+
+  /** Adds a device. TypeError when another has its id or an address. */
+  add(device: PolicyDevice): Member {
+    const member = this.#memberOf(device);
+    if (this.members.has(device.id)) throw new TypeError(`"id" expected a new device, got ${device.id}`);
+    for (const key of member.keys)
+      if (this.#byAddress.has(key)) throw new TypeError(`"addresses" expected new ones, got ${device.addresses}`);
+    this.members.set(device.id, member);
+    for (const key of member.keys) this.#byAddress.set(key, member);
+    for (const alias of member.aliases) {
+      const members = this.#byAlias.get(alias);
+      if (members === undefined) this.#byAlias.set(alias, new Set([member]));
+      else members.add(member);
+    }
+    if (member.isExit || !member.routes.isEmpty) this.#routers.add(member);
+    if (!member.routes.isEmpty) this.#wildcard = undefined;
+    return member;
+  }
+
+  /** Removes a device; undefined when there is none. */
+  remove(id: number): Member | undefined {
+    const member = this.members.get(id);
+    if (member === undefined) return undefined;
+    this.members.delete(id);
+    for (const key of member.keys) this.#byAddress.delete(key);
+    for (const alias of member.aliases) this.#byAlias.get(alias)?.delete(member);
+    this.#routers.delete(member);
+    if (!member.routes.isEmpty) this.#wildcard = undefined;
+    return member;
+  }
+
+  /** The devices that an alias of a user, group, tag or autogroup means. */
+  membersOf(alias: Alias): ReadonlySet<Member> {
+    return this.#byAlias.get(alias.key) ?? new Set();
+  }
+
+  /** The device that has an address. */
+  ownerOf(key: IpKey): Member | undefined {
+    return this.#byAddress.get(key);
+  }
+
+  /** Those who take packets to an address: its owner, or routers with the narrowest route, or exit nodes. */
+  serversOf(key: IpKey): readonly Member[] {
+    const owner = this.#byAddress.get(key);
+    if (owner !== undefined) return [owner];
+    const routers = [...this.#routers].filter(({ routes }) => routes.has(key));
+    if (routers.length > 0) return routers;
+    return this.internet.has(key) ? [...this.#routers].filter(({ isExit }) => isExit) : [];
+  }
+
+  #memberOf(device: PolicyDevice): Member {
+    const keys = device.addresses.map(text => {
+      const key = parseKey(text);
+      if (key === undefined) throw new RangeError(`"addresses" expected addresses, got ${JSON.stringify(text)}`);
+      return key;
+    });
+    const isExitRoute = (text: string): boolean => text === '0.0.0.0/0' || text === '::/0';
+    const own = IpSet.of(keys.map(key => [key, key] as const));
+    const routes = setOfPrefixes(device.routes.filter(text => !isExitRoute(text)));
+    const isExit = device.routes.some(isExitRoute);
+    const forwards = IpSet.of([...routes.ranges, ...(isExit ? this.internet.ranges : [])]);
+    const owner = device.tags.length > 0 || device.user === '' ? undefined : device.user;
+    return {
+      device,
+      keys,
+      own,
+      routes,
+      isExit,
+      sends: IpSet.of([...own.ranges, ...routes.ranges]),
+      serves: IpSet.of([...own.ranges, ...forwards.ranges]),
+      forwards,
+      owner,
+      aliases: this.#aliasesOf(device, owner),
+    };
+  }
+
+  #aliasesOf(device: PolicyDevice, owner: string | undefined): ReadonlySet<string> {
+    if (device.tags.length > 0) return new Set([...device.tags, 'autogroup:tagged']);
+    if (owner === undefined) return new Set();
+    return new Set([`user ${owner}`, ...(this.#groupsOf.get(owner) ?? []), 'autogroup:member']);
+  }
+}
