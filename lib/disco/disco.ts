@@ -370,7 +370,18 @@ export class Disco {
   #round(nowMs: number, peer: DiscoPeer, mayCall: boolean): void {
     if (peer.key === undefined) return;
     peer.lastRoundMs = nowMs;
-    if (nowMs < peer.quietUntilMs) return;
+    const hasPinged = nowMs >= peer.quietUntilMs && this.#pingDue(nowMs, peer);
+    // Pings that a call of the peer brought about are told of by the next traffic of our own: it may know us at another
+    // address. Not with every packet, or two that cannot reach each other would call all the time.
+    const owesCall = peer.pingedMs > peer.calledMs && nowMs - peer.calledMs >= PING_INTERVAL_MS;
+    if (!mayCall || peer.region === 0 || !(hasPinged || owesCall)) return;
+    peer.calledMs = nowMs;
+    if (this.#whereabouts.isFresh(nowMs)) this.#push({ type: 'call', peer });
+    else this.#whereabouts.await(nowMs, peer);
+  }
+
+  /** Pings the addresses whose turn it is. Whether there was one that has not knocked: that one needs no call. */
+  #pingDue(nowMs: number, peer: DiscoPeer): boolean {
     const { best } = peer;
     peer.prune(nowMs);
     this.#noteBest(peer, best);
@@ -382,15 +393,13 @@ export class Disco {
       if (nextMs <= nowMs) {
         const isSent = this.#explore(nowMs, peer, candidate);
         nextMs = nowMs + (isSent ? PING_INTERVAL_MS : CONGESTED_MS);
-        // Who has knocked needs no call.
+        if (isSent && !hasKnocked) peer.pingedMs = nowMs;
         hasPinged ||= isSent && nowMs - pingedMs >= PING_INTERVAL_MS;
       }
       quietUntilMs = Math.min(quietUntilMs, nextMs);
     }
     peer.quietUntilMs = quietUntilMs;
-    if (!hasPinged || !mayCall || peer.region === 0) return;
-    if (this.#whereabouts.isFresh(nowMs)) this.#push({ type: 'call', peer });
-    else this.#whereabouts.await(nowMs, peer);
+    return hasPinged;
   }
 
   /** Pings an address to see whether the peer is there. */

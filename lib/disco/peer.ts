@@ -55,6 +55,9 @@ export class DiscoPeer {
   /** When all candidates were last looked at, and before which none is due. */
   lastRoundMs = NEVER;
   quietUntilMs = NEVER;
+  /** When an address was last pinged to find a path, and when the peer was last called. */
+  pingedMs = NEVER;
+  calledMs = NEVER;
   /** Last user traffic to the peer. */
   lastSendMs = NEVER;
   /** A ping was lost, and no pong has come since. */
@@ -170,6 +173,7 @@ export class DiscoPeer {
     }
     this.forgetBest();
     this.quietUntilMs = NEVER;
+    if (only === undefined) this.calledMs = NEVER;
     this.isSilent = false;
   }
 

@@ -461,4 +461,24 @@ test('an address that the peer has pinged us from is pinged with the next packet
   assert.equal(bench.says(), [`ping ${A}`, `call relay 7 ${ME}`]);
 });
 
+test('pings that a call has brought about are told of by our next packet, but not more often than every 5 s', () => {
+  const bench = benchOf(A);
+  bench.relayed(sealed(PEER, OWN, callBytes(B)));
+  assert.equal(bench.says(), [`ping ${A}`, `ping ${B}`], 'no call in answer to a call');
+  const startMs = bench.nowMs;
+  bench.nowMs += 1;
+  bench.path();
+  assert.equal(bench.says(), [`call relay 7 ${ME}`]);
+  bench.relayed(sealed(PEER, OWN, callBytes(B)));
+  assert.equal(bench.says(), [`ping ${A}`, `ping ${B}`]);
+  bench.nowMs = startMs + 4999;
+  bench.path();
+  assert.equal(bench.says(), [], 'two that cannot reach each other do not call with every packet');
+  bench.relayed(sealed(PEER, OWN, callBytes(B)));
+  bench.sent();
+  bench.nowMs = startMs + 5001;
+  bench.path();
+  assert.equal(bench.says(), [`call relay 7 ${ME}`], 'calls of the peer do not keep us from calling');
+});
+
 test.run();
