@@ -130,9 +130,14 @@ function parseDeclared(
   declared: ReadonlyMap<string, unknown>,
   section: string,
 ): Parsed<Alias> {
-  const hint = meant(text, declared.keys()) ?? `add it to ${section}`;
-  if (!declared.has(text)) return { fault: `${quote(text)} is not declared`, hint }; // CHECK: policy-undeclared
+  const isDeclared = declared.has(text);
+  if (!isDeclared) return undeclared(text, declared, section); // CHECK: policy-undeclared
   return { value: { kind, text, key: text, name: text } };
+}
+
+function undeclared(text: string, declared: ReadonlyMap<string, unknown>, section: string): Parsed<Alias> {
+  const hint = meant(text, declared.keys()) ?? `add it to ${section}`;
+  return { fault: `${quote(text)} is not declared`, hint };
 }
 
 function parseAutogroup(text: string, use: AliasUse): Parsed<Alias> {

@@ -10,7 +10,7 @@
  * destinations, which no device takes.
  */
 import { type IpKey, type IpRange, formatKey, parseKey } from './ip-set.ts';
-import { isLive, type PolicyCompiler, type Sources } from './compiler.ts';
+import type { PolicyCompiler, Sources } from './compiler.ts';
 import type { Member } from './directory.ts';
 import type { PolicyRule, RuleDestination } from './policy.ts';
 import { DEFAULT_PROTOCOLS, hasPort, isAllPorts, PORT_PROTOCOLS } from './ports.ts';
@@ -58,7 +58,7 @@ export function entrancesTo(
   const out: Entrance[] = [];
   const isIcmp = protocol === (destination.length === 9 ? 1 : 58);
   compiler.rules.forEach((rule, i) => {
-    if (!rule.isNetwork || !isLive(rule)) return; // CHECK: policy-app-no-network
+    if (!rule.isNetwork) return; // CHECK: policy-app-no-network
     for (const way of rule.destinations) {
       const fits = isIcmp || fitsPort(rule, way, port, protocol);
       if (!fits) continue; // CHECK: policy-explain-port

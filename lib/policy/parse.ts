@@ -218,8 +218,7 @@ class PolicyReader {
       this.#fields.note(member, `"${section}" is kept but not evaluated`);
     }
     const posture = this.#sections.get('defaultSrcPosture');
-    if (posture !== undefined)
-      this.#fields.fail(posture, '"defaultSrcPosture" cannot be evaluated', 'rules would allow more than is meant'); // CHECK: policy-default-posture
+    if (posture !== undefined) this.#fields.fail(posture, '"defaultSrcPosture" cannot be evaluated'); // CHECK: policy-default-posture
     return out;
   }
 }
