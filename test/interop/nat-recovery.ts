@@ -37,6 +37,8 @@ interface Step {
   readonly watchMs?: number;
   /** Share of datagrams that must be answered from the blow on. */
   readonly share?: number;
+  /** The blow strikes by chance, each flow otherwise: the longest silence that any may have. */
+  readonly mostGapMs?: number;
 }
 
 /** What a blow did to a flow. */
@@ -102,6 +104,8 @@ function judge(step: Step, one: Effect, stock: Effect): string | undefined {
   if (step.isDirect && one.directMs === undefined) return `${pair}: not direct within ${step.timeoutMs / 1000} s`;
   const share = one.report.answered / one.report.sent;
   if (step.share !== undefined && share < step.share) return `${pair}: ${(share * 100).toFixed(0)} % were answered`;
+  if (step.mostGapMs !== undefined)
+    return one.gapMs > step.mostGapMs ? `${pair}: silent for ${seconds(one.gapMs)}` : undefined;
   if (one.gapMs > stock.gapMs * 1.25 + SLACK_MS)
     return `${pair}: silent for ${seconds(one.gapMs)}, stock for ${seconds(stock.gapMs)}`;
   return undefined;
@@ -190,6 +194,7 @@ const ADDRESS_STEPS: readonly Step[] = Object.freeze([
     timeoutMs: 20_000,
     watchMs: 12_000,
     share: 0.3,
+    mostGapMs: 8000,
   },
 ]);
 

@@ -12,8 +12,8 @@ const PROBE_BYTES = 64;
 export interface ProbeReport {
   readonly sent: number;
   readonly answered: number;
-  /** Datagrams that came back more than once, or after a later one. */
-  readonly outOfOrder: number;
+  /** Datagrams that came back once more. */
+  readonly duplicates: number;
   /** When the first datagram (since the asked time) was sent, wall clock. */
   readonly startMs: number;
   /** From there to the first answer to a datagram of that time; -1 when there was none. */
@@ -30,9 +30,8 @@ export class Probe {
   readonly #socket: UdpFace;
   readonly #sentMs: number[] = [];
   readonly #backMs: number[] = [];
-  readonly #late: number[] = [];
+  readonly #again: number[] = [];
   readonly #timer: NodeJS.Timeout;
-  #newest = -1;
 
   constructor(socket: UdpFace, to: { address: string; port: number }, everyMs: number) {
     this.#socket = socket;
@@ -52,8 +51,7 @@ export class Probe {
       const got = await this.#socket.receive();
       if (got === undefined) return;
       const number = Buffer.from(got.data).readUInt32BE();
-      if (number <= this.#newest) this.#late.push(number);
-      this.#newest = Math.max(this.#newest, number);
+      if (this.#backMs[number] !== undefined) this.#again.push(number);
       this.#backMs[number] ??= Date.now();
     }
   }
@@ -62,7 +60,7 @@ export class Probe {
   report(sinceMs: number): ProbeReport {
     const from = this.#sentMs.findIndex(ms => ms >= sinceMs);
     if (from < 0) {
-      const none = { sent: 0, answered: 0, outOfOrder: 0, longestGapMs: 0 };
+      const none = { sent: 0, answered: 0, duplicates: 0, longestGapMs: 0 };
       return { ...none, startMs: sinceMs, firstMs: -1, medianMs: -1, worstMs: -1 };
     }
     const nowMs = Date.now();
@@ -89,7 +87,7 @@ export class Probe {
     return {
       sent,
       answered: trips.length,
-      outOfOrder: this.#late.filter(number => number >= from).length,
+      duplicates: this.#again.filter(number => number >= from).length,
       startMs,
       firstMs: backs.length === 0 ? -1 : backs[0]! - startMs,
       longestGapMs,
