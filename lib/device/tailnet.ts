@@ -233,6 +233,11 @@ export class Tailnet {
     return this.#peers.tunnelId(netmapId);
   }
 
+  /** The node key of a peer of the tunnel; undefined when it has left. */
+  peerKey(tunnelId: number): Uint8Array | undefined {
+    return this.#peers.get(tunnelId)?.key;
+  }
+
   /** The last look at the network. */
   get report(): NetcheckReport | undefined {
     return this.paths.report;

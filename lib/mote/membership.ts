@@ -235,11 +235,7 @@ export class Membership {
         for (const { resolve } of this.#logouts.splice(0)) resolve();
         break;
       case 'path':
-        emit({
-          type: 'path',
-          publicKey: toBase64(this.#context.device.tunnel.peerStatus(event.id).publicKey),
-          endpoint: event.endpoint === undefined ? undefined : formatEndpoint(event.endpoint),
-        });
+        this.#tellPath(event);
         break;
       case 'report':
         for (const resolve of this.#reports.splice(0)) resolve(event.report);
@@ -268,6 +264,14 @@ export class Membership {
     const { controlTimeMs } = this.#context.tailnet.netmap;
     this.#controlError = undefined;
     if (controlTimeMs > 0) this.#controlClockMs = controlTimeMs - this.#context.driver.nowMs();
+  }
+
+  /** The peer may have left the tunnel since. */
+  #tellPath({ id, endpoint }: Extract<TailnetEvent, { type: 'path' }>): void {
+    const key = this.#context.tailnet.peerKey(id);
+    if (key === undefined) return;
+    const text = endpoint === undefined ? undefined : formatEndpoint(endpoint);
+    this.#context.emit({ type: 'path', publicKey: toBase64(key), endpoint: text });
   }
 
   #pathPing(event: Extract<TailnetEvent, { type: 'pong' }>): PathPing {

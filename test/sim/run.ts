@@ -224,4 +224,4 @@ async function main(args: readonly string[]): Promise<void> {
   process.exitCode = exitCode(tally);
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await main(process.argv.slice(2));
+if (process.argv[1] === fileURLToPath(import.meta.url)) void main(process.argv.slice(2));
