@@ -35,6 +35,8 @@ const PIN_PREFIX = 'sha256-raw:';
 export type RelayLinkEvent =
   /** The home relay is connected, or another one is home now; 0: none. */
   | { readonly type: 'home'; readonly region: number }
+  /** The home relay is connected, for the first time or again. */
+  | { readonly type: 'relay-connected'; readonly region: number }
   | { readonly type: 'relay-error'; readonly region: number; readonly error: NetError; readonly retryInMs: number };
 
 /** A link as `status` shows it. */
@@ -155,6 +157,8 @@ export class RelayLinks {
       const error = link.takeError();
       if (error !== undefined) this.#failed(nowMs, link, error);
     }
+    if (this.#links.get(this.#home)?.takeConnected() === true)
+      this.#events.push({ type: 'relay-connected', region: this.#home });
     const home = this.#links.get(this.#home)?.isConnected === true ? this.#home : this.#announcedHome;
     if (home !== this.#announcedHome) {
       this.#announcedHome = home;
@@ -272,6 +276,7 @@ class RelayLink implements StreamUser {
   #retryAtMs = Number.POSITIVE_INFINITY;
   #answerByMs = Number.POSITIVE_INFINITY;
   #reportedMs = Number.NEGATIVE_INFINITY;
+  #isNewlyConnected = false;
   #error: NetError | undefined;
 
   constructor(nowMs: number, options: RelayLinkOptions, region: WireDerpRegion, isHome: boolean) {
@@ -311,6 +316,13 @@ class RelayLink implements StreamUser {
     const error = this.#error;
     this.#error = undefined;
     return error;
+  }
+
+  /** Whether it has become connected since this was asked last. */
+  takeConnected(): boolean {
+    const isNew = this.#isNewlyConnected;
+    this.#isNewlyConnected = false;
+    return isNew;
   }
 
   close(): void {
@@ -395,8 +407,11 @@ class RelayLink implements StreamUser {
     const { client } = this;
     if (client === undefined) return;
     for (let event = client.pollEvent(); event !== undefined; event = client.pollEvent()) {
-      if (event.type === 'connected') this.failures = 0;
-      else if (event.type === 'closed') return this.#fail(nowMs, event.error);
+      if (event.type === 'connected') {
+        this.failures = 0;
+        this.#isNewlyConnected = true;
+      }
+      if (event.type === 'closed') return this.#fail(nowMs, event.error);
     }
   }
 

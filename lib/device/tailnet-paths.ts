@@ -191,8 +191,10 @@ export class TailnetPaths {
       this.#tellEndpoints(nowMs);
     }
     for (let event = this.disco.pollEvent(); event !== undefined; event = this.disco.pollEvent()) {
-      if (event.type === 'endpoints-wanted') this.#netcheck.start(nowMs);
-      else this.#events.push(event);
+      const isLost = event.type === 'path' && event.endpoint === undefined;
+      // A path that is lost may mean that we are elsewhere, seen from outside.
+      if (event.type === 'endpoints-wanted' || isLost) this.#netcheck.start(nowMs);
+      if (event.type !== 'endpoints-wanted') this.#events.push(event);
     }
     return this.#events.shift();
   }

@@ -369,6 +369,10 @@ export class Tailnet {
     for (let event = this.#link.pollEvent(nowMs); event !== undefined; event = this.#link.pollEvent(nowMs))
       this.#handleNews(nowMs, event);
     for (let event = this.#relays.pollEvent(nowMs); event !== undefined; event = this.#relays.pollEvent(nowMs)) {
+      if (event.type === 'relay-connected') {
+        this.paths.disco.callAgain(nowMs);
+        continue;
+      }
       if (event.type === 'home') this.client.setHomeRegion(nowMs, event.region);
       else this.#noteRelayError(nowMs, event.region);
       this.#events.push(event);

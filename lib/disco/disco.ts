@@ -230,6 +230,19 @@ export class Disco {
       if (nowMs - peer.lastSendMs <= SESSION_ACTIVE_MS) this.#round(nowMs, peer, true);
   }
 
+  /**
+   * Relays can be reached again: calls may have been lost. Peers with traffic and without a trusted path are pinged and
+   * called anew, the others are left alone.
+   */
+  callAgain(nowMs: number): void {
+    this.#nowMs = nowMs;
+    for (const peer of this.#heartbeats.values()) {
+      if (nowMs - peer.lastSendMs > SESSION_ACTIVE_MS || peer.isTrusted(nowMs)) continue;
+      peer.calledMs = Number.NEGATIVE_INFINITY;
+      this.#round(nowMs, peer, true);
+    }
+  }
+
   /** How a peer is reached, as of `nowMs` or else of the last call that had a time. RangeError for an unknown one. */
   status(id: number, nowMs: number = this.#nowMs): DiscoStatus {
     const peer = this.#peers.expect(id);

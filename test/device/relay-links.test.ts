@@ -36,6 +36,7 @@ class World {
   readonly opened: { id: number; host: string }[] = [];
   readonly closed: number[] = [];
   readonly events: string[] = [];
+  readonly connected: string[] = [];
 
   regions(...regions: readonly WireDerpRegion[]): this {
     this.links.setRegions(this.nowMs, new Map(regions.map(one => [one.RegionID, one])));
@@ -46,7 +47,7 @@ class World {
 
   look(): this {
     for (let event = this.links.pollEvent(this.nowMs); event !== undefined; event = this.links.pollEvent(this.nowMs))
-      this.events.push(`${event.type} ${event.region}`);
+      (event.type === 'relay-connected' ? this.connected : this.events).push(`${event.type} ${event.region}`);
     for (let command = this.streams.pollCommand(); command !== undefined; command = this.streams.pollCommand())
       this.#note(command);
     return this;
@@ -138,6 +139,16 @@ test('a link that is looked at connects anew unless it answers within three seco
   world.streams.handleBytes(world.nowMs, 2, Uint8Array.of(6, 0, 0, 0, 0), 0, 5);
   world.wait(6000);
   assert.is(world.opened.length, 2);
+});
+
+test('each time the home relay is connected it is told, another relay is not', () => {
+  const world = new World().regions(region(1), region(2)).connect(1);
+  world.links.send(world.nowMs, 2, OTHER, new Uint8Array(10), 0, 10);
+  world.look().connect(2);
+  assert.equal(world.connected, ['relay-connected 1']);
+  world.fail(1).wait(100);
+  world.connect(world.opened.at(-1)!.id);
+  assert.equal(world.connected, ['relay-connected 1', 'relay-connected 1']);
 });
 
 test('after a move all links connect anew at once', () => {

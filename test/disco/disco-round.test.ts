@@ -481,4 +481,17 @@ test('pings that a call has brought about are told of by our next packet, but no
   assert.equal(bench.says(), [`call relay 7 ${ME}`], 'calls of the peer do not keep us from calling');
 });
 
+test('when relays can be reached again, peers without a trusted path are called anew, and no others', () => {
+  const bench = benchOf(A);
+  bench.path();
+  assert.equal(bench.says(), [`ping ${A}`, `call relay 7 ${ME}`]);
+  bench.nowMs += 100;
+  bench.disco.callAgain(bench.nowMs);
+  assert.equal(bench.says(), [`call relay 7 ${ME}`]);
+  bench.nowMs += 45_001;
+  bench.says();
+  bench.disco.callAgain(bench.nowMs);
+  assert.equal(bench.says(), [], 'without traffic for 45 s');
+});
+
 test.run();
