@@ -187,16 +187,6 @@ export class Disco {
     this.#noteBest(peer, best);
   }
 
-  /** The system says that nothing can be sent to this address (no route, unreachable): it is the best path no more. */
-  noteUnreachable(nowMs: number, id: number, to: Endpoint): void {
-    this.#nowMs = nowMs;
-    const peer = this.#peers.get(id);
-    const { best } = peer ?? {};
-    if (peer === undefined || best === undefined || !sameEndpoint(best.endpoint, to)) return;
-    peer.forgetMeasured(best);
-    this.#noteBest(peer, best);
-  }
-
   /**
    * Pings a peer for its user: through its relay, and by its path or, without one that is trusted, all addresses.
    * Returns the number that `pong` events bear. RangeError for an unknown peer.

@@ -387,20 +387,6 @@ test('status says why a relay is needed', () => {
   assert.throws(() => bench.disco.status(9), /"id" expected a peer, got 9/);
 });
 
-test('what cannot be reached any more is no path, until it answers again', () => {
-  const bench = benchOf(A);
-  bench.settle(A, 20);
-  bench.disco.noteUnreachable(bench.nowMs, 1, at(B));
-  bench.disco.noteUnreachable(bench.nowMs, 9, at(A));
-  assert.is(bench.path(), `direct ${A}`);
-  bench.disco.noteUnreachable(bench.nowMs, 1, at(A));
-  assert.equal(bench.news(), ['path 1 relay -']);
-  assert.is(bench.path(), 'relay');
-  const [ping] = bench.sent();
-  bench.answer(ping!);
-  assert.is(bench.path(), `direct ${A}`);
-});
-
 test('a slot that is too small is a mistake of the caller', () => {
   const bench = benchOf(A);
   bench.path();
