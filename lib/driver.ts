@@ -146,7 +146,7 @@ export class Driver implements DatagramSink {
     this.#timer.cancel();
     this.#datagrams?.close();
     this.#datagrams = undefined;
-    for (const stream of this.#streams.values()) stream.close(nowMs);
+    for (const stream of this.#streams.values()) stream.close();
     this.#streams.clear();
   }
 
@@ -221,15 +221,15 @@ export class Driver implements DatagramSink {
     const streams = this.device.tailnet?.streams;
     if (streams === undefined) return true;
     for (let command = streams.pollCommand(); command !== undefined; command = streams.pollCommand())
-      this.#obey(nowMs, streams, command);
+      this.#obey(streams, command);
     let isDrained = true;
     for (const stream of this.#streams.values()) if (!stream.send(nowMs)) isDrained = false;
     return isDrained;
   }
 
-  #obey(nowMs: number, streams: Streams, command: StreamCommand): void {
+  #obey(streams: Streams, command: StreamCommand): void {
     if (command.type === 'close') {
-      this.#streams.get(command.id)?.close(nowMs);
+      this.#streams.get(command.id)?.close();
       this.#streams.delete(command.id);
       return;
     }
@@ -297,7 +297,7 @@ class DriverStream implements StreamSink {
   }
 
   /** Sends what was polled, as far as the host takes it, and ends. */
-  close(_nowMs: number): void {
+  close(): void {
     if (this.#isOpen && !this.#isFull && this.#start < this.#end)
       this.#stream?.write(this.#out, this.#start, this.#end);
     this.#stream?.close();

@@ -16,7 +16,7 @@ export interface StreamRequest {
   readonly tls?: { readonly serverName: string; readonly pin?: Uint8Array };
 }
 
-/** What the driver is to do. `isRoomy`: the machine takes bytes again. */
+/** What the driver is to do. */
 export type StreamCommand =
   | { readonly type: 'open'; readonly id: number; readonly request: StreamRequest }
   /** What was polled before is still to be sent. */

@@ -164,16 +164,15 @@ export class DiscoPeer {
     this.trustUntilMs = NEVER;
   }
 
-  /** An address, or all of them, may be of no use now: what was measured counts no more. */
-  forgetMeasured(only?: Candidate): void {
+  /** All addresses may be of no use now: what was measured counts no more. */
+  forgetMeasured(): void {
     for (const candidate of this.candidates) {
-      if (only !== undefined && candidate !== only) continue;
       candidate.pingedMs = NEVER;
       candidate.answeredMs = NEVER;
     }
     this.forgetBest();
     this.quietUntilMs = NEVER;
-    if (only === undefined) this.calledMs = NEVER;
+    this.calledMs = NEVER;
     this.isSilent = false;
   }
 

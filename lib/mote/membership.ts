@@ -44,7 +44,7 @@ export class Membership {
   readonly #context: MembershipContext;
   readonly #joins: Waiter[] = [];
   readonly #logouts: Waiter[] = [];
-  #isWaiting: (() => void) | undefined;
+  #isWaiting = false;
   #hasWaited = false;
   readonly #reports: ((report: NetcheckReport) => void)[] = [];
   readonly #pings = new Map<number, (answer: PathPing) => void>();
@@ -285,7 +285,9 @@ export class Membership {
     const { tailnet, delay } = this.#context;
     if (tailnet.state !== 'running' || tailnet.addresses.length === 0) return false;
     if (tailnet.homeRegion !== 0 || tailnet.netmap.regions.size === 0 || this.#hasWaited) return true;
-    this.#isWaiting ??= delay(HOME_WAIT_MS, () => {
+    if (this.#isWaiting) return false;
+    this.#isWaiting = true;
+    delay(HOME_WAIT_MS, () => {
       this.#hasWaited = true;
       if (this.#isRunning) this.#settleJoins();
     });
