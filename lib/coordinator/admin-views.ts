@@ -11,7 +11,8 @@ import type { TailnetState } from './state.ts';
 export function tailnetView(tailnet: TailnetState): TailnetView {
   const { id, createdMs, requiresApproval, keyLifeMs } = tailnet.record;
   const [devices, users] = [tailnet.devices.size, tailnet.users.size];
-  return { id, suffix: suffixOfTailnet(id), createdMs, requiresApproval, keyLifeMs, devices, users };
+  const policyVersion = tailnet.policies.get('current')?.version ?? 0;
+  return { id, suffix: suffixOfTailnet(id), createdMs, requiresApproval, keyLifeMs, devices, users, policyVersion };
 }
 
 /** A user as listed. */
@@ -55,6 +56,7 @@ export function deviceView(core: Core, tailnet: TailnetState, device: DeviceReco
     lastSeenMs,
     isOnline: core.sessions.isOnline(id),
     isEphemeral,
+    routes: routesOf(device),
     state: isOver ? 'expired' : device.isApproved ? 'approved' : 'waiting',
   };
 }
@@ -79,9 +81,19 @@ export function loginView(login: PendingLogin): DeviceView {
     lastSeenMs: 0,
     isOnline: false,
     isEphemeral,
+    routes: [],
     state: 'login',
     pendingId: login.id,
   };
+}
+
+function routesOf({ advertisedRoutes, approvedRoutes }: DeviceRecord): DeviceView['routes'] {
+  const all = [...new Set([...advertisedRoutes, ...approvedRoutes])];
+  return all.map(route => ({
+    route,
+    isApproved: approvedRoutes.includes(route),
+    isAdvertised: advertisedRoutes.includes(route),
+  }));
 }
 
 function loginOf(tailnet: TailnetState, user: number): string {

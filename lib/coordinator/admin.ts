@@ -10,6 +10,7 @@ import type { AdminCommand, AdminOutcome } from './commands.ts';
 import type { Actor } from './coordinator-types.ts';
 import type { Core } from './core.ts';
 import type { AuthKeyRecord, Change, TokenRecord } from './model.ts';
+import type { PolicyCommand } from './policy-commands.ts';
 import { idOfSecret, makeSecret } from './secrets.ts';
 import { changeOf, removalOf, type TailnetState } from './state.ts';
 import { NODE_KEY_LIFE_MS, newTailnet, newUser, userOf } from './users.ts';
@@ -44,7 +45,8 @@ export function runCommand(core: Core, actor: Actor, command: AdminCommand): Adm
   const tailnet = core.state.tailnets.get(command.tailnet);
   if (tailnet === undefined) return refusal('not-found', `there is no tailnet ${command.tailnet}`);
   if (type === 'device-list') return { isOk: true, value: listDevices(core, tailnet, scope === undefined) };
-  return ACTS[type](core, actor.name, tailnet, command as never);
+  if (!Object.hasOwn(ACTS, type)) return refusal('not-found', `there is no ${type} yet`);
+  return ACTS[type as Exclude<typeof type, NotYet>](core, actor.name, tailnet, command as never);
 }
 
 /** What is wrong with the form of a command; undefined: nothing. */
@@ -86,7 +88,7 @@ const OTHERS = Object.freeze([
 ] as const);
 
 function isType(type: string): boolean {
-  return Object.hasOwn(ACTS, type) || (OTHERS as readonly string[]).includes(type);
+  return [ACTS, NOT_YET].some(types => Object.hasOwn(types, type)) || (OTHERS as readonly string[]).includes(type);
 }
 
 const NEEDED = Object.freeze(['tailnet', 'loginName', 'id', 'device', 'name'] as const);
@@ -99,27 +101,39 @@ function needs(type: string, name: (typeof NEEDED)[number]): boolean {
   return type === 'device-rename';
 }
 
-const ACTS: { readonly [T in AdminCommand['type'] as T extends (typeof OTHERS)[number] ? never : T]: Act<T> } =
-  Object.freeze({
-    'tailnet-update': updateTailnet,
-    'tailnet-remove': removeTailnet,
-    'user-list': (_core, _actor, tailnet) => ({
-      isOk: true,
-      value: [...tailnet.users.values()].map(user => userView(tailnet, user)),
-    }),
-    'user-create': createUser,
-    'user-remove': removeUser,
-    'key-create': createKey,
-    'key-list': (core, _actor, tailnet) => ({
-      isOk: true,
-      value: [...tailnet.keys.values()].map(key => keyView(core, tailnet, key)),
-    }),
-    'key-revoke': revokeKey,
-    'device-approve': approveDevice,
-    'device-rename': renameDevice,
-    'device-expire': expireDevice,
-    'device-remove': removeDeviceOrLogin,
-  });
+/** Commands that are unknown until what they need is in force. */
+type NotYet = PolicyCommand['type'] | 'device-tags' | 'device-routes' | 'user-rename';
+const NOT_YET: Readonly<Record<NotYet, true>> = Object.freeze({
+  'policy-get': true,
+  'policy-set': true,
+  'policy-explain': true,
+  'device-tags': true,
+  'device-routes': true,
+  'user-rename': true,
+});
+
+const ACTS: {
+  readonly [T in AdminCommand['type'] as T extends (typeof OTHERS)[number] | NotYet ? never : T]: Act<T>;
+} = Object.freeze({
+  'tailnet-update': updateTailnet,
+  'tailnet-remove': removeTailnet,
+  'user-list': (_core, _actor, tailnet) => ({
+    isOk: true,
+    value: [...tailnet.users.values()].map(user => userView(tailnet, user)),
+  }),
+  'user-create': createUser,
+  'user-remove': removeUser,
+  'key-create': createKey,
+  'key-list': (core, _actor, tailnet) => ({
+    isOk: true,
+    value: [...tailnet.keys.values()].map(key => keyView(core, tailnet, key)),
+  }),
+  'key-revoke': revokeKey,
+  'device-approve': approveDevice,
+  'device-rename': renameDevice,
+  'device-expire': expireDevice,
+  'device-remove': removeDeviceOrLogin,
+});
 
 function listTailnets(core: Core, scope: string | undefined): AdminOutcomeValue {
   const own = scope === undefined ? undefined : core.state.tailnets.get(scope);

@@ -3,9 +3,11 @@
  * command line and tests. Every command starts with the tailnet it is about (absent: the whole server).
  */
 import type { DeviceRecord } from './model.ts';
+import type { PolicyCommand, PolicyResults } from './policy-commands.ts';
 
 /** A command. Times are ms since 1970, durations ms. */
 export type AdminCommand =
+  | PolicyCommand
   | { readonly type: 'tailnet-list' }
   | {
       readonly type: 'tailnet-create';
@@ -27,6 +29,12 @@ export type AdminCommand =
       readonly tailnet: string;
       readonly loginName: string;
       readonly displayName?: string;
+    }
+  | {
+      readonly type: 'user-rename';
+      readonly tailnet: string;
+      readonly loginName: string;
+      readonly newLoginName: string;
     }
   /** Only when it owns no devices. */
   | { readonly type: 'user-remove'; readonly tailnet: string; readonly loginName: string }
@@ -51,17 +59,37 @@ export type AdminCommand =
   | { readonly type: 'device-rename'; readonly tailnet: string; readonly device: string; readonly name: string }
   | { readonly type: 'device-expire'; readonly tailnet: string; readonly device: string }
   | { readonly type: 'device-remove'; readonly tailnet: string; readonly device: string }
+  /** All tags that it is to have; without any it belongs to its owner again. */
+  | {
+      readonly type: 'device-tags';
+      readonly tailnet: string;
+      readonly device: string;
+      readonly tags: readonly string[];
+    }
+  /** All routes that it may serve, as prefixes; `0.0.0.0/0` and `::/0` make it an exit node. */
+  | {
+      readonly type: 'device-routes';
+      readonly tailnet: string;
+      readonly device: string;
+      readonly routes: readonly string[];
+    }
   | { readonly type: 'token-create'; readonly tailnet: string; readonly description?: string; readonly lifeMs?: number }
   | { readonly type: 'token-list'; readonly tailnet: string }
   | { readonly type: 'token-revoke'; readonly tailnet: string; readonly id: string };
 
 /** Why a command was refused. */
-export type AdminErrorCode = 'not-found' | 'invalid' | 'conflict' | 'forbidden';
+export type AdminErrorCode = 'not-found' | 'invalid' | 'conflict' | 'forbidden' | 'tests-failed';
 
 /** The outcome of a command; it is durable when this is heard. `value` is plain data as in {@link AdminResults}. */
 export type AdminOutcome =
   | { readonly isOk: true; readonly value: unknown }
-  | { readonly isOk: false; readonly code: AdminErrorCode; readonly message: string };
+  | {
+      readonly isOk: false;
+      readonly code: AdminErrorCode;
+      readonly message: string;
+      /** Of a policy: what is wrong with it, or the tests that fail, one line each. */
+      readonly details?: readonly string[];
+    };
 
 /** A tailnet as listed. */
 export interface TailnetView {
@@ -72,6 +100,10 @@ export interface TailnetView {
   readonly keyLifeMs: number;
   readonly devices: number;
   readonly users: number;
+  /** 0: nobody has set a policy, everything is allowed. */
+  readonly policyVersion: number;
+  /** Why its policy needs somebody. */
+  readonly policyAlarm?: string;
 }
 
 /** A user as listed. */
@@ -119,6 +151,12 @@ export interface DeviceView {
   readonly lastSeenMs: number;
   readonly isOnline: boolean;
   readonly isEphemeral: boolean;
+  /** Routes that it offers or may serve; those that are both are in force. */
+  readonly routes: readonly {
+    readonly route: string;
+    readonly isApproved: boolean;
+    readonly isAdvertised: boolean;
+  }[];
   /** `waiting`: needs an approval. `login`: an interactive login that waits; `id` is 0, approve by `pendingId`. */
   readonly state: 'approved' | 'waiting' | 'expired' | 'login';
   readonly pendingId?: string;
@@ -136,13 +174,14 @@ export interface TokenView {
 }
 
 /** What each command answers with. */
-export interface AdminResults {
+export interface AdminResults extends PolicyResults {
   'tailnet-list': readonly TailnetView[];
   'tailnet-create': TailnetView;
   'tailnet-update': TailnetView;
   'tailnet-remove': Record<string, never>;
   'user-list': readonly UserView[];
   'user-create': UserView;
+  'user-rename': UserView;
   'user-remove': Record<string, never>;
   'key-create': KeyView;
   'key-list': readonly KeyView[];
@@ -152,6 +191,8 @@ export interface AdminResults {
   'device-rename': DeviceView;
   'device-expire': DeviceView;
   'device-remove': Record<string, never>;
+  'device-tags': DeviceView;
+  'device-routes': DeviceView;
   'token-create': TokenView;
   'token-list': readonly TokenView[];
   'token-revoke': Record<string, never>;

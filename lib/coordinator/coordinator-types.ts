@@ -6,6 +6,7 @@ import type { CryptoSuite } from '../crypto/suite.ts';
 import type { WireDerpMap } from '../derp/map.ts';
 import type { AdminOutcome } from './commands.ts';
 import type { CoordinatorLimits } from './limits.ts';
+import type { Policy } from '../policy/policy.ts';
 import type { Change, DeviceRecord, TailnetRecord, UserRecord } from './model.ts';
 
 /** What the operator decides. */
@@ -92,6 +93,8 @@ export interface MapCarrier {
   removeTailnet(nowMs: number, id: string): void;
   tailnetChanged(nowMs: number, tailnet: TailnetRecord): void;
   userChanged(nowMs: number, user: UserRecord): void;
+  /** The policy that is in force in a tailnet from now on; undefined: everything is allowed. */
+  policyChanged(nowMs: number, tailnet: string, policy: Policy | undefined): void;
   deviceChanged(nowMs: number, unixMs: number, device: DeviceRecord, previous: DeviceRecord | undefined): void;
   deviceRemoved(nowMs: number, device: DeviceRecord): void;
   open(nowMs: number, unixMs: number, id: number, opening: MapOpening): void;

@@ -40,6 +40,8 @@ export interface CoordinatorStatus {
   /** Open requests, map streams included. */
   readonly requests: number;
   readonly openCommits: number;
+  /** Tailnets whose policy needs somebody: its tests fail, or it is not the one that was set. */
+  readonly policyAlarms: number;
   readonly isStopped: boolean;
 }
 
@@ -230,6 +232,7 @@ export class Coordinator {
       pendingLogins: pending.size,
       requests: requests.size,
       openCommits: ledger.openCommits,
+      policyAlarms: 0,
       isStopped: ledger.isStopped,
     };
   }

@@ -150,6 +150,8 @@ function deviceFor(
     homeRegion: host.homeRegion ?? 0,
     lastSeenMs: 0,
     keySignature: join.keySignature,
+    advertisedRoutes: [],
+    approvedRoutes: [],
   };
 }
 

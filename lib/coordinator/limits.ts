@@ -39,8 +39,12 @@ export interface CoordinatorLimits {
   readonly endpoints: number;
   /** Services of a device; those behind are dropped. */
   readonly services: number;
-  /** Tags of an auth key; more are refused. */
+  /** Tags of an auth key or a device; more are refused. */
   readonly tags: number;
+  /** Routes that a device offers, or that are approved for it: of those offered the rest is dropped, of others refused. */
+  readonly routes: number;
+  /** A policy file as UTF-8; a larger one is refused. */
+  readonly policyBytes: number;
   /** An ephemeral device that is not connected is removed after this long, also when it never connected. */
   readonly ephemeralGraceMs: number;
   /** Refusals of one auth key that the audit log has per hour; those above are logged only. */
@@ -71,6 +75,8 @@ export const COORDINATOR_LIMITS: CoordinatorLimits = Object.freeze({
   endpoints: 32,
   services: 8,
   tags: 16,
+  routes: 64,
+  policyBytes: 1 << 20,
   ephemeralGraceMs: 30 * MINUTE_MS,
   auditedRefusalsPerHour: 64,
   ownActsPerHour: 60,

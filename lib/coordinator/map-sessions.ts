@@ -11,6 +11,7 @@
  */
 import { DeadlineHeap } from '../derp/deadline-heap.ts';
 import type { WireDerpMap } from '../derp/map.ts';
+import type { Policy } from '../policy/policy.ts';
 import { type MapEntry, MapTailnet, PresenceGrace, sees, MapSession, type MapSessionOptions } from './map-directory.ts';
 import { MapMessages } from './map-messages.ts';
 import { Fifo, MapScheduler, type MapSessionLimits } from './map-scheduler.ts';
@@ -110,6 +111,9 @@ export class MapSessions {
     const known = this.#tailnets.get(tailnet.id);
     if (known !== undefined) known.record = tailnet;
   }
+
+  /** The policy of a tailnet is another one. Nothing of it is in a map yet. */
+  policyChanged(_nowMs: number, _tailnet: string, _policy: Policy | undefined): void {}
 
   /** A user is new or has changed; whoever knows it is told. */
   userChanged(nowMs: number, user: UserRecord): void {

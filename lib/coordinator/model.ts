@@ -89,6 +89,23 @@ export interface DeviceRecord {
   readonly lastSeenMs: number;
   /** Tailnet-lock signature of the node key, base64, kept and handed on as it is; empty: none. */
   readonly keySignature: string;
+  /** Routes that it offers, as canonical prefixes without host bits, each once; `0.0.0.0/0` and `::/0`: an exit node. */
+  readonly advertisedRoutes: readonly string[];
+  /** Routes that it may serve, in the same form. In force are those that it offers and may serve. */
+  readonly approvedRoutes: readonly string[];
+}
+
+/** A policy file that was accepted: `current` is the newest, `good` the newest whose tests passed. */
+export interface PolicyRecord {
+  readonly tailnet: string;
+  readonly id: 'current' | 'good';
+  /** 1, 2, 3, … in a tailnet. */
+  readonly version: number;
+  /** As it came, comments included. */
+  readonly text: string;
+  readonly setMs: number;
+  /** Actor of the command. */
+  readonly setBy: string;
 }
 
 /** A token for the administration interface. */
@@ -119,6 +136,7 @@ export interface Records {
   device: DeviceRecord;
   token: TokenRecord;
   address: TakenAddressRecord;
+  policy: PolicyRecord;
 }
 
 /** Kind of a record. */

@@ -9,6 +9,7 @@ import type {
   AuthKeyRecord,
   Change,
   DeviceRecord,
+  PolicyRecord,
   RecordKind,
   Records,
   TailnetRecord,
@@ -34,6 +35,8 @@ export class TailnetState {
   readonly machines = new Map<string, readonly number[]>();
   /** User to the number of devices; no entry for none. */
   readonly deviceCounts = new Map<number, number>();
+  /** `current` and `good`; neither: nobody has set one. */
+  readonly policies = new Map<string, PolicyRecord>();
 
   constructor(record: TailnetRecord) {
     this.record = record;
@@ -59,7 +62,7 @@ export class CoordinatorState {
       if (change.kind === 'tailnet') this.apply(change);
       else rest.push(change);
     }
-    for (const change of rest) this.apply(change);
+    for (const change of rest) this.apply(change.kind === 'device' ? completed(change) : change);
   }
 
   /** Makes one change; returns the record that it replaces. Throws Error when it contradicts what is known. */
@@ -81,6 +84,8 @@ export class CoordinatorState {
         if (value === undefined) tailnet.takenAddresses.delete(change.id);
         else tailnet.takenAddresses.add(change.id);
         return undefined;
+      case 'policy':
+        return setOrDelete(tailnet.policies, change.id, value as PolicyRecord | undefined);
     }
   }
 
@@ -98,6 +103,7 @@ export class CoordinatorState {
       for (const key of tailnet.keys.values()) yield changeOf('key', key);
       for (const device of tailnet.devices.values()) yield changeOf('device', device);
       for (const id of tailnet.takenAddresses) yield changeOf('address', { tailnet: tailnet.record.id, id });
+      for (const policy of tailnet.policies.values()) yield changeOf('policy', policy);
     }
   }
 
@@ -167,6 +173,14 @@ export function changeOf<K extends RecordKind>(kind: K, value: Records[K]): Chan
 /** The change that takes a record away. */
 export function removalOf<K extends RecordKind>(kind: K, value: Records[K]): Change {
   return { ...changeOf(kind, value), value: undefined } as Change;
+}
+
+/** A device as an older store may hold it, with the fields that have come since. */
+function completed(change: Change & { readonly kind: 'device' }): Change {
+  const { value } = change;
+  if (value === undefined) return change;
+  const { advertisedRoutes = [], approvedRoutes = [] } = value as Partial<DeviceRecord>;
+  return { ...change, value: { ...value, advertisedRoutes, approvedRoutes } };
 }
 
 function hasSameKeys(a: DeviceRecord, b: DeviceRecord): boolean {

@@ -30,6 +30,7 @@ const VIEWS: Views = /* @__PURE__ */ Object.freeze({
   'tailnet-remove': (_, __, asked) => said(`removed the tailnet ${(asked as { tailnet: string }).tailnet}`),
   'user-list': (value, nowMs) => list(value, 'no users: `motenet users create LOGIN` makes one', userTable, nowMs),
   'user-create': value => said(`made the user ${value.loginName}`),
+  'user-rename': value => said(`renamed the user to ${value.loginName}`),
   'user-remove': (_, __, asked) => said(`removed the user ${(asked as { loginName: string }).loginName}`),
   'key-create': (value, nowMs) => ({
     out: [value.key ?? ''],
@@ -43,6 +44,11 @@ const VIEWS: Views = /* @__PURE__ */ Object.freeze({
   'device-rename': value => said(`renamed ${deviceText(value)}`),
   'device-expire': value => said(`expired the key of ${deviceText(value)}: it must log in again`),
   'device-remove': (_, __, asked) => said(`removed ${(asked as { device: string }).device}`),
+  'device-tags': value => said(`changed the tags of ${deviceText(value)}`),
+  'device-routes': value => said(`changed the routes of ${deviceText(value)}`),
+  'policy-get': value => ({ out: value.text.split('\n') }),
+  'policy-set': value => said(`version ${value.version} of the policy`),
+  'policy-explain': value => said(value.reason),
   'token-create': (value, nowMs) => ({
     out: [value.token ?? ''],
     err: [`token ${value.id} for ${scopeText(value)}, ${untilText(nowMs, value.expiresMs)}; it is not shown again`],

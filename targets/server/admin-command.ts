@@ -70,6 +70,18 @@ const tags: Check = value => {
   return isFine ? undefined : `at most ${syntax.TAGS_LIMIT} different texts such as "tag:server"`;
 };
 
+const routes: Check = value => {
+  const isFine = Array.isArray(value) && value.every(route => typeof route === 'string' && route.length < 64);
+  return isFine ? undefined : 'texts such as "192.0.2.0/24"';
+};
+const file: Check = text('a text', () => true);
+const count: Check = value =>
+  Number.isSafeInteger(value) && Number(value) >= 0 ? undefined : 'a whole number, 0 or more';
+
+function upTo(most: number): Check {
+  return value => (count(value) === undefined && Number(value) <= most ? undefined : `a whole number up to ${most}`);
+}
+
 const tailnet = must(label);
 const onDevice = { tailnet, device: must(device) };
 const settings = { tailnet, requiresApproval: may(flag), keyLifeMs: may(life(syntax.LIFE_LIMIT_MS, true)) };
@@ -82,6 +94,7 @@ const COMMANDS: { readonly [T in CommandType]: Readonly<Record<FieldsOf<T>, Fiel
   'tailnet-remove': { tailnet, force: may(flag) },
   'user-list': { tailnet },
   'user-create': { tailnet, loginName: must(login), displayName: may(words) },
+  'user-rename': { tailnet, loginName: must(login), newLoginName: must(login) },
   'user-remove': { tailnet, loginName: must(login) },
   'key-create': {
     tailnet,
@@ -100,6 +113,17 @@ const COMMANDS: { readonly [T in CommandType]: Readonly<Record<FieldsOf<T>, Fiel
   'device-rename': { ...onDevice, name: must(label) },
   'device-expire': onDevice,
   'device-remove': onDevice,
+  'device-tags': { ...onDevice, tags: must(tags) },
+  'device-routes': { ...onDevice, routes: must(routes) },
+  'policy-get': { tailnet },
+  'policy-set': { tailnet, text: must(file), version: may(count), isDryRun: may(flag) },
+  'policy-explain': {
+    tailnet,
+    source: must(device),
+    destination: must(device),
+    port: must(upTo(65_535)),
+    protocol: may(upTo(255)),
+  },
   'token-create': { tailnet: must(scope), description: may(words), lifeMs: may(life(syntax.LIFE_LIMIT_MS, false)) },
   'token-list': { tailnet: must(scope) },
   'token-revoke': { tailnet: must(scope), id: must(id) },

@@ -51,6 +51,7 @@ const STATUS: Readonly<Record<AdminErrorCode, number>> = /* @__PURE__ */ Object.
   forbidden: 403,
   'not-found': 404,
   conflict: 409,
+  'tests-failed': 422,
 });
 
 /** Ends a request with a status and `{"error":…}`. */

@@ -41,7 +41,15 @@ const MIGRATIONS: readonly string[] = Object.freeze([
 ]);
 
 /** Kinds in the order in which they are loaded: what others refer to first. */
-const LOAD_ORDER: readonly RecordKind[] = Object.freeze(['tailnet', 'user', 'key', 'address', 'device', 'token']);
+const LOAD_ORDER: readonly RecordKind[] = Object.freeze([
+  'tailnet',
+  'user',
+  'policy',
+  'key',
+  'address',
+  'device',
+  'token',
+]);
 
 /** A database that is open, and locked. */
 export class Store {

@@ -69,7 +69,7 @@ const DEVICE: AdminResults['device-list'][number] = {
     machineKey: 'mkey:0',
   },
   ...{ createdMs: NOW - 9 * DAY, keyExpiryMs: NOW + 90 * DAY, lastSeenMs: NOW - 2 * DAY, isOnline: false },
-  ...{ isEphemeral: false, state: 'approved' },
+  ...{ isEphemeral: false, routes: [], state: 'approved' },
 };
 
 test('keys create prints the key alone on standard output, and what it is for beside it', async () => {

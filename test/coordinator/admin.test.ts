@@ -66,6 +66,7 @@ test('a tailnet is listed with what is in it', () => {
       keyLifeMs: 180 * DAY_MS,
       devices: 1,
       users: 1,
+      policyVersion: 0,
     },
     {
       id: 'lab',
@@ -75,6 +76,7 @@ test('a tailnet is listed with what is in it', () => {
       keyLifeMs: 0,
       devices: 0,
       users: 1,
+      policyVersion: 0,
     },
   ]);
   new Machine(world, 2).join(world.key({ tailnet: 'lab' }));

@@ -77,6 +77,8 @@ export function device(id: number, changes: Partial<DeviceRecord> = {}): DeviceR
     homeRegion: 900,
     lastSeenMs: 0,
     keySignature: '',
+    advertisedRoutes: [],
+    approvedRoutes: [],
     ...changes,
   };
 }

@@ -15,6 +15,7 @@ const EXAMPLES: { readonly [T in AdminCommand['type']]: Required<Omit<Extract<Ad
   'tailnet-remove': { tailnet: 'lab', force: true },
   'user-list': { tailnet: 'lab' },
   'user-create': { tailnet: 'lab', loginName: 'ann@example.com', displayName: 'Ann Ä. Example' },
+  'user-rename': { tailnet: 'lab', loginName: 'ann', newLoginName: 'ann@example.com' },
   'user-remove': { tailnet: 'lab', loginName: 'ann' },
   'key-create': {
     tailnet: 'lab',
@@ -33,12 +34,20 @@ const EXAMPLES: { readonly [T in AdminCommand['type']]: Required<Omit<Extract<Ad
   'device-rename': { tailnet: 'lab', device: '100.64.0.1', name: 'db-1' },
   'device-expire': { tailnet: 'lab', device: '9007199254740991' },
   'device-remove': { tailnet: 'lab', device: 'db-1.lab.mote.internal' },
+  'device-tags': { tailnet: 'lab', device: 'db-1', tags: ['tag:db'] },
+  'device-routes': { tailnet: 'lab', device: 'db-1', routes: ['192.0.2.0/24'] },
+  'policy-get': { tailnet: 'lab' },
+  'policy-set': { tailnet: 'lab', text: '{ /* nobody */ "acls": [] }\n', version: 3, isDryRun: true },
+  'policy-explain': { tailnet: 'lab', source: 'db-1', destination: '192.0.2.1', port: 22, protocol: 6 },
   'token-create': { tailnet: '', description: 'ci', lifeMs: 1000 },
   'token-list': { tailnet: '' },
   'token-revoke': { tailnet: 'lab', id: 'abcdef012345' },
 };
 
-const REQUIRED = ['tailnet', 'loginName', 'id', 'device', 'name'];
+const OF_POLICY = ['newLoginName', 'routes', 'text', 'source', 'destination', 'port'];
+const REQUIRED = ['tailnet', 'loginName', 'id', 'device', 'name', ...OF_POLICY];
+const isRequired = (type: string, name: string) =>
+  REQUIRED.includes(name) || (type === 'device-tags' && name === 'tags');
 
 function refusal(value: unknown): string {
   try {
@@ -54,14 +63,14 @@ test('every command passes unchanged, with all its fields and with those alone t
   assert.equal([...COMMAND_TYPES].sort(), Object.keys(EXAMPLES).sort());
   for (const [type, fields] of Object.entries(EXAMPLES)) {
     assert.equal(readCommand({ type, ...fields }), { type, ...fields });
-    const needed = Object.fromEntries(Object.entries(fields).filter(([name]) => REQUIRED.includes(name)));
+    const needed = Object.fromEntries(Object.entries(fields).filter(([name]) => isRequired(type, name)));
     assert.equal(readCommand({ type, ...needed }), { type, ...needed });
   }
 });
 
 test('a field that is missing is named', () => {
   for (const [type, fields] of Object.entries(EXAMPLES))
-    for (const name of Object.keys(fields).filter(field => REQUIRED.includes(field))) {
+    for (const name of Object.keys(fields).filter(field => isRequired(type, field))) {
       const { [name]: _, ...rest } = fields as Record<string, unknown>;
       assert.is(refusal({ type, ...rest }), `${type} expected "${name}", got none`);
     }
@@ -88,7 +97,8 @@ test('a field of the wrong type is refused by name, whichever', () => {
       for (const bad of [null, 1.5, -1, Number.NaN, 2 ** 53, {}, [], [1], 'x y', '\u0000', true, 'ann', '']) {
         const isAlsoGood = (() => {
           if (typeof bad === 'boolean') return typeof good === 'boolean';
-          if (name === 'tags') return Array.isArray(bad) && bad.length === 0;
+          if (name === 'text') return typeof bad === 'string';
+          if (name === 'tags' || name === 'routes') return Array.isArray(bad) && bad.length === 0;
           if (bad === 'ann') return !['id'].includes(name) && typeof good === 'string';
           if (bad === 'x y') return ['description', 'displayName'].includes(name);
           if (bad === '')
