@@ -88,6 +88,7 @@ export const DROP_NAMES = Object.freeze([
   'filter-fragment',
   'filter-truncated',
   'filter-extension-header',
+  'filter-cut',
   // no relay carries it: the peer has none, its queue is full, or it is not connected
   'derp-no-relay',
   // path discovery

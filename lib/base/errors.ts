@@ -21,6 +21,8 @@ export type ErrorCode =
   | 'ERR_CLOSED'
   /** The caller aborted the operation. */
   | 'ERR_ABORTED'
+  /** The rules of the tailnet do not allow it any more. */
+  | 'ERR_NOT_ALLOWED'
   /** A named limit of this mote is reached (connections, sockets, peers). */
   | 'ERR_LIMIT'
   /** A datagram larger than the socket or path can carry. */

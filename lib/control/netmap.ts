@@ -71,6 +71,11 @@ export class Netmap {
     return this.#isFirst ? new PeerTable(this.#limits) : this.peers;
   }
 
+  /** Whether peers have left, of those that a message has changed. */
+  hasLost(changed: NetmapChanges['peers']): boolean {
+    return changed === 'all' || [...changed].some(id => this.peers.find(id) < 0);
+  }
+
   /** The packet filter: all chunks, in the order of their names. Empty: nothing may come in. */
   get filterRules(): WireFilterRule[] {
     const names = [...this.#chunks.keys()].sort();

@@ -15,6 +15,7 @@ import { formatAddress, parseAddress, parseDecimal } from '../base/address.ts';
 import { equalBytes } from '../base/bytes.ts';
 import { DropCounters, type DropName, dropReason } from '../base/drop.ts';
 import { HEADROOM_BYTES, Slot, TAILROOM_BYTES } from '../base/slot.ts';
+import type { NetmapChanges } from '../control/netmap.ts';
 import type { SecretKey } from '../crypto/keys.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
 import { isHostAddress } from '../netstack/addresses.ts';
@@ -266,7 +267,8 @@ export class Device implements TunnelOwner {
       if (tailnet.resolveAddress(nowMs, address)) peer = tunnel.routePeer(buf, start, end);
     }
     if (peer < 0) return tunnel.drops.count(peer);
-    tailnet.handleOutbound(nowMs, buf, start, end, peer);
+    const verdict = tailnet.handleOutbound(nowMs, buf, start, end, peer);
+    if (verdict < 0) return verdict;
     return tunnel.encapsulateTo(nowMs, peer, slot);
   }
 
@@ -321,15 +323,27 @@ export class Device implements TunnelOwner {
   #pollTailnet(nowMs: number): DeviceEvent | undefined {
     const event = this.tailnet?.pollEvent(nowMs);
     if (event === undefined) return undefined;
-    if (event.type === 'netmap') this.#handleNetmap(nowMs, event.changes.self);
+    if (event.type === 'netmap') this.#handleNetmap(nowMs, event.changes);
     else if (event.type === 'key-changed') this.#replaceTunnel(nowMs, event.nodeKey);
     return { type: 'tailnet', event };
   }
 
-  #handleNetmap(nowMs: number, hasNewSelf: boolean): void {
-    if (hasNewSelf) this.#followAddresses();
+  #handleNetmap(nowMs: number, changes: NetmapChanges): void {
+    if (changes.self) this.#followAddresses();
+    if (changes.self || changes.filter || this.tailnet!.netmap.hasLost(changes.peers)) this.#cutConnections(nowMs);
     for (const { bytes, from } of this.#early?.take(nowMs) ?? [])
       this.#decapsulate(nowMs, bytes, 0, bytes.length, from, isRelaySource(from) ? undefined : from);
+  }
+
+  /** Ends the connections that may not go on, with a reset where the peer can still be told. */
+  #cutConnections(nowMs: number): void {
+    const { stack, tailnet } = this;
+    for (const connection of [...stack.tcp.connections()]) {
+      const { remote } = connection.path;
+      if (stack.addresses.some(({ bytes }) => equalBytes(bytes, remote))) continue;
+      const objection = tailnet!.objectionTo(connection);
+      if (objection !== undefined) connection.abort(nowMs, objection); // CHECK: device-cut
+    }
   }
 
   /** The own addresses are those of the netmap, and the resolver's. */

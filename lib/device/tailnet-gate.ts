@@ -1,16 +1,21 @@
 /**
  * What passes between the tunnel and the stack of a tailnet's member: inbound packets are judged by the packet filter,
- * pings of the tailnet's own protocol (TSMP) are answered, outbound flows are remembered so that their replies pass.
+ * pings of the tailnet's own protocol (TSMP) are answered, outbound flows are remembered so that their replies pass, and
+ * connections that rules do not allow any more are named.
  *
  * Left out: routing of packets, which is cryptokey routing; rejections and key advertisements, which are not acted on.
  */
 import type { Prefix } from '../base/address.ts';
 import type { DropCounters } from '../base/drop.ts';
+import type { ErrorCode } from '../base/errors.ts';
 import { Slot } from '../base/slot.ts';
+import type { NetmapPeer } from '../control/peer-record.ts';
 import { PacketFilter } from '../filter/filter.ts';
 import type { FilterLimits } from '../filter/limits.ts';
 import type { WireFilterRule } from '../filter/rule.ts';
+import type { TcpConnection } from '../netstack/tcp.ts';
 import { classify, Packet } from '../packet/classify.ts';
+import { PROTOCOL_TCP } from '../packet/protocol.ts';
 import { answerTsmpPing, PROTOCOL_TSMP } from '../packet/tsmp.ts';
 
 /** Answers to pings that wait to be sent; what is beyond is dropped, as pings are. */
@@ -50,10 +55,22 @@ export class TailnetGate {
     return 1;
   }
 
-  /** Takes note of an outbound packet. */
-  handleOutbound(nowMs: number, buf: Uint8Array, start: number, end: number, isJailed: boolean): void {
-    if (classify(buf, start, end, this.#packet) >= 0)
-      this.filter.handleOutbound(nowMs, this.#packet, buf, start, end, isJailed);
+  /** Takes note of an outbound packet: 0, or the reason why it may not leave, counted. */
+  handleOutbound(nowMs: number, buf: Uint8Array, start: number, end: number, isJailed: boolean): number {
+    if (classify(buf, start, end, this.#packet) < 0) return 0;
+    return this.filter.handleOutbound(nowMs, this.#packet, buf, start, end, isJailed);
+  }
+
+  /**
+   * Why a connection with a peer may not go on: the peer has left, or, where the peer has opened it, no rule allows that
+   * any more. Undefined: it may. The filter alone would not end it, since it judges only segments that open connections.
+   */
+  objectionTo({ path, localPort, listener }: TcpConnection, peer: NetmapPeer | undefined): ErrorCode | undefined {
+    if (peer === undefined) return 'ERR_UNREACHABLE'; // CHECK: gate-cut-left
+    if (listener === undefined) return undefined;
+    if (peer.isJailed) return 'ERR_NOT_ALLOWED'; // CHECK: gate-cut-jailed
+    const isAllowed = this.filter.allows(path.remote, path.local, PROTOCOL_TCP, localPort);
+    return isAllowed ? undefined : 'ERR_NOT_ALLOWED';
   }
 
   /** Writes an answer that is due into the slot (which is reset); false when there is none. */

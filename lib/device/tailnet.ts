@@ -8,7 +8,7 @@
 import type { Endpoint, Prefix } from '../base/address.ts';
 import { equalBytes } from '../base/bytes.ts';
 import { DropCounters, dropReason } from '../base/drop.ts';
-import type { NetError } from '../base/errors.ts';
+import type { ErrorCode, NetError } from '../base/errors.ts';
 import type { Slot } from '../base/slot.ts';
 import { ControlClient } from '../control/client.ts';
 import type { ControlState } from '../control/client-types.ts';
@@ -24,6 +24,7 @@ import { FILTER_LIMITS_LARGE, FILTER_LIMITS_SMALL } from '../filter/limits.ts';
 import { type CoordinatorAddress, CoordinatorLink, type LinkEvent } from './coordinator-link.ts';
 import type { NetcheckReport } from '../netcheck/limits.ts';
 import { RelayLinks, type RelayStatus } from './relay-links.ts';
+import type { TcpConnection } from '../netstack/tcp.ts';
 import { Streams } from './streams.ts';
 import { TailnetGate } from './tailnet-gate.ts';
 import { TailnetNames } from './tailnet-names.ts';
@@ -293,9 +294,14 @@ export class Tailnet {
     return this.#gate.handleInbound(nowMs, buf, start, end, this.#peers.get(peer)?.isJailed ?? true);
   }
 
-  /** Takes note of an inner packet on its way to a peer of the tunnel. */
-  handleOutbound(nowMs: number, buf: Uint8Array, start: number, end: number, peer: number): void {
-    this.#gate.handleOutbound(nowMs, buf, start, end, this.#peers.get(peer)?.isJailed ?? true);
+  /** Takes note of an inner packet on its way to a peer of the tunnel: 0, or a counted reason why it may not leave. */
+  handleOutbound(nowMs: number, buf: Uint8Array, start: number, end: number, peer: number): number {
+    return this.#gate.handleOutbound(nowMs, buf, start, end, this.#peers.get(peer)?.isJailed ?? true);
+  }
+
+  /** Why a connection with another device may not go on; undefined: it may. */
+  objectionTo(connection: TcpConnection): ErrorCode | undefined {
+    return this.#gate.objectionTo(connection, this.#find(connection.path.remote)?.peer);
   }
 
   /** Writes an inner packet of its own into the slot; false when there is none. */

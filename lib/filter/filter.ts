@@ -15,6 +15,9 @@
  *
  * A jailed peer is one from which nothing may come in but replies, whatever the rules say.
  *
+ * One thing is stricter: a flow that a peer has opened ends with the rule that allowed it, both ways. Otherwise a
+ * service that goes on sending would look like the one who opened it, and the peer's packets like its replies.
+ *
  * Left out: an outbound filter, connection tracking of TCP and ICMP, masquerading, the peerapi exception.
  */
 import type { Prefix } from '../base/address.ts';
@@ -55,6 +58,11 @@ const LINK_LOCAL = /* @__PURE__ */ dropReason('filter-link-local');
 const FRAGMENT = /* @__PURE__ */ dropReason('filter-fragment');
 const TRUNCATED = /* @__PURE__ */ dropReason('filter-truncated');
 const EXTENSION_HEADER = /* @__PURE__ */ dropReason('filter-extension-header');
+const CUT = /* @__PURE__ */ dropReason('filter-cut');
+
+/** Who opened a flow that rules allow. */
+const THEIRS = 0;
+const OURS = 1;
 
 const PROTOCOL_SCTP = 132;
 const SCTP_HEADER_BYTES = 12;
@@ -72,6 +80,8 @@ export class PacketFilter {
   readonly #limits: FilterLimits;
   readonly #drops: DropCounters;
   readonly #flows: FlowTable;
+  /** Flows that rules allow, marked with who opened them. */
+  readonly #ruled: FlowTable;
   #v4: MatchTable;
   #v6: MatchTable;
   #grants: Grants;
@@ -82,6 +92,7 @@ export class PacketFilter {
     this.#limits = o.limits;
     this.#drops = o.drops;
     this.#flows = new FlowTable(o.limits.flows);
+    this.#ruled = new FlowTable(o.limits.flows);
     [this.#v4, this.#v6] = this.#compile([], new RuleParser(o.limits, nobody), []);
     this.#grants = new Grants(o.limits, nobody);
   }
@@ -98,13 +109,13 @@ export class PacketFilter {
 
   /** Bytes of memory that the compiled rules and the flows take. */
   get heldBytes(): number {
-    return this.#v4.heldBytes + this.#v6.heldBytes + this.#flows.heldBytes;
+    return this.#v4.heldBytes + this.#v6.heldBytes + this.#flows.heldBytes + this.#ruled.heldBytes;
   }
 
   /**
    * Replaces all rules. `self` is this device's addresses and the routes that it serves: nothing else may be a
    * destination. `holdersOf` gives the addresses of the peers that have a node capability, for sources `cap:NAME`;
-   * without it such sources match nobody. Flows that were opened before go on.
+   * without it such sources match nobody. Flows that this device has opened go on; those of peers end with their rule.
    */
   setRules(
     rules: readonly WireFilterRule[],
@@ -166,22 +177,45 @@ export class PacketFilter {
 
   /**
    * Remembers the flow of a packet that is about to be sealed, so that replies pass. Also for packets that the
-   * device's own network stack has made; never for packets that are only passed on. A flow whose replies some rule
-   * allows is not remembered: when the rule goes, so do they, and no peer can fill the table with questions.
+   * device's own network stack has made; never for packets that are only passed on. Flows whose replies some rule
+   * allows are kept apart: with its questions a peer can push out the others' flows there, but no reply without a rule.
+   *
+   * 0, or a negative reason, counted: the packet belongs to a flow that a peer has opened and may not use any more.
    */
-  handleOutbound(nowMs: number, packet: Packet, buf: Uint8Array, _start: number, _end: number, isJailed = false): void {
+  handleOutbound(
+    nowMs: number,
+    packet: Packet,
+    buf: Uint8Array,
+    _start: number,
+    _end: number,
+    isJailed = false,
+  ): DropReason {
     const { protocol, source, destination, addressBytes } = packet;
-    if (packet.fragmentOffset > 0 || protocol === PROTOCOL_TCP || protocol === PROTOCOL_TSMP) return;
-    if (protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6 || isTruncated(packet)) return;
+    if (packet.fragmentOffset > 0 || protocol === PROTOCOL_TCP || protocol === PROTOCOL_TSMP) return 0;
+    if (protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6 || isTruncated(packet)) return 0;
     const remotePort = destinationPort(packet, buf);
     const localPort = sourcePort(packet, buf);
     const flows = this.#flows;
-    if (flows.isKnown(nowMs, buf, destination, source, addressBytes, protocol, remotePort, localPort)) return;
+    if (flows.isKnown(nowMs, buf, destination, source, addressBytes, protocol, remotePort, localPort)) return 0;
     const table = packet.family === 4 ? this.#v4 : this.#v6;
     const local = table.destinationAt(buf, source);
-    if (local < 0) return;
-    if (!isJailed && table.allows(buf, destination, local, protocol, localPort)) return; // CHECK: filter-flow-of-rule
+    if (local < 0) return 0;
+    const ruled = this.#ruled;
+    const isRuled = !isJailed && table.allows(buf, destination, local, protocol, localPort);
+    if (isRuled) ruled.note(nowMs, buf, destination, source, addressBytes, protocol, remotePort, localPort, OURS);
+    if (isRuled) return 0; // CHECK: filter-flow-of-rule
+    const mark = ruled.markOf(nowMs, buf, destination, source, addressBytes, protocol, remotePort, localPort, false);
+    if (mark === THEIRS) return this.#drops.count(CUT); // CHECK: filter-cut
     flows.note(nowMs, buf, destination, source, addressBytes, protocol, remotePort, localPort);
+    return 0;
+  }
+
+  /** Whether a rule lets a source open `protocol` to a port of a destination (addresses of 4 or 16 bytes each). */
+  allows(source: Uint8Array, destination: Uint8Array, protocol: number, port: number): boolean {
+    if (source.length !== destination.length) return false;
+    const table = source.length === 4 ? this.#v4 : this.#v6;
+    const local = table.destinationAt(destination, 0);
+    return local >= 0 && table.allows(source, 0, local, protocol, port);
   }
 
   /** Names of the capabilities that a source has on a destination (addresses of 4 or 16 bytes). */
@@ -232,7 +266,16 @@ export class PacketFilter {
       remotePort,
       port,
     );
-    return isReply ? 0 : this.#ask(table, packet, buf, destination, protocol, port, isJailed);
+    if (isReply) return 0;
+    const reason = this.#ask(table, packet, buf, destination, protocol, port, isJailed);
+    const local = packet.destination;
+    if (reason === 0) {
+      this.#ruled.note(nowMs, buf, source, local, addressBytes, protocol, remotePort, port, THEIRS);
+      return 0;
+    }
+    // A peer's flow whose rule is gone stays cut as long as the peer goes on with it; what we opened goes on.
+    const mark = this.#ruled.markOf(nowMs, buf, source, local, addressBytes, protocol, remotePort, port, true);
+    return mark === OURS ? 0 : reason;
   }
 
   #ask(

@@ -1,6 +1,7 @@
 /**
- * Flows that this device has opened, so that replies pass although no rule allows them: UDP, SCTP and other protocols
- * without a handshake of their own. TCP needs none of this: only a segment that opens a connection is judged by rules.
+ * Flows of UDP, SCTP and other protocols without a handshake of their own: those that this device has opened, so that
+ * replies pass although no rule allows them; and, apart from these, those that rules allow, with who opened them, so that
+ * a peer's flow ends with the rule. TCP needs none of this: only a segment that opens a connection is judged by rules.
  *
  * The table is bounded, in buckets of eight: a new flow takes the place of the one in its bucket that has been quiet
  * longest. A flow that was quiet both ways for {@link FLOW_IDLE_MS} is over (RFC 4787 §4.3). New rules leave flows as
@@ -13,6 +14,8 @@ export const FLOW_IDLE_MS = 300_000;
 const WAYS = 8;
 /** Words of a key: remote and local address, ports, protocol and family. */
 const KEY_WORDS = 10;
+/** A key and the mark behind it. */
+const SLOT_WORDS = KEY_WORDS + 1;
 
 /** A table of flows. */
 export class FlowTable {
@@ -37,7 +40,7 @@ export class FlowTable {
 
   /**
    * Remembers a flow, or that it is alive. The addresses of `addressBytes` each lie at `remote` and `local` in `buf`;
-   * ports are 0 where the protocol has none.
+   * ports are 0 where the protocol has none. `mark` (0 or more) is that of a new flow; one that is alive keeps its own.
    */
   note(
     nowMs: number,
@@ -48,14 +51,17 @@ export class FlowTable {
     protocol: number,
     remotePort: number,
     localPort: number,
+    mark = 0,
   ): void {
     if (this.#keys.length === 0) this.#make();
     this.#setKey(buf, remote, local, addressBytes, protocol, remotePort, localPort);
     let slot = this.#find();
+    const isAlive = slot >= 0 && nowMs - this.#usedMs[slot]! < FLOW_IDLE_MS;
     if (slot < 0) {
       slot = this.#oldest();
-      this.#keys.set(this.#key, slot * KEY_WORDS);
+      this.#keys.set(this.#key, slot * SLOT_WORDS);
     }
+    if (!isAlive) this.#keys[slot * SLOT_WORDS + KEY_WORDS] = mark;
     this.#usedMs[slot] = nowMs;
   }
 
@@ -70,17 +76,32 @@ export class FlowTable {
     remotePort: number,
     localPort: number,
   ): boolean {
-    if (this.#keys.length === 0) return false;
+    return this.markOf(nowMs, buf, remote, local, addressBytes, protocol, remotePort, localPort, true) >= 0;
+  }
+
+  /** The mark of a live flow, or -1. With `isUse` it stays alive. Other arguments as for {@link note}. */
+  markOf(
+    nowMs: number,
+    buf: Uint8Array,
+    remote: number,
+    local: number,
+    addressBytes: number,
+    protocol: number,
+    remotePort: number,
+    localPort: number,
+    isUse: boolean,
+  ): number {
+    if (this.#keys.length === 0) return -1;
     this.#setKey(buf, remote, local, addressBytes, protocol, remotePort, localPort);
     const slot = this.#find();
-    if (slot < 0) return false;
-    if (nowMs - this.#usedMs[slot]! >= FLOW_IDLE_MS) return false; // CHECK: filter-flow-idle
-    this.#usedMs[slot] = nowMs;
-    return true;
+    if (slot < 0) return -1;
+    if (nowMs - this.#usedMs[slot]! >= FLOW_IDLE_MS) return -1; // CHECK: filter-flow-idle
+    if (isUse) this.#usedMs[slot] = nowMs;
+    return this.#keys[slot * SLOT_WORDS + KEY_WORDS]!;
   }
 
   #make(): void {
-    this.#keys = new Int32Array(this.#slots * KEY_WORDS);
+    this.#keys = new Int32Array(this.#slots * SLOT_WORDS);
     this.#usedMs = new Float64Array(this.#slots).fill(-Infinity);
   }
 
@@ -112,7 +133,7 @@ export class FlowTable {
     const key = this.#key;
     const first = this.#bucket * WAYS;
     for (let slot = first; slot < first + WAYS; slot++) {
-      const at = slot * KEY_WORDS;
+      const at = slot * SLOT_WORDS;
       let i = 0;
       while (i < KEY_WORDS && keys[at + i] === key[i]) i++;
       if (i === KEY_WORDS) return slot;

@@ -299,6 +299,7 @@ export class Connection implements ByteStream {
     if (code === 'ERR_CONNECTION_RESET') return `${to} reset the connection`;
     if (code === 'ERR_TIMED_OUT') return `${to} did not answer in time`;
     if (code === 'ERR_UNREACHABLE') return `${to} cannot be reached: no peer carries this address, or it said so`;
+    if (code === 'ERR_NOT_ALLOWED') return `the rules of the tailnet no longer allow ${to} this connection`;
     if (code === 'ERR_ABORTED') return `the connection to ${to} was aborted by this side`;
     return `the connection to ${to} failed (${code})`;
   }

@@ -148,8 +148,8 @@ export class TcpConnection extends Tcb {
     this.owner.wake(this, nextDeadline(this));
   }
 
-  /** Ends the connection at once with a reset; what was not sent or read is lost. READY_CLOSED with `ERR_ABORTED`. */
-  abort(_nowMs: number): void {
+  /** Ends the connection at once with a reset; what was not sent or read is lost. READY_CLOSED with the code. */
+  abort(_nowMs: number, code: ErrorCode = 'ERR_ABORTED'): void {
     const state = this.stateCode;
     if (state === STATE_CLOSED) return;
     if (state === STATE_TIME_WAIT) {
@@ -161,7 +161,7 @@ export class TcpConnection extends Tcb {
       const seq = state === STATE_SYN_RECEIVED ? (this.iss + 1) | 0 : this.sndNxt;
       this.owner.sendReset(this.path, this.localPort, this.remotePort, seq, this.rcvNxt);
     }
-    failConnection(this, 'ERR_ABORTED');
+    failConnection(this, code);
   }
 
   /** Probes a silent peer every `intervalMs` (0: not at all); nine unanswered probes end it with `ERR_TIMED_OUT`. */

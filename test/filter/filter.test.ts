@@ -8,6 +8,7 @@ import { FILTER_LIMITS_SMALL } from '../../lib/filter/limits.ts';
 import { extension, icmp4, join, udp, v4, v6 } from '../packet/build.ts';
 import {
   ALLOW_ALL,
+  address,
   datagram,
   FilterWorld,
   fragment,
@@ -351,7 +352,67 @@ test('the flow table takes no memory before its first flow', () => {
   const world = new FilterWorld();
   const before = world.filter.heldBytes;
   world.outbound(datagram(ME4, 4000, PEER4, 53));
-  assert.is(world.filter.heldBytes - before, FILTER_LIMITS_SMALL.flows * 48);
+  assert.is(world.filter.heldBytes - before, FILTER_LIMITS_SMALL.flows * 52);
+});
+
+test('a flow that a peer has opened ends with its rule, both ways, for as long as the peer goes on', () => {
+  const world = new FilterWorld([rule(['*'], ['*'], '53')]);
+  for (const [me, peer] of BOTH) {
+    const question = datagram(peer, 4000, me, 53);
+    const answer = datagram(me, 53, peer, 4000);
+    world.setRules([rule(['*'], ['*'], '53')]);
+    assert.is(world.inbound(question), 'in');
+    assert.is(world.outbound(answer), 'out');
+    world.setRules([rule(['*'], ['*'], '80')]);
+    assert.is(world.inbound(question), NO_RULE);
+    for (let i = 0; i < 3; i++) {
+      assert.is(world.outbound(answer), 'filter-cut');
+      world.nowMs += FLOW_IDLE_MS - 1;
+      assert.is(world.inbound(question), NO_RULE, 'what we sent did not make it ours');
+    }
+    assert.is(world.outbound(datagram(me, 53, peer, 4001)), 'out', 'another flow is not touched');
+    world.nowMs += FLOW_IDLE_MS;
+    assert.is(world.outbound(answer), 'out', 'the peer is silent: now we open it');
+    assert.is(world.inbound(question), 'in');
+  }
+});
+
+test('a flow that we have opened goes on when the rule that would have allowed its replies goes', () => {
+  for (const [me, peer] of BOTH) {
+    const world = new FilterWorld([ALLOW_ALL]);
+    assert.is(world.outbound(datagram(me, 4000, peer, 53)), 'out');
+    assert.is(world.inbound(datagram(peer, 53, me, 4000)), 'in');
+    world.setRules([]);
+    assert.is(world.inbound(datagram(peer, 53, me, 4000)), 'in');
+    assert.is(world.outbound(datagram(me, 4000, peer, 53)), 'out');
+    assert.is(world.inbound(datagram(peer, 53, me, 4000)), 'in');
+    assert.is(world.inbound(datagram(peer, 53, me, 4000), true), 'in', 'a reply may come from a jailed peer');
+  }
+});
+
+test('a flow whose rule comes back goes on', () => {
+  const world = new FilterWorld([ALLOW_ALL]);
+  for (const [me, peer] of BOTH) {
+    world.setRules([ALLOW_ALL]);
+    assert.is(world.inbound(datagram(peer, 4000, me, 53)), 'in');
+    world.setRules([]);
+    assert.is(world.outbound(datagram(me, 53, peer, 4000)), 'filter-cut');
+    world.setRules([ALLOW_ALL]);
+    assert.is(world.outbound(datagram(me, 53, peer, 4000)), 'out');
+    assert.is(world.inbound(datagram(peer, 4000, me, 53)), 'in');
+  }
+});
+
+test('whether a rule allows an opening can be asked without a packet', () => {
+  const { filter } = new FilterWorld([rule([PEER4, PEER6], ['*'], '22')]);
+  for (const [me, peer] of BOTH) {
+    const stranger = me === ME4 ? '100.64.0.3' : 'fd7a:115c:a1e0::3';
+    assert.is(filter.allows(address(peer), address(me), TCP, 22), true);
+    assert.is(filter.allows(address(peer), address(me), TCP, 23), false);
+    assert.is(filter.allows(address(stranger), address(me), TCP, 22), false);
+    assert.is(filter.allows(address(peer), address(stranger), TCP, 22), false, 'not ours');
+  }
+  assert.is(filter.allows(address(PEER4), address(ME6), TCP, 22), false);
 });
 
 test('a table of flows has a size that halves', () => {

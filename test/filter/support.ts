@@ -114,10 +114,15 @@ export class FilterWorld {
     return name;
   }
 
-  /** A packet leaves. */
-  outbound(bytes: Uint8Array, isJailed = false): void {
+  /** A packet leaves: `out`, or the name of the drop reason, which must have been counted once. */
+  outbound(bytes: Uint8Array, isJailed = false): string {
+    const { drops } = this;
     const buf = this.#read(bytes);
-    this.filter.handleOutbound(this.nowMs, this.#packet, buf, 3, 3 + bytes.length, isJailed);
+    const before = drops.total;
+    const reason = this.filter.handleOutbound(this.nowMs, this.#packet, buf, 3, 3 + bytes.length, isJailed);
+    const name = reason < 0 ? dropName(reason) : 'out';
+    if (drops.total !== before + (reason < 0 ? 1 : 0)) throw new Error(`${name} was not counted once`);
+    return name;
   }
 
   /** The packet at offset 3 of a buffer, with other bytes around it. */

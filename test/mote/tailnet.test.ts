@@ -246,8 +246,13 @@ test('a device that is removed is no peer any more: its connections end, and it 
   const bob = await world.member('bob');
   await echo(alice, 7);
   assert.is(await world.until(exchange(bob, 'alice', 7, 'before')), 'before');
+  const accepted = await alice.listen(8);
+  const open = await world.until(bob.dial('alice', 8));
+  const other = (await world.until(accepted.accept()))!;
   world.coordinator.command({ type: 'device-remove', tailnet: 'default', device: 'bob' });
   await world.network.advance(2000);
+  assert.is((await failure(world.until(other.read(), 1))).code, 'ERR_UNREACHABLE', 'it does not wait for a timeout');
+  open.abort();
   assert.is(alice.status().tailnet!.peers.length, 0);
   assert.equal(alice.status().peers, []);
   const error = await failure(world.until(bob.dial(bare(alice), 7, { timeoutMs: 8000 })));
