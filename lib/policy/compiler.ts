@@ -165,10 +165,13 @@ export class PolicyCompiler {
   /** Numbers of the rules with a destination at a device. */
   rulesAt(member: Member): readonly number[] {
     const { destination, self } = this.#bitsOf(member);
-    const out: number[] = [];
-    for (let i = 0; i < this.#rules.length; i++)
-      if ((((destination[i >> 5]! | self[i >> 5]!) >>> (i & 31)) & 1) === 1) out.push(i);
-    return out;
+    return numbersIn(destination, self);
+  }
+
+  /** Numbers of the rules whose sources have a device, by its addresses or its routes. */
+  rulesFrom(member: Member): readonly number[] {
+    const { source } = this.#bitsOf(member);
+    return numbersIn(source, source);
   }
 
   #unionOf(rule: number): Sources {
@@ -247,6 +250,18 @@ function wordsOf(rules: readonly PolicyRule[]): number {
 function meet(a: Uint32Array, b: Uint32Array): boolean {
   for (let i = 0; i < a.length; i++) if ((a[i]! & b[i]!) !== 0) return true;
   return false;
+}
+
+/** The numbers of the bits that are set in either. */
+function numbersIn(a: Uint32Array, b: Uint32Array): readonly number[] {
+  const out: number[] = [];
+  for (let word = 0; word < a.length; word++) {
+    for (let rest = (a[word]! | b[word]!) >>> 0; rest !== 0; rest &= rest - 1) {
+      const lowest = 31 - Math.clz32(rest & -rest);
+      out.push(word * 32 + lowest);
+    }
+  }
+  return out;
 }
 
 /** Makes the filter of one device. */
