@@ -5,7 +5,7 @@
 import { formatEndpoint } from '../base/address.ts';
 import { formatKey } from '../crypto/key-text.ts';
 import type { LocalEndpoint } from './client-types.ts';
-import { CAPABILITY_VERSION, type WireHostinfo, type WireMapRequest } from './message.ts';
+import { CAPABILITY_VERSION, SMALL_MAP_FLAG, type WireHostinfo, type WireMapRequest } from './message.ts';
 
 /** Changes within this time leave together. */
 export const COALESCE_MS = 200;
@@ -18,9 +18,12 @@ export class Report {
   #endpoints: readonly LocalEndpoint[] = [];
   #netInfo: object = {};
   readonly #discoKey: string | undefined;
+  readonly #isSmall: boolean;
 
-  constructor(hostinfo: WireHostinfo, discoKey: Uint8Array | undefined) {
+  /** `isSmall`: the coordinator is asked for the small map. */
+  constructor(hostinfo: WireHostinfo, discoKey: Uint8Array | undefined, isSmall: boolean) {
     this.#hostinfo = hostinfo;
+    this.#isSmall = isSmall;
     this.#discoKey = discoKey === undefined ? undefined : formatKey('discokey', discoKey);
   }
 
@@ -64,6 +67,7 @@ export class Report {
       Hostinfo: this.hostinfo,
       Endpoints: this.#endpoints.map(formatEndpoint),
       EndpointTypes: this.#endpoints.map(({ type }) => type),
+      ...(this.#isSmall ? { DebugFlags: [SMALL_MAP_FLAG] } : {}),
     };
   }
 

@@ -87,7 +87,7 @@ export class ControlClient {
     this.#limits = options.limits === 'small' ? CONTROL_LIMITS_SMALL : CONTROL_LIMITS_LARGE;
     this.#decoder = new MapDecoder(this.#limits.map);
     this.#member = new Membership(options, this.#events);
-    this.#report = new Report(options.hostinfo, discoKey);
+    this.#report = new Report(options.hostinfo, discoKey, options.limits === 'small');
     this.#connectBackoff = new Backoff(random);
     this.#mapBackoff = new Backoff(random);
     this.#updateBackoff = new Backoff(random);

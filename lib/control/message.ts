@@ -87,7 +87,12 @@ export interface WireMapRequest {
   readonly Endpoints?: readonly string[] | null;
   /** 0 unknown, 1 local, 2 STUN, 3 mapped, 4 STUN with local port, 5 configured; beside `Endpoints`. */
   readonly EndpointTypes?: readonly number[] | null;
+  /** Words that coordinators take note of or ignore; {@link SMALL_MAP_FLAG}. */
+  readonly DebugFlags?: readonly string[] | null;
 }
+
+/** A device says that it is small: our coordinator leaves out of its map what it does not use. Others ignore it. */
+export const SMALL_MAP_FLAG = 'motenet:small-map=1';
 
 /** A device as others see it. */
 export interface WireNode {

@@ -3,8 +3,8 @@
  * names of tailnets are DNS labels, and node-view.ts sees to the rest.
  */
 import type { MapEntry } from './map-directory.ts';
-import { formatTimeMs } from './map-text.ts';
 import { selfNode } from './node-view.ts';
+import { formatTimeMs } from '../control/time.ts';
 
 const ALLOW_ALL = '[{"SrcIPs":["*"],"DstPorts":[{"IP":"*","Ports":{"First":0,"Last":65535}}]}]';
 

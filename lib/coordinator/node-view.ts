@@ -10,8 +10,9 @@ import { formatAddress, formatEndpoint, parseAddress, parseEndpoint } from '../b
 import { fromBase64, isAllZero } from '../base/bytes.ts';
 import type { WireNode, WirePeerChange, WireUserProfile } from '../control/message.ts';
 import { parseKeyText } from '../crypto/key-text.ts';
-import { formatTimeMs, plainText } from './map-text.ts';
+import { plainText } from './map-text.ts';
 import type { DeviceRecord, UserRecord } from './model.ts';
+import { formatTimeMs } from '../control/time.ts';
 
 /** What of a peer differs: the peer as a whole, for what a patch cannot say. */
 export const DIFFERS_WHOLE = 1;

@@ -5,7 +5,7 @@ import { utf8Decode } from '../../lib/base/bytes.ts';
 import { parseTimeMs } from '../../lib/control/time.ts';
 import { cleanDerpMap } from '../../lib/coordinator/map-derp.ts';
 import { DirtySet, SlotSet } from '../../lib/coordinator/map-dirty.ts';
-import { encodeText, formatTimeMs, plainText } from '../../lib/coordinator/map-text.ts';
+import { encodeText, plainText } from '../../lib/coordinator/map-text.ts';
 import {
   DIFFERS_CAPABILITY,
   DIFFERS_DISCO,
@@ -24,6 +24,7 @@ import {
 } from '../../lib/coordinator/node-view.ts';
 import type { DeviceRecord } from '../../lib/coordinator/model.ts';
 import { DERP_MAP, device, hexKey, seeded, START_UNIX_MS, user } from './map-support.ts';
+import { formatTimeMs } from '../../lib/control/time.ts';
 
 const test = suite('map view');
 const SUFFIX = 'one.mote.internal';

@@ -1,8 +1,8 @@
 /** Register, rule by rule: auth keys, coming back, new node keys, ends of keys, leaving. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { formatTimeMs } from '../../lib/coordinator/map-text.ts';
 import { DAY_MS, Machine, START_UNIX_MS, World } from './support.ts';
+import { formatTimeMs } from '../../lib/control/time.ts';
 
 const test = suite('register');
 const LOGOUT = '1970-01-01T00:02:03Z';

@@ -1,8 +1,8 @@
 /** What devices say of themselves in map requests: what is kept, what is cleaned, what is written. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { formatTimeMs } from '../../lib/coordinator/map-text.ts';
 import { Machine, World } from './support.ts';
+import { formatTimeMs } from '../../lib/control/time.ts';
 
 const test = suite('updates');
 

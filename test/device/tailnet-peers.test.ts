@@ -4,7 +4,6 @@ import { parseAddress } from '../../lib/base/address.ts';
 import { DropCounters } from '../../lib/base/drop.ts';
 import { MapDecoder } from '../../lib/control/map-decoder.ts';
 import type { NetmapChanges } from '../../lib/control/netmap.ts';
-import { formatTimeMs } from '../../lib/coordinator/map-text.ts';
 import { SecretKey } from '../../lib/crypto/keys.ts';
 import { createNobleSuite } from '../../lib/crypto/noble.ts';
 import { EarlyHandshakes } from '../../lib/device/early-handshakes.ts';
@@ -13,6 +12,7 @@ import { TailnetPeers } from '../../lib/device/tailnet-peers.ts';
 import { Tunnel } from '../../lib/wireguard/tunnel.ts';
 import { frames, NOW_MS, self } from '../control/map-support.ts';
 import { seededRandom } from '../sim/memory-host.ts';
+import { formatTimeMs } from '../../lib/control/time.ts';
 
 const test = suite('tailnet-peers');
 const suiteOf = createNobleSuite();
