@@ -60,7 +60,7 @@ export const ENTRIES: readonly Entry[] = [
     platform: 'neutral',
     budgetBytes: 32_000,
   },
-  { name: 'cli', sources: ['targets/cli/main.ts'], platform: 'node', budgetBytes: 210_000 },
+  { name: 'cli', sources: ['targets/cli/main.ts'], platform: 'node', budgetBytes: 225_000 },
 ];
 
 /** Folders of lib that no member of a network needs: they are not part of what is built for Moddable. */

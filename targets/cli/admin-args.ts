@@ -1,13 +1,13 @@
 /** Arguments of the administration commands, checked before anybody is asked. */
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import type { AdminCommand } from '../../lib/coordinator/commands.ts';
 import { nearestWord } from '../../lib/mote/wg-config.ts';
 import { CommandError, readCommand } from '../server/admin-command.ts';
 import { isLabel } from '../server/admin-syntax.ts';
-import type { AuditQuery } from '../server/types.ts';
-import { ADMIN_GROUPS, type AdminFlag, type FlagValues, parserFlags } from './admin-commands.ts';
+import { ADMIN_GROUPS } from './admin-commands.ts';
 import type { AdminPlace } from './admin-client.ts';
+import { type AdminFlag, type FlagValues, parserFlags, textOf, wholeNumberOf } from './admin-flags.ts';
+import type { AdminEntry, AdminTask, AdminUsage } from './admin-task.ts';
 import { parseFlags, quote } from './args.ts';
 import { UsageError } from './errors.ts';
 
@@ -15,22 +15,23 @@ import { UsageError } from './errors.ts';
 export interface AdminOptions {
   readonly place: AdminPlace;
   readonly isJson: boolean;
-  readonly task:
-    | { readonly type: 'command'; readonly command: AdminCommand }
-    | { readonly type: 'audit'; readonly query: AuditQuery }
-    | { readonly type: 'backup'; readonly path: string };
+  readonly task: AdminTask;
 }
 
 /** The part of the environment that counts. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Flags that every administration command has. */
-export const PLACE_FLAGS: Readonly<Record<string, AdminFlag>> = /* @__PURE__ */ Object.freeze({
+/** Flags that every command has. */
+const COMMON_FLAGS: Readonly<Record<string, AdminFlag>> = /* @__PURE__ */ Object.freeze({
+  json: { type: 'boolean', help: 'The answer as one line of JSON.' },
+  debug: { type: 'boolean', help: 'Stack traces of errors.' },
+});
+/** Flags that every command has that asks a coordinator. */
+const PLACE_FLAGS: Readonly<Record<string, AdminFlag>> = /* @__PURE__ */ Object.freeze({
   data: { type: 'string', value: 'DIR', help: 'Data folder of a coordinator on this machine, running or not.' },
   admin: { type: 'string', value: 'URL', help: 'A coordinator elsewhere.' },
   token: { type: 'string', value: 'T', help: 'Token for --admin; better in the environment, as MOTENET_TOKEN.' },
-  json: { type: 'boolean', help: 'The answer as one line of JSON.' },
-  debug: { type: 'boolean', help: 'Stack traces of errors.' },
+  ...COMMON_FLAGS,
 });
 /** Flags of `motenet audit`. */
 export const AUDIT_FLAGS: Readonly<Record<string, AdminFlag>> = /* @__PURE__ */ Object.freeze({
@@ -58,9 +59,23 @@ export function parseAdminArgs(group: string, args: readonly string[], environme
     const hint = near === undefined ? `known are ${names.join(', ')}` : `did you mean ${group} ${near}?`;
     throw new UsageError(`${group} has no ${quote(name)}: ${hint}`);
   }
-  const entry = entries[name]!;
-  const { values, taken, common } = parse(`${group} ${name}`, entry.takes, entry.flags, rest, environment);
+  return parseEntry(`${group} ${name}`, entries[name]!, rest, environment);
+}
+
+/** The flags of an entry that are not its own. */
+export function commonFlags({ isLocal }: Pick<AdminUsage, 'isLocal'>): Readonly<Record<string, AdminFlag>> {
+  return isLocal === true ? COMMON_FLAGS : PLACE_FLAGS;
+}
+
+function parseEntry(
+  command: string,
+  entry: AdminEntry,
+  args: readonly string[],
+  environment: Environment,
+): AdminOptions {
+  const { values, taken, common } = parse(command, entry, args, environment);
   try {
+    if ('task' in entry) return { ...common, task: entry.task(taken, values) };
     return { ...common, task: { type: 'command', command: readCommand(entry.command(taken, values)) } };
   } catch (error) {
     if (error instanceof CommandError) throw new UsageError(error.message, { cause: error });
@@ -76,40 +91,27 @@ export function usualDataDir(environment: Environment): string {
 }
 
 function parseAudit(args: readonly string[], environment: Environment): AdminOptions {
-  const { values, common } = parse('audit', [], AUDIT_FLAGS, args, environment);
-  const tailnet = values['tailnet'] as string | undefined;
+  const { values, common } = parse('audit', { takes: [], flags: AUDIT_FLAGS }, args, environment);
+  const tailnet = textOf(values, 'tailnet');
   if (tailnet !== undefined && !isLabel(tailnet))
     throw new UsageError(`--tailnet expected the name of a tailnet, got ${quote(tailnet)}`);
-  const limit = wholeNumber(values, 'limit', 1000) ?? 100;
-  const before = wholeNumber(values, 'before', Number.MAX_SAFE_INTEGER);
+  const limit = wholeNumberOf(values, 'limit', 1000) ?? 100;
+  const before = wholeNumberOf(values, 'before', Number.MAX_SAFE_INTEGER);
   const query = { limit, ...(tailnet === undefined ? {} : { tailnet }), ...(before === undefined ? {} : { before }) };
   return { ...common, task: { type: 'audit', query } };
 }
 
 function parseBackup(args: readonly string[], environment: Environment): AdminOptions {
-  const { taken, common } = parse('backup', ['FILE'], {}, args, environment);
+  const { taken, common } = parse('backup', { takes: ['FILE'], flags: {} }, args, environment);
   return { ...common, task: { type: 'backup', path: resolve(taken[0]!) } };
 }
 
-function wholeNumber(values: FlagValues, name: string, most: number): number | undefined {
-  const text = values[name] as string | undefined;
-  if (text === undefined) return undefined;
-  const value = /^[0-9]{1,16}$/.test(text) ? Number(text) : 0;
-  if (value >= 1 && value <= most) return value;
-  throw new UsageError(`--${name} expected a whole number from 1 to ${most}, got ${quote(text)}`);
-}
-
-function parse(
-  command: string,
-  takes: readonly string[],
-  flags: Readonly<Record<string, AdminFlag>>,
-  args: readonly string[],
-  environment: Environment,
-) {
-  const parsed = parseFlags(args, parserFlags({ ...flags, ...PLACE_FLAGS }), command);
+function parse(command: string, entry: Omit<AdminUsage, 'summary'>, args: readonly string[], environment: Environment) {
+  const { takes, flags } = entry;
+  const parsed = parseFlags(args, parserFlags({ ...flags, ...commonFlags(entry) }), command);
   const values = parsed.values as FlagValues;
   const taken = parsed.positionals;
-  if (taken.length < takes.length)
+  if (taken.length < takes.filter(name => !name.startsWith('[')).length)
     throw new UsageError(`${command} expected ${takes[taken.length]}, got none: motenet ${command} ${takes.join(' ')}`);
   if (taken.length > takes.length)
     throw new UsageError(

@@ -2,50 +2,27 @@
  * The administration commands as one table: what each is called, what it takes, and the command that it becomes.
  * Arguments and help texts are both made from it.
  */
-import type { ParseArgsConfig } from 'node:util';
-import type { AdminCommand } from '../../lib/coordinator/commands.ts';
-import { FIRST_TAILNET } from '../../lib/coordinator/model.ts';
-import { isTag, KEY_LIFE_LIMIT_MS, LIFE_LIMIT_MS } from '../server/admin-syntax.ts';
+import { KEY_LIFE_LIMIT_MS, LIFE_LIMIT_MS } from '../server/admin-syntax.ts';
+import {
+  type AdminFlag,
+  durationOf,
+  type FlagValues,
+  given,
+  routesOf,
+  scopeOf,
+  TAILNET,
+  tagOf,
+  tailnetOf,
+  textOf,
+} from './admin-flags.ts';
+import type { AdminGroup } from './admin-task.ts';
 import { quote } from './args.ts';
-import { formatDuration, parseDuration } from './duration.ts';
 import { UsageError } from './errors.ts';
-
-/** A flag: how it is parsed and what the help says. */
-export interface AdminFlag {
-  readonly type: 'string' | 'boolean';
-  readonly multiple?: boolean;
-  /** Name of the value in the help. */
-  readonly value?: string;
-  readonly help: string;
-}
-
-/** Values of flags by name, as they were given. */
-export type FlagValues = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
-
-/** One command below a group: `motenet GROUP NAME`. */
-export interface AdminEntry {
-  readonly summary: string;
-  /** Names of the arguments in the help, all of them needed. */
-  readonly takes: readonly string[];
-  readonly flags: Readonly<Record<string, AdminFlag>>;
-  /** Makes the command. Throws {@link UsageError} for a value that is none. */
-  readonly command: (taken: readonly string[], values: FlagValues) => AdminCommand;
-}
-
-/** Commands about one kind of thing. */
-export interface AdminGroup {
-  readonly summary: string;
-  readonly entries: Readonly<Record<string, AdminEntry>>;
-}
+import { POLICY_ENTRIES } from './policy-args.ts';
 
 /** Life of a token unless told: 90 days. */
 const TOKEN_LIFE_MS = 7_776_000_000;
 
-const TAILNET: AdminFlag = {
-  type: 'string',
-  value: 'NAME',
-  help: `Tailnet that this is about; ${FIRST_TAILNET} unless told.`,
-};
 const DESCRIPTION: AdminFlag = { type: 'string', value: 'TEXT', help: 'A note for the list.' };
 const SERVER: AdminFlag = { type: 'boolean', help: 'For the whole server instead of one tailnet.' };
 const FORCE: AdminFlag = { type: 'boolean', help: 'Also when it has devices: they are removed with it.' };
@@ -59,13 +36,6 @@ const KEY_LIFE: AdminFlag = {
   value: 'TIME',
   help: 'How long a device key is valid, such as 90d, or never; 180d unless told.',
 };
-
-/** Flags of `parseArgs` out of ours. */
-export function parserFlags(flags: Readonly<Record<string, AdminFlag>>): NonNullable<ParseArgsConfig['options']> {
-  return Object.fromEntries(
-    Object.entries(flags).map(([name, { type, multiple = false }]) => [name, { type, multiple }]),
-  );
-}
 
 /** Every group with its commands. */
 export const ADMIN_GROUPS: Readonly<Record<string, AdminGroup>> = /* @__PURE__ */ Object.freeze({
@@ -120,7 +90,7 @@ export const ADMIN_GROUPS: Readonly<Record<string, AdminGroup>> = /* @__PURE__ *
     },
   },
   devices: {
-    summary: 'Devices: list, approve, rename, expire, remove',
+    summary: 'Devices: list, approve, rename, tags, routes, expire, remove',
     entries: {
       list: {
         summary: 'Lists devices, and logins that wait for an approval.',
@@ -153,6 +123,31 @@ export const ADMIN_GROUPS: Readonly<Record<string, AdminGroup>> = /* @__PURE__ *
         takes: ['DEVICE'],
         flags: { tailnet: TAILNET },
         command: ([device], values) => ({ type: 'device-expire', tailnet: tailnetOf(values), device: device! }),
+      },
+      tag: {
+        summary:
+          'Gives a device these tags and no others, such as server,db. With --none it belongs to its user again.',
+        takes: ['DEVICE', '[TAGS]'],
+        flags: { none: { type: 'boolean', help: 'No tags.' }, tailnet: TAILNET },
+        command: ([device, tags], values) => ({
+          ...{ type: 'device-tags', tailnet: tailnetOf(values), device: device!, tags: deviceTags(tags, values) },
+        }),
+      },
+      routes: {
+        summary: 'Says which routes a device may serve, of those that it offers: these and no others.',
+        takes: ['DEVICE'],
+        flags: {
+          approve: {
+            type: 'string',
+            value: 'ROUTES',
+            help: 'All of them, such as 10.0.0.0/8,192.168.0.0/24; exit: it is an exit node.',
+          },
+          none: { type: 'boolean', help: 'No routes.' },
+          tailnet: TAILNET,
+        },
+        command: ([device], values) => ({
+          ...{ type: 'device-routes', tailnet: tailnetOf(values), device: device!, routes: deviceRoutes(values) },
+        }),
       },
       remove: {
         summary: 'Removes a device. Its addresses are never given to another.',
@@ -212,6 +207,14 @@ export const ADMIN_GROUPS: Readonly<Record<string, AdminGroup>> = /* @__PURE__ *
           ...given('displayName', textOf(values, 'name')),
         }),
       },
+      rename: {
+        summary: 'Gives a user another login name. Rules about the old name no longer mean their devices.',
+        takes: ['LOGIN', 'NEW'],
+        flags: { tailnet: TAILNET },
+        command: ([login, next], values) => ({
+          ...{ type: 'user-rename', tailnet: tailnetOf(values), loginName: login!, newLoginName: next! },
+        }),
+      },
       remove: {
         summary: 'Removes a user who owns no devices.',
         takes: ['LOGIN'],
@@ -256,42 +259,12 @@ export const ADMIN_GROUPS: Readonly<Record<string, AdminGroup>> = /* @__PURE__ *
       },
     },
   },
+  policy: { summary: 'Access rules of a tailnet: who may reach what', entries: POLICY_ENTRIES },
 } satisfies Record<string, AdminGroup>);
-
-function given<const N extends string, T>(name: N, value: T | undefined): { [K in N]?: T } {
-  return (value === undefined ? {} : { [name]: value }) as { [K in N]?: T };
-}
-
-function textOf(values: FlagValues, name: string): string | undefined {
-  return values[name] as string | undefined;
-}
-
-function tailnetOf(values: FlagValues): string {
-  return textOf(values, 'tailnet') ?? FIRST_TAILNET;
-}
-
-/** The tailnet, or empty for the whole server. */
-function scopeOf(values: FlagValues): string {
-  if (values['server'] !== true) return tailnetOf(values);
-  if (values['tailnet'] !== undefined) throw new UsageError('--server and --tailnet exclude each other: give one');
-  return '';
-}
 
 /** An id; of a whole key or token only the id in it. */
 function idOf(text: string): string {
   return /^mote-(?:auth|api)-([0-9a-f]{12})-/.exec(text)?.[1] ?? text;
-}
-
-function durationOf(values: FlagValues, name: string, limitMs: number): number | undefined {
-  const text = textOf(values, name);
-  if (text === undefined) return undefined;
-  const ms = parseDuration(text);
-  if (ms === undefined)
-    throw new UsageError(
-      `--${name} expected a time such as 30m, 12h or 90d (units s, m, h, d, w, y), got ${quote(text)}`,
-    );
-  if (ms > limitMs) throw new UsageError(`--${name} expected at most ${formatDuration(limitMs)}, got ${quote(text)}`);
-  return ms;
 }
 
 /** Life of a token; absent: for ever, which has to be asked for. */
@@ -302,13 +275,23 @@ function tokenLife(values: FlagValues): number | undefined {
 
 function tagsOf(values: FlagValues): readonly string[] | undefined {
   const tags = values['tag'] as readonly string[] | undefined;
-  return tags?.map(text => {
-    const tag = text.startsWith('tag:') ? text : `tag:${text}`;
-    if (isTag(tag)) return tag;
-    throw new UsageError(
-      `--tag expected lower-case letters, digits and - that begin with a letter, such as server, got ${quote(text)}`,
-    );
-  });
+  return tags?.map(text => tagOf('--tag', text));
+}
+
+/** Tags as a list with commas, or `--none`. */
+function deviceTags(list: string | undefined, values: FlagValues): readonly string[] {
+  const isNone = values['none'] === true;
+  if (isNone !== (list === undefined))
+    throw new UsageError('devices tag expected TAGS, such as server,db, or --none: give one of them');
+  return [...new Set(list?.split(',').map(text => tagOf('TAGS', text.trim())))];
+}
+
+/** Routes of `--approve`, or `--none`. */
+function deviceRoutes(values: FlagValues): readonly string[] {
+  const list = textOf(values, 'approve');
+  if ((values['none'] === true) !== (list === undefined))
+    throw new UsageError('devices routes expected --approve ROUTES or --none: give one of them');
+  return list === undefined ? [] : routesOf('--approve', list);
 }
 
 function tailnetSettings(values: FlagValues): { requiresApproval?: boolean; keyLifeMs?: number } {

@@ -3,7 +3,9 @@ import { existsSync } from 'node:fs';
 import { AdminRefusal, openAdmin } from './admin-client.ts';
 import type { AdminOptions } from './admin-args.ts';
 import { auditView, type View, viewOf } from './admin-views.ts';
-import { EXIT_FAILED, EXIT_USAGE, messageOf, UsageError } from './errors.ts';
+import { ExitError, exitCodeOf, messageOf, UsageError } from './errors.ts';
+import { runPolicyCheck } from './policy-check.ts';
+import { type ReadInput, readDevicesFile, readPolicyFile } from './policy-files.ts';
 import type { ServerModule } from './server-module.ts';
 import { plainText } from './table.ts';
 
@@ -16,29 +18,36 @@ export interface AdminEnvironment {
   /** Wall clock in ms. */
   readonly now: () => number;
   readonly load: () => Promise<ServerModule>;
+  /** Standard input. */
+  readonly readInput: ReadInput;
 }
 
 /**
- * Carries one command out. Rejects with UsageError or RunError; with `--json` the error has been printed as JSON, too:
+ * Carries one command out. Rejects with UsageError, RunError or ExitError; with `--json` the error has been printed as JSON, too:
  * `{"error":{"code","message","exitCode"}}`.
  */
 export async function runAdmin(options: AdminOptions, environment: AdminEnvironment): Promise<void> {
   const { out, err } = environment;
+  const { task, isJson } = options;
   try {
+    if (task.type === 'policy-check') {
+      const { name, text } = await readPolicyFile(task.path, environment.readInput);
+      const devices = task.devices === undefined ? undefined : readDevicesFile(task.devices);
+      return runPolicyCheck({ name, text, devices, isJson }, environment);
+    }
     if ('url' in options.place && isOpenRoad(options.place.url))
       err(`warning: ${options.place.url.origin} is not https: whoever is on the way can read the token`);
     const { value, view } = await carryOut(options, environment);
-    if (options.isJson) return out(JSON.stringify(value));
+    if (isJson) return out(JSON.stringify(value));
     for (const line of view.out) out(line);
     for (const line of view.err ?? []) err(line);
   } catch (cause) {
+    if (cause instanceof ExitError) throw cause;
     const error = cause instanceof Error ? cause : new Error(String(cause));
     error.message = plainText(messageOf(error)); // parts of it may come from elsewhere
-    if (options.isJson) {
-      const isUsage = error instanceof UsageError;
-      const code = isUsage ? 'invalid' : error instanceof AdminRefusal ? error.code : 'failed';
-      const exitCode = isUsage ? EXIT_USAGE : EXIT_FAILED;
-      out(JSON.stringify({ error: { code, message: error.message, exitCode } }));
+    if (isJson) {
+      const code = error instanceof UsageError ? 'invalid' : error instanceof AdminRefusal ? error.code : 'failed';
+      out(JSON.stringify({ error: { code, message: error.message, exitCode: exitCodeOf(error) } }));
     }
     throw error;
   }

@@ -8,6 +8,9 @@ export const EXIT_FAILED = 1;
 /** Exit code of wrong usage: a flag, a file, a key, an address, a port. */
 export const EXIT_USAGE = 2;
 
+/** Exit code where access tests were asked for and none ran. */
+export const EXIT_NOT_TESTED = 3;
+
 /** A mistake in the arguments or the configuration; ends the command with {@link EXIT_USAGE}. */
 export class UsageError extends Error {
   /** `message` is one line that says what was expected, what came, and the next step. */
@@ -23,6 +26,23 @@ export class RunError extends Error {
     super(message, options);
     this.name = 'RunError';
   }
+}
+
+/** Ends the command with an exit code of its own. An empty message: everything has been said. */
+export class ExitError extends Error {
+  readonly exitCode: number;
+
+  constructor(exitCode: number, message: string) {
+    super(message);
+    this.name = 'ExitError';
+    this.exitCode = exitCode;
+  }
+}
+
+/** The exit code of an error. */
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof ExitError) return error.exitCode;
+  return error instanceof UsageError ? EXIT_USAGE : EXIT_FAILED;
 }
 
 /** The stable code of an error: a NetError's, a system error's, or `ERR_UNKNOWN`. */
@@ -59,6 +79,7 @@ export function describeConnectError(error: unknown, target: string): string {
 
 /** The first line of an error's text, or its code where the text is empty (an AggregateError of Node has none). */
 export function messageOf(error: unknown): string {
+  if (error instanceof ExitError) return error.message;
   const text = error instanceof Error ? error.message : String(error);
   return text.split('\n', 1)[0]! || codeOf(error);
 }

@@ -13,7 +13,7 @@ import { type AskEnvironment, runLogout, runStatus, runWhois } from './ask.ts';
 import { isAdminCommand, parseAdminArgs } from './admin-args.ts';
 import { parseFlags, parseWgArgs, quote, type WgOptions } from './args.ts';
 import { runDoctor } from './doctor.ts';
-import { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, messageOf, UsageError } from './errors.ts';
+import { EXIT_DONE, EXIT_USAGE, exitCodeOf, messageOf, UsageError } from './errors.ts';
 import { COMMANDS, commandHelp, generalHelp } from './help.ts';
 import { genkey, genpsk, outputWarning, pubkey } from './keys.ts';
 import { runNc } from './nc.ts';
@@ -61,7 +61,9 @@ async function main(args: readonly string[]): Promise<number> {
   else if (isQuestion(command)) await askMote(command, rest);
   else if (command === 'serve') await serve(parseServeArgs(rest, process.env));
   else if (isAdminCommand(command))
-    await runAdmin(parseAdminArgs(command, rest, process.env), { out, err, now: Date.now, load: loadServer });
+    await runAdmin(parseAdminArgs(command, rest, process.env), {
+      ...{ out, err, now: Date.now, load: loadServer, readInput: readBytes },
+    });
   else await keyCommand(command, rest);
   return EXIT_DONE;
 }
@@ -163,18 +165,18 @@ async function askMote(command: Question, args: readonly string[]): Promise<void
 }
 
 async function readInput(): Promise<string> {
+  return (await readBytes(INPUT_LIMIT_BYTES)).toString('utf8');
+}
+
+async function readBytes(limitBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
     chunks.push(chunk);
     bytes += chunk.length;
-    if (bytes > INPUT_LIMIT_BYTES) throw new UsageError(`standard input has more than ${INPUT_LIMIT_BYTES} bytes`);
+    if (bytes > limitBytes) throw new UsageError(`standard input has more than ${limitBytes} bytes`);
   }
-  return Buffer.concat(chunks).toString('utf8');
-}
-
-function exitCodeOf(error: unknown): number {
-  return error instanceof UsageError ? EXIT_USAGE : EXIT_FAILED;
+  return Buffer.concat(chunks);
 }
 
 function out(line: string): void {
@@ -187,7 +189,7 @@ function err(line: string): void {
 
 /** One line for people; with --debug the stack, and those of its causes. */
 function explain(error: unknown): void {
-  err(`motenet: ${messageOf(error)}`);
+  if (messageOf(error) !== '') err(`motenet: ${messageOf(error)}`);
   if (!process.argv.includes('--debug')) return;
   for (let at: unknown = error; at instanceof Error; at = at.cause) err(at.stack ?? String(at));
 }

@@ -54,6 +54,23 @@ test('every command line becomes its command', () => {
       'devices rename 100.64.0.1 db-1 --tailnet lab',
       { type: 'device-rename', ...lab, device: '100.64.0.1', name: 'db-1' },
     ],
+    [
+      'devices tag web server,tag:db',
+      { type: 'device-tags', tailnet: 'default', device: 'web', tags: ['tag:server', 'tag:db'] },
+    ],
+    ['devices tag web --none --tailnet lab', { type: 'device-tags', ...lab, device: 'web', tags: [] }],
+    [
+      'devices routes gw --approve 10.0.0.0/8,fd00:0::/8,10.0.0.0/8,192.0.2.1',
+      {
+        ...{ type: 'device-routes', tailnet: 'default', device: 'gw' },
+        ...{ routes: ['10.0.0.0/8', 'fd00::/8', '192.0.2.1/32'] },
+      },
+    ],
+    [
+      'devices routes gw --approve exit',
+      { type: 'device-routes', tailnet: 'default', device: 'gw', routes: ['0.0.0.0/0', '::/0'] },
+    ],
+    ['devices routes gw --none', { type: 'device-routes', tailnet: 'default', device: 'gw', routes: [] }],
     ['devices expire 5', { type: 'device-expire', tailnet: 'default', device: '5' }],
     ['devices remove fd7a::1', { type: 'device-remove', tailnet: 'default', device: 'fd7a::1' }],
     ['tailnets list', { type: 'tailnet-list' }],
@@ -67,6 +84,10 @@ test('every command line becomes its command', () => {
     ['tailnets remove lab --force', { type: 'tailnet-remove', ...lab, force: true }],
     ['users list', { type: 'user-list', tailnet: 'default' }],
     ['users create ann --name Ann', { type: 'user-create', tailnet: 'default', loginName: 'ann', displayName: 'Ann' }],
+    [
+      'users rename ann ann@example.com',
+      { type: 'user-rename', tailnet: 'default', loginName: 'ann', newLoginName: 'ann@example.com' },
+    ],
     ['users remove ann', { type: 'user-remove', tailnet: 'default', loginName: 'ann' }],
     ['tokens create --expires 1y', { type: 'token-create', tailnet: 'default', lifeMs: 31_536_000_000 }],
     ['tokens create', { type: 'token-create', tailnet: 'default', lifeMs: 7_776_000_000 }],
@@ -78,7 +99,12 @@ test('every command line becomes its command', () => {
     [`tokens revoke ${TOKEN} --tailnet lab`, { type: 'token-revoke', ...lab, id: '0123456789ab' }],
   ];
   for (const [line, command] of cases) assert.equal(taskOf(line), { type: 'command', command }, line);
-  const named = new Set(cases.map(([line]) => line.split(' ').slice(0, 2).join(' ')));
+  const tasks: readonly [string, object][] = [
+    ['policy check x.hujson', { type: 'policy-check', path: 'x.hujson', devices: undefined }],
+    ['policy check - --devices d.json', { type: 'policy-check', path: '-', devices: 'd.json' }],
+  ];
+  for (const [line, task] of tasks) assert.equal(taskOf(line), task, line);
+  const named = new Set([...cases, ...tasks].map(([line]) => line.split(' ').slice(0, 2).join(' ')));
   const all = Object.entries(ADMIN_GROUPS).flatMap(([group, { entries }]) =>
     Object.keys(entries).map(name => `${group} ${name}`),
   );
@@ -114,13 +140,28 @@ test('each mistake is one line that says what was expected', () => {
     ['keys --json', 'keys expected create, list, revoke, got "--json"'],
     ['keys craete', 'keys has no "craete": did you mean keys create?'],
     ['keys toString', 'keys has no "toString": known are create, list, revoke'],
-    ['devices frobnicate', 'devices has no "frobnicate": known are list, approve, rename, expire, remove'],
+    ['devices frobnicate', 'devices has no "frobnicate": known are list, approve, rename, expire, tag, routes, remove'],
     ['keys create --expries 3d', 'keys create does not know the flag "--expries": did you mean --expires?'],
     ['keys create --expires', '--expires expected a value, got none'],
     ['keys create --reusable=yes', '--reusable takes no value'],
     ['keys create x', 'keys create takes no arguments, got also "x"'],
     ['keys revoke', 'keys revoke expected ID, got none: motenet keys revoke ID'],
     ['keys revoke nonsense', '"id" of key-revoke expected 12 hex digits, got "nonsense"'],
+    ['devices tag web', 'devices tag expected TAGS, such as server,db, or --none: give one of them'],
+    ['devices tag web db --none', 'devices tag expected TAGS, such as server,db, or --none: give one of them'],
+    [
+      'devices tag web db,1x',
+      'TAGS expected lower-case letters, digits and - that begin with a letter, such as server, got "1x"',
+    ],
+    ['devices routes gw', 'devices routes expected --approve ROUTES or --none: give one of them'],
+    ['devices routes gw --approve 10.0.0.1/8', '--approve: "10.0.0.1/8" has host bits: write 10.0.0.0/8'],
+    ['devices routes gw --approve x', '--approve expected prefixes such as 10.0.0.0/8, or exit, got "x"'],
+    ['policy', 'policy expected check, got nothing'],
+    ['policy check', 'policy check expected FILE, got none: motenet policy check FILE'],
+    [
+      'policy check x --data d',
+      'policy check does not know the flag "--data": `motenet help policy check` lists the flags',
+    ],
     ['devices rename a', 'devices rename expected NAME, got none: motenet devices rename DEVICE NAME'],
     ['devices rename a b c', 'devices rename takes DEVICE and NAME, got also "c"'],
     [
@@ -190,11 +231,12 @@ test('a token or key in the wrong place is not repeated', () => {
 test('the help of a group has every command and flag of it, that of a command its own', () => {
   for (const [group, { entries }] of Object.entries(ADMIN_GROUPS)) {
     const whole = adminHelp(group);
-    for (const [name, { flags, takes }] of Object.entries(entries)) {
+    for (const [name, { flags, takes, isLocal }] of Object.entries(entries)) {
       assert.ok(whole.includes(`motenet ${[group, name, ...takes].join(' ')}\n`), `${group} ${name}`);
       const own = adminHelp(group, name);
       assert.match(own, new RegExp(`^Usage: motenet ${group} ${name}`));
-      for (const flag of [...Object.keys(flags), 'data', 'admin', 'token', 'json'])
+      const place = isLocal === true ? [] : ['data', 'admin', 'token'];
+      for (const flag of [...Object.keys(flags), ...place, 'json'])
         for (const text of [whole, own]) assert.ok(text.includes(`--${flag}`), `${group} ${name} --${flag}`);
     }
     for (const line of whole.split('\n')) assert.ok(line.length <= 120, line);

@@ -21,6 +21,8 @@ const folder = new Folder();
 const NOW = Date.UTC(2026, 10, 22, 15, 0);
 const DAY = 86_400_000;
 
+const noInput = async () => new Uint8Array(0);
+
 /** Runs a command line in this process. */
 async function run(line: string, module?: Partial<ServerModule>, environment = {}) {
   const out: string[] = [];
@@ -33,7 +35,9 @@ async function run(line: string, module?: Partial<ServerModule>, environment = {
   const [group, ...args] = line.split(' ');
   try {
     const options = parseAdminArgs(group!, args, environment);
-    await runAdmin(options, { out: l => out.push(l), err: l => err.push(l), now: () => NOW, load });
+    await runAdmin(options, {
+      ...{ out: (l: string) => out.push(l), err: (l: string) => err.push(l), now: () => NOW, load, readInput: noInput },
+    });
   } catch (caught) {
     error = caught;
   }

@@ -30,7 +30,14 @@ async function run(line: string): Promise<{ out: string[]; err: string[] }> {
   const load = async () => {
     throw new Error('the server was not asked');
   };
-  const environment = { out: (l: string) => out!.push(l), err: (l: string) => err!.push(l), now: Date.now, load };
+  const readInput = async () => new Uint8Array(0);
+  const environment = {
+    readInput,
+    out: (l: string) => out!.push(l),
+    err: (l: string) => err!.push(l),
+    now: Date.now,
+    load,
+  };
   await runAdmin(parseAdminArgs(group!, args, {}), environment);
   return { out: out!, err: err! };
 }
