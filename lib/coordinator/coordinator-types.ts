@@ -79,6 +79,8 @@ export interface MapOpening {
   readonly isStream: boolean;
   readonly omitPeers: boolean;
   readonly keepAlive: boolean;
+  /** The device asked for a map with only what a small one uses. */
+  readonly isSmall: boolean;
 }
 
 /** What happens at the carrier of map streams. */

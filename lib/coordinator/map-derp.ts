@@ -4,9 +4,39 @@
  */
 import { parseAddress } from '../base/address.ts';
 import type { WireDerpMap, WireDerpNode, WireDerpRegion } from '../derp/map.ts';
-import { plainText } from './map-text.ts';
+import { encodeText, plainText } from './map-text.ts';
+import type { DeviceRecord } from './model.ts';
 
 const MOST_TEXT = 255;
+
+/** The relay map as bytes: all of it, and the regions that small devices use. */
+export class DerpMaps {
+  #map: WireDerpMap;
+  #all: Uint8Array;
+
+  constructor(map: WireDerpMap) {
+    this.#map = cleanDerpMap(map);
+    this.#all = encodeText(JSON.stringify(this.#map));
+  }
+
+  /** The map from now on. */
+  set(map: WireDerpMap): void {
+    this.#map = cleanDerpMap(map);
+    this.#all = encodeText(JSON.stringify(this.#map));
+  }
+
+  /** The region that a device uses; undefined, which is all, while it has none that there is and is to choose one. */
+  regionsFor({ homeRegion }: DeviceRecord): Set<number> | undefined {
+    return this.#map.Regions?.[homeRegion] === undefined ? undefined : new Set([homeRegion]);
+  }
+
+  /** The map with these regions; undefined: all. */
+  bytes(regions: ReadonlySet<number> | undefined): Uint8Array {
+    if (regions === undefined) return this.#all;
+    const entries = Object.entries(this.#map.Regions!).filter(([id]) => regions.has(Number(id)));
+    return encodeText(JSON.stringify({ Regions: Object.fromEntries(entries) }));
+  }
+}
 
 /** A relay map that every reader takes. */
 export function cleanDerpMap(map: WireDerpMap): WireDerpMap {

@@ -4,14 +4,30 @@
  */
 import type { DeadlineOwner } from '../derp/deadline-heap.ts';
 import type { WireUserProfile } from '../control/message.ts';
+import type { WireFilterRule } from '../filter/rule.ts';
+import type { PolicyDevice } from '../policy/directory.ts';
 import { DirtySet, SlotSet } from './map-dirty.ts';
+import { MapPolicy, policyDeviceOf } from './map-policy.ts';
+import { type Router, RouteTable } from './map-routes.ts';
 import { encodeText } from './map-text.ts';
 import { type DeviceRecord, suffixOfTailnet, type TailnetRecord, type UserRecord } from './model.ts';
-import { isPublishable, isUsable, profileOf, TAGGED_USER_ID, taggedProfile, userIdOf } from './node-view.ts';
+import {
+  DIFFERS_CAPABILITY,
+  DIFFERS_PRESENCE,
+  isPublishable,
+  isUsable,
+  profileOf,
+  TAGGED_USER_ID,
+  taggedProfile,
+  userIdOf,
+} from './node-view.ts';
 import { MapFrame } from './zstd-frame.ts';
 
+const NONE: readonly never[] = Object.freeze([]);
+const EVERYTHING = 255;
+
 /** A device. As the owner of a deadline: when its key expires, by the wall clock. */
-export class MapEntry implements DeadlineOwner {
+export class MapEntry implements DeadlineOwner, Router {
   dueMs = Infinity;
   heapIndex = -1;
   readonly tailnet: MapTailnet;
@@ -27,6 +43,8 @@ export class MapEntry implements DeadlineOwner {
   seenMs: number;
   /** Slot of its user. */
   user = 0;
+  routes: readonly string[] = NONE;
+  served: readonly string[] = NONE;
   /** The session that it streams the map by, and one that it only looks at it by. */
   stream: MapSession | undefined = undefined;
   single: MapSession | undefined = undefined;
@@ -35,6 +53,9 @@ export class MapEntry implements DeadlineOwner {
   /** As a peer: `,{…}`, and how long that is (0: not known). */
   whole: Uint8Array | undefined = undefined;
   wholeBytes = 0;
+  /** The same for small devices. */
+  small: Uint8Array | undefined = undefined;
+  smallBytes = 0;
   /** The patch that was made last: for which bits, and `,{…}`. */
   itemBits = 0;
   item: Uint8Array | undefined = undefined;
@@ -90,6 +111,7 @@ export function sees(viewer: MapEntry, device: MapEntry): boolean {
   if (viewer === device) return false;
   if (!viewer.isMember) return false; // CHECK: map-sees-viewer
   if (!device.isMember) return false; // CHECK: map-sees-device
+  if (!viewer.tailnet.policy.canSee(viewer.id, device.id)) return false; // CHECK: map-sees-policy
   return device.isReachable;
 }
 
@@ -100,6 +122,10 @@ export interface MapSessionOptions {
   readonly isStream: boolean;
   readonly omitPeers: boolean;
   readonly keepAlive: boolean;
+  /** Only what a small device uses. */
+  readonly isSmall: boolean;
+  /** Capability version of the reader. */
+  readonly capability: number;
 }
 
 /** What comes behind the parts of a whole map that are ready. */
@@ -129,10 +155,18 @@ export class MapSession implements DeadlineOwner {
   /** A whole map is due; it includes everything below. */
   isWholeDue = true;
   isSelfDue = false;
-  /** Filter and names. */
+  /** Names. */
   isViewDue = false;
+  /** Filter and attributes may be other ones; and so may the peers that it is told of. */
+  isPolicyDue = false;
+  isVisibilityDue = false;
   isDerpDue = false;
   isKeepAliveDue = false;
+  /** The filter and the attributes that it has been told. */
+  rules: readonly WireFilterRule[] = NONE;
+  attributes: readonly string[] = NONE;
+  /** Regions of the relay map that it has been told; undefined: all of them. */
+  regions: Set<number> | undefined = undefined;
 
   /** Whether the target has been told that there are bytes, and has not yet come to their end. */
   isAnnounced = false;
@@ -159,6 +193,8 @@ export class MapSession implements DeadlineOwner {
   hasPeers = false;
   /** Whether the list that is being written has an element yet. */
   hasItem = false;
+  /** Slots of the users that the message tells of. */
+  readonly users = new SlotSet();
   userIndex = 0;
   /** Index of the next peer, the order that it belongs to, and the peer before it. */
   peerIndex = 0;
@@ -176,23 +212,33 @@ export class MapSession implements DeadlineOwner {
     return !this.frame.isDone;
   }
 
+  /** It is not to know this device; true when it did, and is now to be told so. */
+  hide(peer: MapEntry): boolean {
+    this.dirty.delete(peer.slot);
+    if (!this.known.has(peer.slot)) return false;
+    this.known.delete(peer.slot);
+    this.removed.add(peer.id);
+    return true;
+  }
+
+  /** Which differences of a peer that it knows it is told, as bits. */
+  get interest(): number {
+    return this.options.isSmall ? EVERYTHING & ~(DIFFERS_PRESENCE | DIFFERS_CAPABILITY) : EVERYTHING;
+  }
+
   /** Whether something about one peer is all that it is to be told. */
   get hasOnePeer(): boolean {
-    const hasOther = this.isWholeDue || this.isSelfDue || this.isViewDue || this.isDerpDue;
-    return this.dirty.count === 1 && !hasOther && this.removed.size === 0 && this.owedUsers.size === 0;
+    return this.dirty.count === 1 && !this.#hasOther;
   }
 
   /** Whether anything has changed for it that it has not been told. */
   get hasChanges(): boolean {
-    return (
-      this.isWholeDue ||
-      this.isSelfDue ||
-      this.isViewDue ||
-      this.isDerpDue ||
-      this.dirty.count > 0 ||
-      this.removed.size > 0 ||
-      this.owedUsers.size > 0
-    );
+    return this.dirty.count > 0 || this.#hasOther;
+  }
+
+  get #hasOther(): boolean {
+    const isOwnDue = this.isWholeDue || this.isSelfDue || this.isViewDue || this.isDerpDue || this.isPolicyDue;
+    return isOwnDue || this.isVisibilityDue || this.removed.size > 0 || this.owedUsers.size > 0;
   }
 }
 
@@ -202,8 +248,8 @@ export interface MapUser {
   readonly slot: number;
   /** `,{…}`. */
   profile: Uint8Array;
-  /** Published devices that have this user. */
-  devices: number;
+  /** Empty while it is not known. */
+  login: string;
 }
 
 /** A tailnet. */
@@ -217,6 +263,8 @@ export class MapTailnet {
   /** Users by slot; the first is the owner of tagged devices. */
   readonly users: MapUser[] = [];
   readonly sessions = new Set<MapSession>();
+  readonly policy = new MapPolicy(() => this.#policyMembers());
+  readonly routes = new RouteTable<MapEntry>();
   readonly #order: MapEntry[] = [];
   /** Devices that are not in their place yet. */
   #added: MapEntry[] = [];
@@ -226,7 +274,7 @@ export class MapTailnet {
   constructor(record: TailnetRecord) {
     this.record = record;
     this.suffix = suffixOfTailnet(record.id);
-    this.#addUser(TAGGED_USER_ID, taggedProfile());
+    this.#addUser(TAGGED_USER_ID, '', taggedProfile());
   }
 
   /** All devices by id, ascending. Many that come at once are put in their places together. */
@@ -273,7 +321,7 @@ export class MapTailnet {
   /** Slot of the user of a device; one that is not known is called by its number. */
   userSlot(device: DeviceRecord): number {
     const id = userIdOf(device);
-    return this.#userSlots.get(id) ?? this.#addUser(id, profileOf({ id, loginName: '', displayName: '' }));
+    return this.#userSlots.get(id) ?? this.#addUser(id, '', profileOf({ id, loginName: '', displayName: '' }));
   }
 
   /** Adds or changes a user; returns its slot. The owner of tagged devices cannot be changed. */
@@ -281,14 +329,34 @@ export class MapTailnet {
     const slot = this.#userSlots.get(user.id);
     if (slot === 0) return 0;
     const profile = profileOf(user);
-    if (slot === undefined) return this.#addUser(user.id, profile);
+    if (slot === undefined) return this.#addUser(user.id, user.loginName, profile);
     this.users[slot]!.profile = encodeItem(profile);
+    this.users[slot]!.login = user.loginName;
     return slot;
   }
 
-  #addUser(id: number, profile: WireUserProfile): number {
+  /** Login of a user; empty for one that is known by its number alone, undefined for one that is not known. */
+  loginOf(user: number): string | undefined {
+    const slot = this.#userSlots.get(user);
+    return slot === undefined ? undefined : this.users[slot]!.login;
+  }
+
+  /** A device as the policy knows it; undefined for one that is no member. */
+  policyDevice(entry: MapEntry): PolicyDevice | undefined {
+    if (!entry.isMember) return undefined; // CHECK: map-policy-member
+    return policyDeviceOf(entry.record, this.users[entry.user]!.login);
+  }
+
+  *#policyMembers(): IterableIterator<PolicyDevice> {
+    for (const entry of this.order) {
+      const device = this.policyDevice(entry);
+      if (device !== undefined) yield device;
+    }
+  }
+
+  #addUser(id: number, login: string, profile: WireUserProfile): number {
     const slot = this.users.length;
-    this.users.push({ id, slot, profile: encodeItem(profile), devices: 0 });
+    this.users.push({ id, slot, profile: encodeItem(profile), login });
     this.#userSlots.set(id, slot);
     return slot;
   }

@@ -7,15 +7,17 @@
  * they are when their turn comes, and what is left over is filled with blanks. A peer that does not fit any more is in
  * the message behind it. Only changes are bounded by {@link MapMessageLimits.messageBytes}: more of them are more messages.
  *
- * A peer is encoded once per change and shared by all viewers; what that may cost is bounded, the oldest goes.
+ * What a change of the policy means for a viewer is found out when its next message is made.
  */
 import { concatBytes } from '../base/bytes.ts';
 import type { WireDerpMap } from '../derp/map.ts';
-import { cleanDerpMap } from './map-derp.ts';
+import { PeerCache } from './map-cache.ts';
+import { DerpMaps } from './map-derp.ts';
 import { encodeItem, type MapEntry, type MapUser, sees, type MapSession } from './map-directory.ts';
-import { keepAliveText, onlineText, selfText, settingsText, viewText } from './map-fields.ts';
+import { attributesOf, keepAliveText, namesText, onlineText, rulesOf, selfText, settingsText } from './map-fields.ts';
+import { isSameFilter, MapFilters } from './map-filter.ts';
 import { encodeText } from './map-text.ts';
-import { DIFFERS_PRESENCE, DIFFERS_WHOLE, hasEndpoints, noEndpoints, peerNode, peerPatch } from './node-view.ts';
+import { DIFFERS_PRESENCE, DIFFERS_REGION, DIFFERS_WHOLE, hasEndpoints, isSameList, noEndpoints } from './node-view.ts';
 
 /** What messages and their parts may cost. */
 export interface MapMessageLimits {
@@ -31,19 +33,13 @@ const ROOM_PART = 1 / 64;
 const BLANKS = 256;
 /** About what a patch takes. */
 const PATCH_BYTES = 128;
-/** Peers whose last patch is kept for further viewers. */
-const PATCHED_PEERS = 64;
 
 /** Makes messages. */
 export class MapMessages {
-  /** Bytes of peers that are kept. */
-  cacheBytes = 0;
   readonly #limits: MapMessageLimits;
-  /** Peers that are kept as bytes, oldest first. */
-  readonly #cached = new Set<MapEntry>();
-  /** Peers that may have a patch kept, in a ring. */
-  readonly #patched: MapEntry[] = [];
-  #patchedAt = 0;
+  readonly #cache: PeerCache;
+  readonly #filters = new MapFilters();
+  readonly #derp: DerpMaps;
   readonly #open = encodeText('{');
   readonly #next = encodeText(',');
   readonly #close = encodeText('}');
@@ -53,26 +49,30 @@ export class MapMessages {
   readonly #changedField = encodeText('"PeersChanged":[');
   readonly #patchField = encodeText('"PeersChangedPatch":[');
   readonly #usersField = encodeText('"UserProfiles":[');
+  readonly #nextOpenUsers = encodeText(',"UserProfiles":[');
   readonly #blanks = encodeText(' '.repeat(BLANKS));
   /** Length of a keepalive, which no other message may have. */
   readonly #keepAliveBytes = keepAliveText(0).length;
-  #derpMap: Uint8Array;
 
   constructor(limits: MapMessageLimits, derpMap: WireDerpMap) {
     this.#limits = limits;
-    this.#derpMap = encodeText(JSON.stringify(cleanDerpMap(derpMap)));
+    this.#cache = new PeerCache(limits.cacheBytes);
+    this.#derp = new DerpMaps(derpMap);
+  }
+
+  /** Bytes of peers that are kept. */
+  get cacheBytes(): number {
+    return this.#cache.bytes;
   }
 
   /** The relay map from now on. */
   setDerpMap(map: WireDerpMap): void {
-    this.#derpMap = encodeText(JSON.stringify(cleanDerpMap(map)));
+    this.#derp.set(map);
   }
 
   /** Forgets the bytes of a device that has changed or gone. */
   forget(entry: MapEntry): void {
-    this.#evict(entry);
-    entry.wholeBytes = 0;
-    forgetPatch(entry);
+    this.#cache.forget(entry);
   }
 
   /** Begins the next message of a session; false when nothing is to be said. */
@@ -121,22 +121,35 @@ export class MapMessages {
   }
 
   #startWhole(session: MapSession, unixMs: number): void {
-    const { entry } = session;
+    const { entry, users } = session;
+    const { isSmall } = session.options;
     const { tailnet } = entry;
-    let userBytes = -1; // the first of a list has no comma
-    for (const user of tailnet.users) if (isTold(session, user)) userBytes += user.profile.length;
-    let peerBytes = -1;
+    users.clear();
+    users.add(entry.user);
+    session.regions = isSmall ? this.#derp.regionsFor(entry.record) : undefined;
+    let peerBytes = -1; // the first of a list has no comma
     const order = session.options.omitPeers ? [] : tailnet.order;
-    for (const other of order) if (sees(entry, other)) peerBytes += this.#measure(other);
+    for (const other of order) {
+      if (!sees(entry, other)) continue;
+      peerBytes += this.#cache.measure(other, isSmall);
+      if (!isSmall) users.add(other.user);
+      session.regions?.add(other.record.homeRegion);
+    }
+    let userBytes = -1;
+    for (const user of tailnet.users) if (isTold(session, user)) userBytes += user.profile.length;
     session.hasPeers = peerBytes > 0;
     const room = session.hasPeers ? ROOM_BYTES + Math.floor((userBytes + peerBytes) * ROOM_PART) : 0;
     const rest = session.hasPeers
       ? this.#closeUsersOpenPeers.length + peerBytes + this.#closeAll.length
       : this.#closeAll.length;
+    session.attributes = attributesOf(entry);
+    session.rules = rulesOf(entry);
     const head = [
-      encodeText(`{"Node":${selfText(session.entry)},"DERPMap":`),
-      this.#derpMap,
-      encodeText(`,${settingsText(entry, unixMs)},"UserProfiles":[`),
+      encodeText(`{"Node":${selfText(entry, session.attributes)},"DERPMap":`),
+      this.#derp.bytes(session.regions),
+      encodeText(`,${settingsText(entry, unixMs, isSmall)},`),
+      ...this.#filters.field(session.rules, session.options.capability, isSmall),
+      this.#nextOpenUsers,
     ];
     this.#begin(session, head, bytesOf(head) + userBytes + rest + room);
     session.stage = 'users';
@@ -150,6 +163,8 @@ export class MapMessages {
     session.isWholeDue = false;
     session.isSelfDue = false;
     session.isViewDue = false;
+    session.isPolicyDue = false;
+    session.isVisibilityDue = false;
     session.isDerpDue = false;
   }
 
@@ -161,12 +176,14 @@ export class MapMessages {
       if (this.#putItem(session, user.profile, session.restBytes)) return session.knownUsers.add(user.slot);
       session.owedUsers.add(user.slot);
     }
+    session.users.clear();
     session.hasItem = false;
     session.stage = session.hasPeers ? 'peers' : 'padding';
     session.part = session.hasPeers ? this.#closeUsersOpenPeers : this.#closeAll;
   }
 
   #nextPeer(session: MapSession): void {
+    const { isSmall } = session.options;
     const { tailnet } = session.entry;
     const { order } = tailnet;
     if (session.orderVersion !== tailnet.orderVersion) {
@@ -178,7 +195,7 @@ export class MapMessages {
       session.lastPeer = peer.id;
       if (!sees(session.entry, peer)) continue;
       // One without room is not known yet, and comes behind this message.
-      if (!this.#putItem(session, this.#whole(peer), this.#closeAll.length))
+      if (!this.#putItem(session, this.#cache.whole(peer, isSmall), this.#closeAll.length))
         session.dirty.mark(peer.slot, DIFFERS_WHOLE);
       else return tell(session, peer);
     }
@@ -198,30 +215,54 @@ export class MapMessages {
 
   /** What has changed; false when that is nothing after all. */
   #startChanges(session: MapSession): boolean {
+    if (session.isVisibilityDue) lookAgain(session);
     if (session.hasOnePeer && this.#startPatch(session)) return true;
-    const { entry } = session;
-    const fields: Uint8Array[][] = [];
-    if (session.isSelfDue) fields.push([encodeText(`"Node":${selfText(session.entry)}`)]);
-    if (session.isDerpDue) fields.push([encodeText('"DERPMap":'), this.#derpMap]);
-    if (session.isViewDue) fields.push([encodeText(viewText(entry))]);
     const peers = this.#takePeers(session);
-    const users: Uint8Array[] = [];
-    for (const slot of session.owedUsers) {
-      users.push(entry.tailnet.users[slot]!.profile);
-      session.knownUsers.add(slot);
-    }
-    if (users.length > 0) fields.push(this.#list(this.#usersField, users));
+    const fields = [...this.#takeOwn(session), ...this.#takeUsers(session)];
     if (session.removed.size > 0)
       fields.push([encodeText(`"PeersRemoved":[${[...session.removed].sort((a, b) => a - b).join()}]`)]);
-    session.isSelfDue = false;
-    session.isDerpDue = false;
-    session.isViewDue = false;
-    if (session.owedUsers.size > 0) session.owedUsers.clear();
     if (session.removed.size > 0) session.removed.clear();
     fields.push(...peers);
     if (fields.length === 0) return false;
     this.#beginChanges(session, this.#object(fields));
     return true;
+  }
+
+  /** What is not about peers and users. */
+  #takeOwn(session: MapSession): Uint8Array[][] {
+    const { entry, options } = session;
+    const fields: Uint8Array[][] = [];
+    const [attributes, rules] = session.isPolicyDue
+      ? [attributesOf(entry), rulesOf(entry)]
+      : [session.attributes, session.rules];
+    const isSelfOther = session.isSelfDue || !isSameList(attributes, session.attributes);
+    if (isSelfOther) fields.push([encodeText(`"Node":${selfText(entry, attributes)}`)]);
+    if (session.isDerpDue) fields.push([encodeText('"DERPMap":'), this.#derp.bytes(session.regions)]);
+    if (session.isViewDue) fields.push([encodeText(namesText(entry))]);
+    if (!isSameFilter(rules, session.rules))
+      fields.push(this.#filters.field(rules, options.capability, options.isSmall));
+    session.attributes = attributes;
+    session.rules = rules;
+    session.isSelfDue = false;
+    session.isDerpDue = false;
+    session.isViewDue = false;
+    session.isPolicyDue = false;
+    return fields;
+  }
+
+  #takeUsers(session: MapSession): Uint8Array[][] {
+    if (session.owedUsers.size === 0) return [];
+    const users: Uint8Array[] = [];
+    for (const slot of session.owedUsers) {
+      // One that it knows already has changed, and is of interest only as long as a peer is that user's.
+      const isOver = session.knownUsers.has(slot) && !hasPeerOf(session, slot);
+      if (isOver) session.knownUsers.delete(slot);
+      if (isOver) continue; // CHECK: map-users-visible
+      users.push(session.entry.tailnet.users[slot]!.profile);
+      session.knownUsers.add(slot);
+    }
+    session.owedUsers.clear();
+    return users.length > 0 ? [this.#list(this.#usersField, users)] : [];
   }
 
   /** What most messages are: something about one peer that is known. The bytes are the same for all viewers. */
@@ -231,13 +272,10 @@ export class MapMessages {
     const bits = session.dirty.get(slot);
     if (peer === undefined || (bits & DIFFERS_WHOLE) !== 0) return false;
     if (!session.known.has(slot) || !sees(session.entry, peer)) return false;
+    if ((bits & DIFFERS_REGION) !== 0 && session.regions?.has(peer.record.homeRegion) === false) return false;
     session.dirty.delete(slot);
-    if (peer.patch === undefined || peer.patchBits !== bits) {
-      this.#remember(peer);
-      peer.patch = concatBytes(...this.#object(this.#patchFields([peer], [bits])));
-      peer.patchBits = bits;
-    }
-    this.#beginChanges(session, [peer.patch]);
+    const make = () => concatBytes(...this.#object(this.#patchFields([peer], [bits])));
+    this.#beginChanges(session, [this.#cache.patch(peer, bits, make)]);
     return true;
   }
 
@@ -254,6 +292,7 @@ export class MapMessages {
   /** Fields about peers that are dirty, as many as go into one message; these are clean then. */
   #takePeers(session: MapSession): Uint8Array[][] {
     const { slots } = session.entry.tailnet;
+    const { isSmall } = session.options;
     const changed: Uint8Array[] = [];
     const patched: MapEntry[] = [];
     const patchBits: number[] = [];
@@ -267,10 +306,11 @@ export class MapMessages {
       const isKnown = session.known.has(peer.slot);
       const isWhole = (bits & DIFFERS_WHOLE) !== 0 || !isKnown; // a patch is never the first mention
       if (isWhole) {
-        changed.push(this.#whole(peer));
-        bytes += peer.wholeBytes;
+        const whole = this.#cache.whole(peer, isSmall);
+        changed.push(whole);
+        bytes += whole.length;
         tell(session, peer);
-      }
+      } else tellRegion(session, peer);
       // Clients make a patch of a peer that they know, and lose in it that there are no endpoints.
       const isCleared = isWhole && isKnown && !hasEndpoints(peer.record);
       if (isWhole && !isCleared) continue;
@@ -291,7 +331,7 @@ export class MapMessages {
       const isBack = (bits & DIFFERS_PRESENCE) !== 0 && peer.isOnline;
       if (isBack) online.push(peer.id);
       if ((bits & DIFFERS_WHOLE) !== 0) patches.push(encodeItem(noEndpoints(peer.record)));
-      else if (!isBack || bits !== DIFFERS_PRESENCE) patches.push(this.#item(peer, bits));
+      else if (!isBack || bits !== DIFFERS_PRESENCE) patches.push(this.#cache.item(peer, bits));
     });
     const fields: Uint8Array[][] = [];
     if (online.length > 0) fields.push([encodeText(onlineText(online))]);
@@ -299,55 +339,9 @@ export class MapMessages {
     return fields;
   }
 
-  #item(peer: MapEntry, bits: number): Uint8Array {
-    if (peer.item === undefined || peer.itemBits !== bits) {
-      this.#remember(peer);
-      peer.item = encodeItem(peerPatch(peer.record, bits, peer));
-      peer.itemBits = bits;
-    }
-    return peer.item;
-  }
-
-  /** Patches are of use only until all viewers have them: those of the last peers are kept. */
-  #remember(peer: MapEntry): void {
-    if (peer.item !== undefined || peer.patch !== undefined) return;
-    const oldest = this.#patched[this.#patchedAt];
-    if (oldest !== undefined) forgetPatch(oldest);
-    this.#patched[this.#patchedAt] = peer;
-    this.#patchedAt = (this.#patchedAt + 1) % PATCHED_PEERS;
-  }
-
   #list(field: Uint8Array, items: readonly Uint8Array[]): Uint8Array[] {
     return [field, items[0]!.subarray(1), ...items.slice(1), this.#closeList];
   }
-
-  #measure(entry: MapEntry): number {
-    return entry.wholeBytes > 0 ? entry.wholeBytes : this.#whole(entry).length;
-  }
-
-  #whole(entry: MapEntry): Uint8Array {
-    if (entry.whole !== undefined) return entry.whole;
-    const bytes = encodeItem(peerNode(entry.record, entry.tailnet.suffix, entry));
-    entry.whole = bytes;
-    entry.wholeBytes = bytes.length;
-    this.#cached.add(entry);
-    this.cacheBytes += bytes.length;
-    for (const oldest of this.#cached) {
-      if (this.cacheBytes <= this.#limits.cacheBytes) break;
-      this.#evict(oldest);
-    }
-    return bytes;
-  }
-
-  #evict(entry: MapEntry): void {
-    if (this.#cached.delete(entry)) this.cacheBytes -= entry.wholeBytes;
-    entry.whole = undefined;
-  }
-}
-
-function forgetPatch(entry: MapEntry): void {
-  entry.item = undefined;
-  entry.patch = undefined;
 }
 
 /** A session knows this peer now, as it is. */
@@ -355,14 +349,42 @@ function tell(session: MapSession, peer: MapEntry): void {
   session.known.add(peer.slot);
   session.dirty.delete(peer.slot);
   session.removed.delete(peer.id);
-  if (!session.knownUsers.has(peer.user)) session.owedUsers.add(peer.user);
+  tellRegion(session, peer);
+  if (!session.options.isSmall && !session.knownUsers.has(peer.user)) session.owedUsers.add(peer.user);
+}
+
+/** A session is to know the relay of this peer. */
+function tellRegion(session: MapSession, peer: MapEntry): void {
+  const { regions } = session;
+  if (regions === undefined || regions.has(peer.record.homeRegion)) return;
+  regions.add(peer.record.homeRegion);
+  session.isDerpDue = true;
+}
+
+/** Which peers a session is to be told of, or to forget, after more than one device has changed for it. */
+function lookAgain(session: MapSession): void {
+  session.isVisibilityDue = false;
+  if (session.options.omitPeers) return;
+  for (const peer of session.entry.tailnet.slots) {
+    if (peer === undefined) continue;
+    const isKnown = session.known.has(peer.slot);
+    if (sees(session.entry, peer)) {
+      if (!isKnown) session.dirty.mark(peer.slot, DIFFERS_WHOLE);
+    } else session.hide(peer);
+  }
+}
+
+/** Whether a user is the device's own, or that of a peer that a session knows. */
+function hasPeerOf(session: MapSession, slot: number): boolean {
+  if (session.entry.user === slot) return true;
+  return session.entry.tailnet.slots.some(peer => peer?.user === slot && session.known.has(peer.slot));
 }
 
 /** Whether a whole map has this user's profile: its own, and those of peers. */
 function isTold(session: MapSession, user: MapUser): boolean {
   if (user.slot === session.entry.user) return true;
   if (!session.entry.isMember) return false; // CHECK: map-users-member
-  return !session.options.omitPeers && user.devices > 0;
+  return session.users.has(user.slot);
 }
 
 function bytesOf(parts: readonly Uint8Array[]): number {

@@ -7,7 +7,8 @@
  * whose key expires or that loses its approval disappears from all others, and keeps its session, with itself in it.
  * A session whose bytes nobody takes for 30 s ends; the device then comes back and is told everything anew.
  *
- * Left out: who may see whom beyond membership, and what the packet filter allows: policy comes later.
+ * A change of one device is told to its viewers at once. When the policy itself changes, sessions only note that, and
+ * each finds out what it means when its next message is made, so that no call takes the square of the devices.
  */
 import { DeadlineHeap } from '../derp/deadline-heap.ts';
 import type { WireDerpMap } from '../derp/map.ts';
@@ -16,6 +17,7 @@ import { type MapEntry, MapTailnet, PresenceGrace, sees, MapSession, type MapSes
 import { MapMessages } from './map-messages.ts';
 import { Fifo, MapScheduler, type MapSessionLimits } from './map-scheduler.ts';
 import type { DeviceRecord, TailnetRecord, UserRecord } from './model.ts';
+import { routesInForce } from './map-routes.ts';
 import { DIFFERS_PRESENCE, DIFFERS_WHOLE, isUsable, peerDifference, selfDiffers } from './node-view.ts';
 
 /** The limits unless told otherwise. */
@@ -29,6 +31,8 @@ export const MAP_SESSION_LIMITS: MapSessionLimits = Object.freeze({
   keepAliveJitterMs: 9_000,
 });
 
+const NO_ROUTES: readonly string[] = Object.freeze([]);
+
 /** What happens with sessions. */
 export type MapSessionEvent =
   /**
@@ -41,8 +45,6 @@ export type MapSessionEvent =
 /** How a session is opened. */
 export interface OpenMapSession extends MapSessionOptions {
   readonly device: DeviceRecord;
-  /** Capability version of the reader; all of them are told the same. */
-  readonly capability: number;
 }
 
 /** All map sessions. */
@@ -112,14 +114,25 @@ export class MapSessions {
     if (known !== undefined) known.record = tailnet;
   }
 
-  /** The policy of a tailnet is another one. Nothing of it is in a map yet. */
-  policyChanged(_nowMs: number, _tailnet: string, _policy: Policy | undefined): void {}
+  /** The policy of a tailnet from now on; undefined: everything is allowed. */
+  policyChanged(nowMs: number, id: string, policy: Policy | undefined): void {
+    const tailnet = this.#tailnets.get(id);
+    if (tailnet === undefined) return;
+    tailnet.policy.set(policy);
+    this.#reviewAll(nowMs, tailnet);
+  }
 
   /** A user is new or has changed; whoever knows it is told. */
   userChanged(nowMs: number, user: UserRecord): void {
     const tailnet = this.#tailnets.get(user.tailnet);
     if (tailnet === undefined) return;
+    const before = tailnet.loginOf(user.id);
     const slot = tailnet.setUser(user);
+    if (before !== undefined && before !== user.loginName) {
+      const own = tailnet.order.filter(entry => entry.user === slot);
+      this.#review(nowMs, tailnet, own);
+      for (const entry of own) this.#tellViewers(nowMs, entry, 0);
+    }
     for (const session of tailnet.sessions) {
       if (!session.knownUsers.has(slot)) continue;
       session.owedUsers.add(slot);
@@ -138,7 +151,8 @@ export class MapSessions {
     this.#entries.set(device.id, added);
     this.#watchExpiry(unixMs, added);
     added.judge();
-    if (added.isPublished) this.#countUser(added, 1);
+    this.#review(nowMs, tailnet, [added]);
+    this.#route(nowMs, added);
     this.#tellViewers(nowMs, added, DIFFERS_WHOLE);
   }
 
@@ -148,8 +162,9 @@ export class MapSessions {
     if (entry === undefined) return;
     const { tailnet } = entry;
     for (const session of [entry.stream, entry.single]) if (session !== undefined) this.#end(session, 'gone');
-    if (entry.isPublished) this.#countUser(entry, -1);
-    entry.isReachable = false;
+    entry.isMember = false;
+    this.#review(nowMs, tailnet, [entry]);
+    this.#route(nowMs, entry);
     this.#tellViewers(nowMs, entry, 0);
     tailnet.remove(entry);
     this.#forget(entry);
@@ -245,12 +260,12 @@ export class MapSessions {
     entry.record = device;
     this.#watchExpiry(unixMs, entry);
     entry.judge();
-    if (wasPublished) this.#countUser(entry, -1);
     entry.user = entry.tailnet.userSlot(device);
-    if (entry.isPublished) this.#countUser(entry, 1);
     const bits = peerDifference(before, device);
     if (bits !== 0) this.#messages.forget(entry);
-    if (bits !== 0 || wasPublished !== entry.isPublished) this.#tellViewers(nowMs, entry, bits);
+    const isOther = this.#review(nowMs, entry.tailnet, [entry]);
+    this.#route(nowMs, entry);
+    if (bits !== 0 || isOther || wasPublished !== entry.isPublished) this.#tellViewers(nowMs, entry, bits);
     const isSelfOther = wasMember !== entry.isMember || selfDiffers(before, device);
     for (const session of isSelfOther ? [entry.stream, entry.single] : []) {
       if (session === undefined) continue;
@@ -266,6 +281,7 @@ export class MapSessions {
     if (entry.isMember && !wasMember) session.isWholeDue = true;
     if (!entry.isMember && wasMember) {
       session.isViewDue = true;
+      session.isPolicyDue = true;
       for (const slot of known.slots()) session.removed.add(entry.tailnet.slots[slot]!.id);
       known.clear();
       session.dirty.clear();
@@ -282,21 +298,58 @@ export class MapSessions {
       if (session.options.omitPeers) continue;
       const isKnown = session.known.has(entry.slot);
       if (sees(session.entry, entry)) {
-        const toTell = isKnown ? bits : DIFFERS_WHOLE;
+        const toTell = isKnown ? bits & session.interest : DIFFERS_WHOLE;
         if (toTell === 0 || session.isWholeDue) continue;
         session.dirty.mark(entry.slot, toTell);
-      } else {
-        session.dirty.delete(entry.slot);
-        if (!isKnown) continue;
-        session.known.delete(entry.slot);
-        session.removed.add(entry.id);
-      }
+      } else if (!session.hide(entry)) continue;
       this.#scheduler.wake(nowMs, session);
     }
   }
 
-  #countUser(entry: MapEntry, change: number): void {
-    entry.tailnet.users[entry.user]!.devices += change;
+  // Policy and routes.
+
+  /** What the policy says of these devices may differ; whoever that concerns is to look. False: it does not differ. */
+  #review(nowMs: number, tailnet: MapTailnet, entries: readonly MapEntry[]): boolean {
+    const changes = entries.map(entry => ({ id: entry.id, device: tailnet.policyDevice(entry) }));
+    const concerned = tailnet.policy.update(changes);
+    if (concerned === 'all') this.#reviewAll(nowMs, tailnet);
+    if (concerned === 'all' || concerned.size === 0) return concerned === 'all';
+    for (const id of concerned) {
+      const entry = this.#entries.get(id);
+      if (entry?.tailnet === tailnet) this.#reviewOwn(nowMs, entry, entries.includes(entry));
+    }
+    return true;
+  }
+
+  #reviewOwn(nowMs: number, entry: MapEntry, isVisibilityDue: boolean): void {
+    for (const session of [entry.stream, entry.single]) {
+      if (session === undefined) continue;
+      session.isPolicyDue = true;
+      session.isVisibilityDue ||= isVisibilityDue;
+      this.#scheduler.wake(nowMs, session);
+    }
+  }
+
+  #reviewAll(nowMs: number, tailnet: MapTailnet): void {
+    for (const { entry } of tailnet.sessions) this.#reviewOwn(nowMs, entry, true);
+  }
+
+  /** The routes of a device, or who serves them, may differ. */
+  #route(nowMs: number, entry: MapEntry): void {
+    const routes = entry.isPublished ? routesInForce(entry.record) : NO_ROUTES;
+    this.#tellRouters(nowMs, entry.tailnet.routes.set(entry, routes));
+  }
+
+  #tellRouters(nowMs: number, routers: ReadonlySet<MapEntry>): void {
+    for (const router of routers) {
+      this.#messages.forget(router);
+      this.#tellViewers(nowMs, router, DIFFERS_WHOLE);
+      for (const session of [router.stream, router.single]) {
+        if (session === undefined) continue;
+        session.isSelfDue = true;
+        this.#scheduler.wake(nowMs, session);
+      }
+    }
   }
 
   #forget(entry: MapEntry): void {
@@ -325,6 +378,7 @@ export class MapSessions {
   #setOnline(nowMs: number, entry: MapEntry, isOnline: boolean): void {
     entry.isOnline = isOnline;
     this.#messages.forget(entry);
+    this.#tellRouters(nowMs, entry.tailnet.routes.elect(entry));
     if (entry.isPublished) this.#tellViewers(nowMs, entry, DIFFERS_PRESENCE);
     this.#events.push({ type: 'presence', tailnet: entry.tailnet.record.id, device: entry.id, isOnline });
   }

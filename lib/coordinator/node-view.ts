@@ -34,6 +34,9 @@ const MOST_TAGS = 64;
 const MOST_TEXT = 255;
 /** What every device may do; values are empty lists. */
 const SELF_CAPABILITIES = Object.freeze(['https://tailscale.com/cap/file-sharing']);
+/** Endpoints that a small device keeps of a peer. */
+const SMALL_ENDPOINTS = 8;
+const NONE: readonly string[] = Object.freeze([]);
 
 /** Whether others know a device as online, and when it was seen last (ms since 1970, 0: never). */
 export interface Presence {
@@ -70,13 +73,21 @@ export function profileOf(user: Pick<UserRecord, 'id' | 'loginName' | 'displayNa
   return { ID: user.id, LoginName: loginName, DisplayName: plainText(user.displayName, MOST_TEXT) || loginName };
 }
 
-/** A device as others see it. `suffix` is the tailnet's, without dots around it. */
-export function peerNode(device: DeviceRecord, suffix: string, presence: Presence): WireNode {
+/**
+ * A device as others see it. `suffix` is the tailnet's, without dots around it; `routes` are what it serves, exit routes
+ * included, canonical.
+ */
+export function peerNode(
+  device: DeviceRecord,
+  suffix: string,
+  presence: Presence,
+  routes: readonly string[] = NONE,
+): WireNode {
   const region = regionOf(device);
   const capability = capabilityOf(device);
   const isSeen = !presence.isOnline && presence.seenMs > 0;
   return {
-    ...commonNode(device, suffix),
+    ...commonNode(device, suffix, routes),
     ...(region > 0 ? { DERP: `127.3.3.40:${region}`, HomeDERP: region } : undefined),
     ...(capability > 0 ? { Cap: capability } : undefined),
     Online: presence.isOnline,
@@ -84,13 +95,44 @@ export function peerNode(device: DeviceRecord, suffix: string, presence: Presenc
   };
 }
 
-/** A device as it sees itself. */
-export function selfNode(device: DeviceRecord, suffix: string): WireNode {
+/** A device as a small device sees it: what it takes to reach it and to know it again. */
+export function smallPeerNode(device: DeviceRecord, suffix: string, routes: readonly string[]): Partial<WireNode> {
+  const addresses = addressesOf(device);
+  const endpoints = endpointsOf(device).slice(0, SMALL_ENDPOINTS);
+  const tags = tagsOf(device);
+  const disco = discoKeyOf(device);
+  const region = regionOf(device);
   return {
-    ...commonNode(device, suffix),
-    MachineAuthorized: device.isApproved,
-    CapMap: Object.fromEntries(SELF_CAPABILITIES.map(name => [name, []])),
+    ID: device.id,
+    Name: `${labelOf(device)}.${suffix}.`,
+    Key: device.nodeKey,
+    ...(device.keyExpiryMs > 0 ? { KeyExpiry: formatTimeMs(device.keyExpiryMs) } : undefined),
+    ...(disco === undefined ? undefined : { DiscoKey: disco }),
+    Addresses: addresses,
+    ...(routes.length > 0 ? { AllowedIPs: [...addresses, ...routes] } : undefined),
+    ...(endpoints.length > 0 ? { Endpoints: endpoints } : undefined),
+    ...(region > 0 ? { HomeDERP: region } : undefined),
+    ...(tags.length > 0 ? { Tags: tags } : undefined),
   };
+}
+
+/** A device as it sees itself, with what it serves and the attributes that the policy gives it. */
+export function selfNode(
+  device: DeviceRecord,
+  suffix: string,
+  routes: readonly string[] = NONE,
+  attributes: readonly string[] = NONE,
+): WireNode {
+  const names = [...SELF_CAPABILITIES, ...attributes.filter(isPlain)];
+  return {
+    ...commonNode(device, suffix, routes),
+    MachineAuthorized: device.isApproved,
+    CapMap: Object.fromEntries(names.map(name => [name, []])),
+  };
+}
+
+function isPlain(name: string): boolean {
+  return name !== '' && plainText(name, MOST_TEXT) === name;
 }
 
 /** What of a peer is to be said for these bits of `DIFFERS_…`; {@link DIFFERS_WHOLE} is none of them. */
@@ -161,10 +203,11 @@ function isOtherNode(before: DeviceRecord, after: DeviceRecord): boolean {
   );
 }
 
-function commonNode(device: DeviceRecord, suffix: string): WireNode {
+function commonNode(device: DeviceRecord, suffix: string, routes: readonly string[]): WireNode {
   const addresses = addressesOf(device);
   const endpoints = endpointsOf(device);
-  const tags = device.tags.filter(tag => /^tag:[A-Za-z0-9_-]{1,63}$/.test(tag)).slice(0, MOST_TAGS);
+  const tags = tagsOf(device);
+  const primary = routes.filter(route => !isExitRoute(route));
   const disco = discoKeyOf(device);
   const isSigned = device.keySignature !== '' && fromBase64(device.keySignature) !== undefined;
   return {
@@ -177,7 +220,8 @@ function commonNode(device: DeviceRecord, suffix: string): WireNode {
     ...(isSigned ? { KeySignature: device.keySignature } : undefined),
     ...(disco === undefined ? undefined : { DiscoKey: disco }),
     Addresses: addresses,
-    AllowedIPs: addresses,
+    AllowedIPs: routes.length > 0 ? [...addresses, ...routes] : addresses,
+    ...(primary.length > 0 ? { PrimaryRoutes: primary } : undefined),
     ...(endpoints.length > 0 ? { Endpoints: endpoints } : undefined),
     Hostinfo: {
       OS: plainText(device.os, MOST_TEXT),
@@ -187,6 +231,10 @@ function commonNode(device: DeviceRecord, suffix: string): WireNode {
     Created: formatTimeMs(device.createdMs),
     ...(tags.length > 0 ? { Tags: tags } : undefined),
   };
+}
+
+function tagsOf(device: DeviceRecord): string[] {
+  return device.tags.filter(tag => /^tag:[A-Za-z0-9_-]{1,63}$/.test(tag)).slice(0, MOST_TAGS);
 }
 
 function labelOf(device: DeviceRecord): string {
@@ -238,6 +286,12 @@ function isWithin(value: number, least: number, most: number): boolean {
   return Number.isInteger(value) && value >= least && value <= most;
 }
 
-function isSameList(a: readonly string[], b: readonly string[]): boolean {
+/** Whether a route is one for a whole family. */
+export function isExitRoute(route: string): boolean {
+  return route === '0.0.0.0/0' || route === '::/0';
+}
+
+/** Whether two lists of texts are equal. */
+export function isSameList(a: readonly string[], b: readonly string[]): boolean {
   return a === b || (a.length === b.length && a.every((text, i) => text === b[i]));
 }

@@ -13,6 +13,8 @@ import type { DeviceRecord } from './model.ts';
 import type { Fields } from './request-json.ts';
 
 const READ_ONLY_STREAMS_VERSION = 68;
+/** What a device says that has memory for little more than it uses. Other coordinators take no notice. */
+const SMALL_MAP_FLAG = 'motenet:small-map=1';
 
 /** Handles a map request whose body has been read. `version`: what the connection announced. */
 export function pollMap(core: Core, request: number, machineKey: Uint8Array, version: number, fields: Fields): void {
@@ -35,6 +37,7 @@ export function pollMap(core: Core, request: number, machineKey: Uint8Array, ver
     isStream,
     omitPeers,
     keepAlive: fields.isTrue('KeepAlive'),
+    isSmall: (fields.array('DebugFlags') ?? []).includes(SMALL_MAP_FLAG),
   });
 }
 

@@ -634,7 +634,15 @@ test('two worlds that are told the same say the same bytes', () => {
 test('what cannot be is refused', () => {
   const world = worldOf(1);
   world.open(1);
-  const again = { device: device(1), capability: 1, isZstd: false, isStream: true, omitPeers: false, keepAlive: true };
+  const again = {
+    device: device(1),
+    capability: 1,
+    isSmall: false,
+    isZstd: false,
+    isStream: true,
+    omitPeers: false,
+    keepAlive: true,
+  };
   assert.throws(() => world.sessions.open(0, 0, 1, again), /"id"/);
   assert.throws(() => world.sessions.addTailnet(tailnet('one'), []), /"tailnet"/);
   const empty = new MapSessions({ random: () => {}, derpMap: DERP_MAP });

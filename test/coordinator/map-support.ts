@@ -201,9 +201,27 @@ export class World {
   }
 
   /** Opens a session; its reader gets bytes at the next {@link settle}. */
-  open(id: number, o: { isZstd?: boolean; isStream?: boolean; omitPeers?: boolean; keepAlive?: boolean } = {}): number {
+  open(
+    id: number,
+    o: {
+      isZstd?: boolean;
+      isStream?: boolean;
+      omitPeers?: boolean;
+      keepAlive?: boolean;
+      isSmall?: boolean;
+      capability?: number;
+    } = {},
+  ): number {
     const session = this.#nextId++;
-    const options = { isZstd: false, isStream: true, omitPeers: false, keepAlive: true, capability: 113, ...o };
+    const options = {
+      isZstd: false,
+      isStream: true,
+      omitPeers: false,
+      keepAlive: true,
+      capability: 113,
+      isSmall: false,
+      ...o,
+    };
     this.readers.set(session, new Reader(options.isZstd));
     this.sessions.open(this.nowMs, this.unixMs, session, { device: this.records.get(id)!, ...options });
     return session;

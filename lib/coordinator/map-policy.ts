@@ -1,0 +1,124 @@
+/**
+ * The policy of a tailnet, over its devices as they are durable: what each viewer may be told, and whom a change of a
+ * device concerns. It is compiled when somebody first needs it, so that a tailnet without viewers costs nothing, and
+ * nothing at all while there is no policy: then everything is allowed.
+ *
+ * Nothing in a device throws here: one whose addresses are no addresses, or another's, is nobody to the policy.
+ */
+import type { WireFilterRule } from '../filter/rule.ts';
+import { type DeviceChange, PolicyCompiler } from '../policy/compiler.ts';
+import type { Directory, PolicyDevice } from '../policy/directory.ts';
+import { parseKey } from '../policy/ip-set.ts';
+import type { Policy } from '../policy/policy.ts';
+import { attributesOf } from '../policy/roles.ts';
+import { routesInForce } from './map-routes.ts';
+import type { DeviceRecord } from './model.ts';
+import { isSameList } from './node-view.ts';
+
+/** More devices that change at once are as much work as all of them. */
+const MANY = 16;
+const RANDOM_PORT = 'randomize-client-port';
+const EVERY_PORT = Object.freeze({ First: 0, Last: 65_535 });
+const NONE: readonly string[] = Object.freeze([]);
+
+/** The filter without a policy. */
+export const ALLOW_ALL: readonly WireFilterRule[] = Object.freeze([
+  Object.freeze({
+    SrcIPs: Object.freeze(['*']),
+    DstPorts: Object.freeze([Object.freeze({ IP: '*', Ports: EVERY_PORT })]),
+  }),
+]);
+
+/** A device as policies know it. `login`: of its owner, which is of no matter when it is tagged. */
+export function policyDeviceOf(device: DeviceRecord, login: string): PolicyDevice {
+  const { id, addresses, tags } = device;
+  return { id, addresses, user: tags.length > 0 ? '' : login, tags, routes: routesInForce(device) };
+}
+
+/** See the top of the file. */
+export class MapPolicy {
+  #policy: Policy | undefined = undefined;
+  #compiler: PolicyCompiler | undefined = undefined;
+  readonly #members: () => Iterable<PolicyDevice>;
+  readonly #nobody: ReadonlySet<number> = new Set();
+
+  /** `members` gives the devices that may take part, as they are now. */
+  constructor(members: () => Iterable<PolicyDevice>) {
+    this.#members = members;
+  }
+
+  /** Another policy; undefined: everything is allowed. It may concern everybody. */
+  set(policy: Policy | undefined): void {
+    this.#policy = policy;
+    this.#compiler = undefined;
+  }
+
+  /**
+   * Devices have changed, come, or (without `device`) gone or lost their membership. Returns those whose filter may
+   * differ, which has every device that differs for the policy; only pairs with one of these may see each other otherwise
+   * than before. `all`: anybody may be concerned.
+   */
+  update(changes: readonly DeviceChange[]): ReadonlySet<number> | 'all' {
+    const compiler = this.#compiler;
+    if (compiler === undefined) return this.#nobody; // whoever is told anything from now on is told by what then is
+    const { directory } = compiler;
+    const real = changes.filter(({ id, device }) => !isSame(directory.members.get(id)?.device, device));
+    if (real.length === 0) return this.#nobody;
+    if (real.length > MANY) {
+      this.#compiler = undefined;
+      return 'all';
+    }
+    const wildcard = directory.wildcard.id;
+    const { filters } = compiler.update(
+      real.map(({ id, device }) => ({
+        id,
+        device: device !== undefined && fits(directory, device) ? device : undefined,
+      })),
+    );
+    return directory.wildcard.id === wildcard ? filters : 'all';
+  }
+
+  /** Whether a rule lets one of two members reach the other. */
+  canSee(a: number, b: number): boolean {
+    return this.#policy === undefined || this.#compiled(this.#policy).canSee(a, b);
+  }
+
+  /** The packet filter of a member. The same array: nothing has changed; another one may have the same content. */
+  rulesFor(id: number): readonly WireFilterRule[] {
+    return this.#policy === undefined ? ALLOW_ALL : this.#compiled(this.#policy).rulesFor(id);
+  }
+
+  /** Names of what the policy gives a member beside access. */
+  attributesOf(id: number): readonly string[] {
+    const policy = this.#policy;
+    if (policy === undefined) return NONE;
+    if (policy.nodeAttributes.length === 0 && !policy.randomizeClientPort) return NONE;
+    const attributes = attributesOf(policy, this.#compiled(policy).directory, id);
+    return policy.randomizeClientPort ? [...new Set([...attributes, RANDOM_PORT])] : attributes;
+  }
+
+  #compiled(policy: Policy): PolicyCompiler {
+    if (this.#compiler !== undefined) return this.#compiler;
+    const compiler = new PolicyCompiler(policy, []);
+    for (const device of this.#members()) if (fits(compiler.directory, device)) compiler.directory.add(device);
+    this.#compiler = compiler;
+    return compiler;
+  }
+}
+
+/** Whether a device can be a member beside the others. */
+function fits(directory: Directory, device: PolicyDevice): boolean {
+  for (const text of device.addresses) {
+    const key = parseKey(text);
+    const owner = key === undefined ? undefined : directory.ownerOf(key);
+    const isOthers = owner !== undefined && owner.device.id !== device.id;
+    if (key === undefined || isOthers) return false; // CHECK: map-policy-address
+  }
+  return true;
+}
+
+function isSame(a: PolicyDevice | undefined, b: PolicyDevice | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  const isSameOwner = a.user === b.user && isSameList(a.tags, b.tags);
+  return isSameOwner && isSameList(a.addresses, b.addresses) && isSameList(a.routes, b.routes);
+}
