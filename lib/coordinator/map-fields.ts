@@ -4,7 +4,7 @@
  */
 import type { WireFilterRule } from '../filter/rule.ts';
 import type { MapEntry } from './map-directory.ts';
-import { selfNode } from './node-view.ts';
+import { selfNode, smallSelfNode } from './node-view.ts';
 import { formatTimeMs } from '../control/time.ts';
 
 const ALLOW_NOTHING: readonly WireFilterRule[] = Object.freeze([]);
@@ -16,8 +16,10 @@ export function keepAliveText(unixMs: number): string {
 }
 
 /** The device itself, with the attributes that it has. */
-export function selfText(entry: MapEntry, attributes: readonly string[]): string {
-  return JSON.stringify(selfNode(entry.record, entry.tailnet.suffix, entry.served, attributes));
+export function selfText(entry: MapEntry, attributes: readonly string[], isSmall: boolean): string {
+  const { record, served, tailnet } = entry;
+  if (isSmall) return JSON.stringify(smallSelfNode(record, tailnet.suffix, attributes));
+  return JSON.stringify(selfNode(record, tailnet.suffix, served, attributes));
 }
 
 /** What does not change while a session lasts, and names. A small device has no use for more. */

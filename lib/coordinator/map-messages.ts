@@ -145,7 +145,7 @@ export class MapMessages {
     session.attributes = attributesOf(entry);
     session.rules = rulesOf(entry);
     const head = [
-      encodeText(`{"Node":${selfText(entry, session.attributes)},"DERPMap":`),
+      encodeText(`{"Node":${selfText(entry, session.attributes, isSmall)},"DERPMap":`),
       this.#derp.bytes(session.regions),
       encodeText(`,${settingsText(entry, unixMs, isSmall)},`),
       ...this.#filters.field(session.rules, session.options.capability, isSmall),
@@ -236,7 +236,7 @@ export class MapMessages {
       ? [attributesOf(entry), rulesOf(entry)]
       : [session.attributes, session.rules];
     const isSelfOther = session.isSelfDue || !isSameList(attributes, session.attributes);
-    if (isSelfOther) fields.push([encodeText(`"Node":${selfText(entry, attributes)}`)]);
+    if (isSelfOther) fields.push([encodeText(`"Node":${selfText(entry, attributes, options.isSmall)}`)]);
     if (session.isDerpDue) fields.push([encodeText('"DERPMap":'), this.#derp.bytes(session.regions)]);
     if (session.isViewDue) fields.push([encodeText(namesText(entry))]);
     if (!isSameFilter(rules, session.rules))

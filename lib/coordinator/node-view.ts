@@ -131,6 +131,13 @@ export function selfNode(
   };
 }
 
+/** The same for a small device: without what it has said of itself. */
+export function smallSelfNode(device: DeviceRecord, suffix: string, attributes: readonly string[]): Partial<WireNode> {
+  const node: Partial<Record<string, unknown>> = { ...selfNode(device, suffix, NONE, attributes) };
+  for (const name of ['DiscoKey', 'AllowedIPs', 'Endpoints', 'Hostinfo', 'Created']) delete node[name];
+  return node;
+}
+
 function isPlain(name: string): boolean {
   return name !== '' && plainText(name, MOST_TEXT) === name;
 }

@@ -5,6 +5,7 @@
  * A stream is no update of endpoints and Hostinfo from version 68 on: clients say them in requests of their own.
  */
 import { isAllZero } from '../base/bytes.ts';
+import { SMALL_MAP_FLAG } from '../control/message.ts';
 import { formatKey, parseKeyText } from '../crypto/key-text.ts';
 import type { Core } from './core.ts';
 import { commitOwnWords, type OwnWords, withOwnWords } from './device-updates.ts';
@@ -13,8 +14,6 @@ import type { DeviceRecord } from './model.ts';
 import type { Fields } from './request-json.ts';
 
 const READ_ONLY_STREAMS_VERSION = 68;
-/** What a device says that has memory for little more than it uses. Other coordinators take no notice. */
-const SMALL_MAP_FLAG = 'motenet:small-map=1';
 
 /** Handles a map request whose body has been read. `version`: what the connection announced. */
 export function pollMap(core: Core, request: number, machineKey: Uint8Array, version: number, fields: Fields): void {
