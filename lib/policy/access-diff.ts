@@ -132,7 +132,7 @@ class Side {
   forwards(id: number, out: Map<string, IpSet>): void {
     const member = this.compiler.directory.members.get(id);
     if (member === undefined || member.forwards.isEmpty) return;
-    const whole = wholesOf(this.compiler, member);
+    const whole = wholesOf(member);
     for (const [name, set] of whole) out.set(name, set);
     this.#eachPart(member, part => {
       if (part === 'all') return;
@@ -410,14 +410,14 @@ function orderOf(protocol: number): number {
   return protocol === 1 || protocol === 58 ? 256 + protocol : protocol;
 }
 
-function wholesOf(compiler: PolicyCompiler, member: Member): Map<string, IpSet> {
+function wholesOf(member: Member): Map<string, IpSet> {
   const out = new Map<string, IpSet>();
   for (const range of member.routes.ranges) {
     const set = IpSet.of([range]);
     out.set(nameOf(set), set);
   }
-  const internet = member.forwards.intersect(compiler.directory.internet).minus(member.routes);
-  if (member.isExit && !internet.isEmpty) out.set('internet', internet);
+  const internet = member.internet.minus(member.routes);
+  if (!internet.isEmpty) out.set('internet', internet);
   return out;
 }
 

@@ -156,7 +156,7 @@ export class PolicyCompiler {
     const reach = isVia ? member.forwards : member.serves;
     if (alias.kind === 'all') return isVia ? reach : 'all';
     if (alias.addresses !== undefined) return alias.addresses.intersect(reach);
-    if (alias.kind === 'internet') return member.isExit ? this.directory.internet : undefined; // CHECK: policy-exit-only
+    if (alias.kind === 'internet') return member.internet;
     if (isVia) return undefined;
     if (alias.kind === 'self') return member.owner === undefined ? undefined : member.own;
     return member.aliases.has(alias.key) ? member.own : undefined;

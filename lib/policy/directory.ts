@@ -29,7 +29,8 @@ export interface Member {
   readonly own: IpSet;
   /** Approved routes but those of an exit node. */
   readonly routes: IpSet;
-  readonly isExit: boolean;
+  /** What an exit node leads to: public addresses of the families that it has a default route of. Else empty. */
+  readonly internet: IpSet;
   /** Addresses and routes together: what sends from here. */
   readonly sends: IpSet;
   /** What a packet to this device may be addressed to: addresses, routes, the internet of an exit node. */
@@ -107,7 +108,7 @@ export class Directory {
       if (members === undefined) this.#byAlias.set(alias, new Set([member]));
       else members.add(member);
     }
-    if (member.isExit || !member.routes.isEmpty) this.#routers.add(member);
+    if (!member.forwards.isEmpty) this.#routers.add(member);
     if (!member.routes.isEmpty) this.#wildcard = undefined;
     return member;
   }
@@ -139,8 +140,7 @@ export class Directory {
     const owner = this.#byAddress.get(key);
     if (owner !== undefined) return [owner];
     const routers = [...this.#routers].filter(({ routes }) => routes.has(key));
-    if (routers.length > 0) return routers;
-    return this.internet.has(key) ? [...this.#routers].filter(({ isExit }) => isExit) : [];
+    return routers.length > 0 ? routers : [...this.#routers].filter(({ internet }) => internet.has(key));
   }
 
   #memberOf(device: PolicyDevice): Member {
@@ -152,15 +152,15 @@ export class Directory {
     const isExitRoute = (text: string): boolean => text === '0.0.0.0/0' || text === '::/0';
     const own = IpSet.of(keys.map(key => [key, key] as const));
     const routes = setOfPrefixes(device.routes.filter(text => !isExitRoute(text)));
-    const isExit = device.routes.some(isExitRoute);
-    const forwards = IpSet.of([...routes.ranges, ...(isExit ? this.internet.ranges : [])]);
+    const internet = this.internet.intersect(setOfPrefixes(device.routes.filter(isExitRoute)));
+    const forwards = IpSet.of([...routes.ranges, ...internet.ranges]);
     const owner = device.tags.length > 0 || device.user === '' ? undefined : device.user;
     return {
       device,
       keys,
       own,
       routes,
-      isExit,
+      internet,
       sends: IpSet.of([...own.ranges, ...routes.ranges]),
       serves: IpSet.of([...own.ranges, ...forwards.ranges]),
       forwards,

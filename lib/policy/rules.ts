@@ -62,6 +62,8 @@ export function readAcl(reader: FieldReader, node: JsonNode, index: number, name
     destinations.push(destination);
   }
   if (!canJudge(reader, fields)) return undefined; // CHECK: policy-posture
+  const targets = destinations.map(({ alias }) => alias);
+  refuseSelf(reader, src, sources, targets);
   noteEmpty(reader, src, sources);
   noteEmpty(reader, dst, destinations);
   const name = `acls[${index}]`;
@@ -93,7 +95,11 @@ export function readGrant(reader: FieldReader, node: JsonNode, index: number, na
     rules.push({ ...base, destinations, protocols, isNetwork: true });
   }
   const capabilities = app === undefined ? undefined : readApp(reader, app);
-  if (capabilities !== undefined) {
+  refuseSelf(reader, src, sources, targets);
+  if (app !== undefined && targets.some(({ kind }) => kind === 'internet'))
+    reader.fail(app, 'the internet has no capabilities', 'a grant of its own for "ip"');
+  if (app !== undefined && via !== undefined) reader.note(app, '"app" of a grant with "via" has no effect');
+  if (capabilities !== undefined && via === undefined) {
     const destinations = targets.map(alias => ({ alias, ports: ALL_PORTS }));
     rules.push({ ...base, destinations, protocols: [], isNetwork: false, capabilities });
   }
@@ -173,6 +179,14 @@ function canJudge(reader: FieldReader, fields: Fields): boolean {
   if (posture.value.kind === 'list' && posture.value.items.length === 0) return true;
   reader.note(posture, '"srcPosture" is not evaluated: the rule allows nothing');
   return false;
+}
+
+/** `autogroup:self` is about users: what is no user's has no devices of the same one. */
+function refuseSelf(reader: FieldReader, at: JsonMember, sources: readonly Alias[], targets: readonly Alias[]): void {
+  if (!targets.some(({ kind }) => kind === 'self')) return;
+  const wrong = sources.find(({ kind }) => kind === 'tag' || kind === 'tagged' || kind === 'addresses');
+  const hint = 'a rule of its own, from users, groups or autogroup:member';
+  if (wrong !== undefined) reader.fail(at, `${quote(wrong.text)} cannot be a source of autogroup:self`, hint);
 }
 
 function noteEmpty(reader: FieldReader, member: JsonMember, read: readonly unknown[]): void {

@@ -41,7 +41,7 @@ test('a rule for one port gives that port and pings, and names itself', () => {
   assert.is(out.gainedPairs, 1);
   assert.is(out.lostPairs, 0);
   assert.equal(lines(out.gained), ['d3 > d4 tcp:443, icmp']);
-  assert.match(out.gained[0]!.rule, /^acls\[0\] in line 1/);
+  assert.match(out.gained[0]!.rule ?? '', /^acls\[0\] in line 1/);
 });
 
 test('a pair may gain one port and lose another, and what stays is not named', () => {

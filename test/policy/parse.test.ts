@@ -120,6 +120,10 @@ test('mistakes in rules are named, with a hint', () => {
   assert.match(problemOf({ tagOwners: { 'tag:a': ['tag:b'], 'tag:b': ['tag:a'] } }), 'owns itself');
   assert.match(problemOf({ grants: [{ src: ['*'], dst: ['*'] }] }), 'a grant needs "ip" or "app"');
   assert.match(problemOf({ grants: [{ src: ['*'], dst: ['*'], ip: ['icmp:80'] }] }), 'protocol 1 has no ports');
+  assert.match(problemOf(acl('autogroup:tagged', 'autogroup:self:*')), 'cannot be a source of autogroup:self');
+  assert.match(problemOf(acl('10.0.0.0/8', 'autogroup:self:*')), 'cannot be a source of autogroup:self');
+  const app = { 'example.com/cap/x': [] };
+  assert.match(problemOf({ grants: [{ src: ['*'], dst: ['autogroup:internet'], app }] }), 'has no capabilities');
   assert.match(problemOf({ defaultSrcPosture: ['posture:x'] }), 'cannot be evaluated');
 });
 
@@ -150,7 +154,7 @@ test('every form of alias, port and protocol is read', () => {
         src: ['autogroup:danger-all'],
         dst: ['[fd7a::1]:443', 'fd7a::2:443', 'fd7a::/16:*', '10.0.0.0/8:1'],
       },
-      { action: 'accept', src: ['autogroup:tagged'], dst: ['autogroup:self:*', 'autogroup:internet:*'], proto: '' },
+      { action: 'accept', src: ['autogroup:member'], dst: ['autogroup:self:*', 'autogroup:internet:*'], proto: '' },
       { action: 'accept', src: ['*'], dst: ['*:*'], proto: 'ipv6-icmp' },
       { action: 'accept', src: ['*'], dst: ['*:*'], proto: '47' },
     ],

@@ -122,9 +122,9 @@ function meet(a: string, b: string): boolean {
   return one.startsWith(other) || other.startsWith(one);
 }
 
-/** Whether a prefix has public addresses only. */
-function isPublic(prefix: string): boolean {
-  return isIn(prefixBits(prefix), ...PUBLIC) && !PRIVATE.some(each => meet(each, prefix));
+/** Whether a prefix has any public address: it is not inside a private one. */
+function hasPublic(prefix: string): boolean {
+  return PUBLIC.some(each => meet(each, prefix)) && !isIn(prefixBits(prefix), ...PRIVATE);
 }
 
 function isExitRoute(route: string): boolean {
@@ -156,13 +156,18 @@ function isEveryPort(ports: string): boolean {
 /** What is about TCP, UDP and both ICMPs: rules that name no protocol. */
 const USUAL = [1, 6, 17, 58];
 
+/** IANA: 0 is an option header of IPv6, 255 is reserved. No packet has them as its protocol. */
+function isNobodys([protocol]: readonly number[]): boolean {
+  return protocol === 0 || protocol === 255;
+}
+
 function rulesOf(file: File): Rule[] {
   if (file.acls === undefined && file.grants === undefined)
     return [{ src: ['*'], dst: [{ alias: '*', ports: '*' }], protocols: USUAL, via: [] }];
   const rules: Rule[] = [];
   for (const { src, dst, proto } of file.acls ?? []) {
     const protocols = proto === undefined || proto === '' ? USUAL : [numberOf(proto)];
-    rules.push({ src, dst: dst.map(splitTarget), protocols, via: [] });
+    if (!isNobodys(protocols)) rules.push({ src, dst: dst.map(splitTarget), protocols, via: [] });
   }
   for (const { src, dst, ip, app, via } of file.grants ?? []) {
     for (const entry of ip ?? []) {
@@ -171,7 +176,8 @@ function rulesOf(file: File): Rule[] {
       const protocol = isName ? entry : colon < 0 ? undefined : entry.slice(0, colon);
       const ports = isName ? '*' : entry.slice(colon + 1);
       const protocols = protocol === undefined ? USUAL : [numberOf(protocol)];
-      rules.push({ src, dst: dst.map(alias => ({ alias, ports })), protocols, via: via ?? [] });
+      const targets = dst.map(alias => ({ alias, ports }));
+      if (!isNobodys(protocols)) rules.push({ src, dst: targets, protocols, via: via ?? [] });
     }
     const isAbout = app !== undefined && Object.keys(app).length > 0 && (via ?? []).length === 0;
     if (isAbout) rules.push({ src, dst: dst.map(alias => ({ alias, ports: '*' })), protocols: undefined, via: [] });
@@ -274,7 +280,8 @@ export class Reference {
     if (rule.via.length > 0) {
       if (!rule.via.some(tag => device.tags.includes(tag))) return false;
       if (alias === 'autogroup:internet') return isExit;
-      return literal !== undefined && isIn(to, literal) && isRouted;
+      const isMeant = alias === '*' || (literal !== undefined && isIn(to, literal));
+      return isMeant && (isRouted || isExit);
     }
     if (alias === '*') return true;
     if (alias === 'autogroup:internet') return isExit;
@@ -283,11 +290,17 @@ export class Reference {
       return sender !== undefined && this.#isOwn(sender, device) && this.#owns(device, to);
     }
     if (literal === undefined) return this.#has(alias, device) === true && this.#owns(device, to);
-    return isIn(to, literal) && (this.#owns(device, to) || isRouted || (isExit && isPublic(literal)));
+    return isIn(to, literal);
   }
 
   #isOwn(a: ReferenceDevice, b: ReferenceDevice): boolean {
     return a.tags.length === 0 && b.tags.length === 0 && a.user === b.user;
+  }
+
+  /** Whether an exit node serves any public address of a prefix. */
+  #leadsOut(device: ReferenceDevice, prefix: string | undefined): boolean {
+    const routes = device.routes.filter(isExitRoute);
+    return prefix !== undefined && hasPublic(prefix) && routes.some(route => meet(route, prefix));
   }
 
   #reaches(from: ReferenceDevice, to: ReferenceDevice): boolean {
@@ -310,13 +323,14 @@ export class Reference {
     const isRouted = literal !== undefined && this.#subnets(to).some(route => meet(route, literal));
     if (rule.via.length > 0) {
       if (!rule.via.some(tag => to.tags.includes(tag))) return false;
-      return alias === 'autogroup:internet' ? isExit : isRouted;
+      if (alias === 'autogroup:internet') return isExit;
+      if (alias === '*') return isExit || this.#subnets(to).length > 0;
+      return isRouted || this.#leadsOut(to, literal);
     }
     if (alias === '*') return true;
     if (alias === 'autogroup:internet') return isExit;
     if (alias === 'autogroup:self') return this.#isOwn(from, to);
     if (literal === undefined) return this.#has(alias, to) === true;
-    const isExitFor = to.routes.some(route => isExitRoute(route) && prefixBits(literal).startsWith(prefixBits(route)));
-    return to.addresses.some(address => meet(address, literal)) || isRouted || (isExitFor && isPublic(literal));
+    return to.addresses.some(address => meet(address, literal)) || isRouted || this.#leadsOut(to, literal);
   }
 }
