@@ -1,10 +1,11 @@
 /** Administrators' commands about devices, and about logins that wait to become one. */
 import { parseAddress, formatAddress } from '../base/address.ts';
-import { refusal } from './admin-input.ts';
+import { refusal, refusalOfTests } from './admin-input.ts';
 import { deviceView, loginView } from './admin-views.ts';
 import type { AdminCommand, AdminOutcome, DeviceView } from './commands.ts';
 import type { Core } from './core.ts';
-import { admitByLogin, isExpired, removeDevice } from './join.ts';
+import { isExpired } from './device-standing.ts';
+import { admitByLogin, tryRemoveDevice } from './join.ts';
 import { type DeviceRecord, suffixOfTailnet } from './model.ts';
 import { isReservedName } from './names.ts';
 import type { PendingLogin } from './pending-logins.ts';
@@ -41,8 +42,8 @@ export function approveDevice(
       nodeKey: device.nodeKey,
     });
     const approved = { ...device, isApproved: true };
-    core.commit([changeOf('device', approved)], audit);
-    return approved;
+    const failed = core.tryCommit(device.tailnet, [changeOf('device', approved)], audit);
+    return failed === undefined ? approved : refusalOfTests(failed);
   });
 }
 
@@ -57,6 +58,7 @@ function approveLogin(
   if (user === undefined) return refusal('not-found', `there is no user ${loginName ?? 'in this tailnet'}`);
   const device = admitByLogin(core, tailnet, login.join, user.id, actor);
   if (typeof device === 'string') return refusal('conflict', device);
+  if (!('id' in device)) return refusalOfTests(device);
   core.pending.remove(login);
   welcomeWaiters(core, login, device);
   return { isOk: true, value: deviceView(core, tailnet, device) };
@@ -94,8 +96,8 @@ export function expireDevice(
     const expired = { ...device, keyExpiryMs: core.unixMs };
     const details = { name: device.name };
     const audit = core.audit(device.tailnet, actor, 'device-expire', `device:${device.id}`, details);
-    core.commit([changeOf('device', expired)], audit);
-    return expired;
+    const failed = core.tryCommit(device.tailnet, [changeOf('device', expired)], audit);
+    return failed === undefined ? expired : refusalOfTests(failed);
   });
 }
 
@@ -116,12 +118,12 @@ export function removeDeviceOrLogin(
   }
   const device = findDevice(tailnet, command.device);
   if (device === undefined) return refusal('not-found', `there is no device ${command.device}`);
-  removeDevice(core, device, actor);
-  return { isOk: true, value: {} };
+  const failed = tryRemoveDevice(core, device, actor);
+  return failed === undefined ? { isOk: true, value: {} } : refusalOfTests(failed);
 }
 
-/** Changes the device that the text names; the outcome shows it. */
-function changeDevice(
+/** Changes the device that the text names; the outcome shows it, or is what comes back instead. */
+export function changeDevice(
   core: Core,
   tailnet: TailnetState,
   text: string,
@@ -134,7 +136,7 @@ function changeDevice(
 }
 
 /** A device by its id, its name, its full name or an address. An id comes first: a device may call itself a number. */
-function findDevice(tailnet: TailnetState, text: string): DeviceRecord | undefined {
+export function findDevice(tailnet: TailnetState, text: string): DeviceRecord | undefined {
   const byId = /^[1-9][0-9]{0,15}$/.test(text) ? tailnet.devices.get(Number(text)) : undefined;
   if (byId !== undefined) return byId;
   const lower = text.toLowerCase().replace(/\.$/, '');

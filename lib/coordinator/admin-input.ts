@@ -4,6 +4,7 @@
  */
 import type { AdminErrorCode, AdminOutcome } from './commands.ts';
 import { isLabel } from './names.ts';
+import type { TestsFailed } from './policy-guard.ts';
 
 /** 365 days: an auth key lives no longer. */
 export const MAX_KEY_LIFE_MS = 365 * 24 * 3_600_000;
@@ -13,9 +14,15 @@ const MAX_DURATION_MS = 100 * MAX_KEY_LIFE_MS;
 const MAX_TEXT_UNITS = 256;
 const TAGGED_LOGIN = 'tagged-devices';
 
-/** A refusal. */
-export function refusal(code: AdminErrorCode, message: string): AdminOutcome {
-  return { isOk: false, code, message };
+/** A refusal; `details`: more of the same, one line each. */
+export function refusal(code: AdminErrorCode, message: string, details?: readonly string[]): AdminOutcome {
+  return { isOk: false, code, message, ...(details !== undefined && { details }) };
+}
+
+/** The refusal of what would make access tests fail. */
+export function refusalOfTests({ lines }: TestsFailed): AdminOutcome {
+  const more = lines.length === 1 ? '' : ` (and ${lines.length - 1} more)`;
+  return refusal('tests-failed', `access tests would fail: ${lines[0]}${more}`, lines);
 }
 
 /** Whether every field is of the type that the check says, or absent. */
@@ -72,7 +79,28 @@ export function expectLogin(value: unknown): string | undefined {
   return isLogin ? undefined : 'letters, digits and . _ @ + - (ann@example.com), at most 127';
 }
 
-/** Tags of an auth key. */
+/** A text, which may have many lines. */
+export function expectFile(value: unknown): string | undefined {
+  return typeof value === 'string' ? undefined : 'a text';
+}
+
+/** A whole number from 0 to `most`. */
+export function expectNumber(most: number): (value: unknown) => string | undefined {
+  return value => {
+    const isNumber = Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most;
+    return isNumber ? undefined : `a whole number from 0 to ${most}`;
+  };
+}
+
+/** Routes of a device. */
+export function expectRoutes(most: number): (value: unknown) => string | undefined {
+  return value => {
+    const isList = Array.isArray(value) && value.length <= most && value.every(text => typeof text === 'string');
+    return isList ? undefined : `at most ${most} prefixes like 192.0.2.0/24`;
+  };
+}
+
+/** Tags of an auth key or a device. */
 export function expectTags(most: number): (value: unknown) => string | undefined {
   return value => {
     const isTag = (tag: unknown) => typeof tag === 'string' && /^tag:[a-z][a-z0-9-]{0,62}$/.test(tag);

@@ -2,17 +2,21 @@
 import { stateOfKey } from './auth-keys.ts';
 import type { DeviceView, KeyView, TailnetView, TokenView, UserView } from './commands.ts';
 import type { Core } from './core.ts';
-import { isExpired } from './join.ts';
+import { isExpired } from './device-standing.ts';
 import { type AuthKeyRecord, type DeviceRecord, suffixOfTailnet, type TokenRecord, type UserRecord } from './model.ts';
 import type { PendingLogin } from './pending-logins.ts';
 import type { TailnetState } from './state.ts';
 
 /** A tailnet as listed. */
-export function tailnetView(tailnet: TailnetState): TailnetView {
+export function tailnetView(core: Core, tailnet: TailnetState): TailnetView {
   const { id, createdMs, requiresApproval, keyLifeMs } = tailnet.record;
   const [devices, users] = [tailnet.devices.size, tailnet.users.size];
   const policyVersion = tailnet.policies.get('current')?.version ?? 0;
-  return { id, suffix: suffixOfTailnet(id), createdMs, requiresApproval, keyLifeMs, devices, users, policyVersion };
+  const alarm = core.policies.alarmOf(id)?.message;
+  return {
+    ...{ id, suffix: suffixOfTailnet(id), createdMs, requiresApproval, keyLifeMs, devices, users, policyVersion },
+    ...(alarm !== undefined && { policyAlarm: alarm }),
+  };
 }
 
 /** A user as listed. */
@@ -70,7 +74,7 @@ export function loginView(login: PendingLogin): DeviceView {
     fullName: '',
     addresses: ['', ''],
     user: '',
-    tags: [],
+    tags: host.requestTags,
     hostname: host.hostname ?? '',
     os: host.os ?? '',
     version: host.version ?? '',

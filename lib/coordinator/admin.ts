@@ -1,19 +1,22 @@
 /**
- * Administrators' commands about tailnets, users, auth keys and tokens (devices: `admin-devices.ts`). A command starts
- * at one tailnet and never looks into another; an actor with a tailnet may touch that one only.
+ * Administrators' commands about tailnets, auth keys and tokens (the others: `admin-*.ts`). A command starts at one
+ * tailnet and never looks into another; an actor with a tailnet may touch that one only.
  */
 import { approveDevice, expireDevice, listDevices, removeDeviceOrLogin, renameDevice } from './admin-devices.ts';
 import * as input from './admin-input.ts';
-import { keyView, tailnetView, tokenView, userView } from './admin-views.ts';
+import { explainPolicy, getPolicy, setPolicy } from './admin-policy.ts';
+import { routeDevice, tagDevice } from './admin-device-rights.ts';
+import { createUser, listUsers, removeUser, renameUser } from './admin-users.ts';
+import { keyView, tailnetView, tokenView } from './admin-views.ts';
 import { stateOfKey } from './auth-keys.ts';
 import type { AdminCommand, AdminOutcome } from './commands.ts';
 import type { Actor } from './coordinator-types.ts';
 import type { Core } from './core.ts';
 import type { AuthKeyRecord, Change, TokenRecord } from './model.ts';
-import type { PolicyCommand } from './policy-commands.ts';
 import { idOfSecret, makeSecret } from './secrets.ts';
 import { changeOf, removalOf, type TailnetState } from './state.ts';
-import { NODE_KEY_LIFE_MS, newTailnet, newUser, userOf } from './users.ts';
+import { problemWithTags } from './tags.ts';
+import { NODE_KEY_LIFE_MS, newTailnet, userOf } from './users.ts';
 
 type CommandOf<T extends AdminCommand['type']> = Extract<AdminCommand, { type: T }>;
 /** What a command that is about one tailnet gets. */
@@ -45,8 +48,7 @@ export function runCommand(core: Core, actor: Actor, command: AdminCommand): Adm
   const tailnet = core.state.tailnets.get(command.tailnet);
   if (tailnet === undefined) return refusal('not-found', `there is no tailnet ${command.tailnet}`);
   if (type === 'device-list') return { isOk: true, value: listDevices(core, tailnet, scope === undefined) };
-  if (!Object.hasOwn(ACTS, type)) return refusal('not-found', `there is no ${type} yet`);
-  return ACTS[type as Exclude<typeof type, NotYet>](core, actor.name, tailnet, command as never);
+  return ACTS[type](core, actor.name, tailnet, command as never);
 }
 
 /** What is wrong with the form of a command; undefined: nothing. */
@@ -54,7 +56,7 @@ function formOf(core: Core, command: AdminCommand): string | undefined {
   const type: unknown = (command as { type?: unknown } | null)?.type;
   if (typeof type !== 'string' || !isType(type)) return 'the command is unknown';
   const isServerToken = type.startsWith('token-') && (command as { tailnet?: unknown }).tailnet === '';
-  const needed = NEEDED.filter(name => !(name === 'tailnet' && isServerToken) && needs(type, name));
+  const needed = [...(type === 'tailnet-list' || isServerToken ? [] : ['tailnet']), ...(NEEDED[type] ?? [])];
   const missing = needed.find(name => !Object.hasOwn(command, name) || command[name as never] === undefined);
   if (missing !== undefined) return `"${missing}" is missing`;
   return input.problemWith(command, {
@@ -74,6 +76,15 @@ function formOf(core: Core, command: AdminCommand): string | undefined {
     id: input.expectReference,
     device: input.expectReference,
     name: input.expectLabel,
+    newLoginName: input.expectLogin,
+    routes: input.expectRoutes(core.limits.routes),
+    text: input.expectFile,
+    version: input.expectNumber(Number.MAX_SAFE_INTEGER),
+    isDryRun: input.expectBoolean,
+    source: input.expectReference,
+    destination: input.expectReference,
+    port: input.expectNumber(65_535),
+    protocol: input.expectNumber(255),
   });
 }
 
@@ -88,40 +99,34 @@ const OTHERS = Object.freeze([
 ] as const);
 
 function isType(type: string): boolean {
-  return [ACTS, NOT_YET].some(types => Object.hasOwn(types, type)) || (OTHERS as readonly string[]).includes(type);
+  return Object.hasOwn(ACTS, type) || (OTHERS as readonly string[]).includes(type);
 }
 
-const NEEDED = Object.freeze(['tailnet', 'loginName', 'id', 'device', 'name'] as const);
-
-function needs(type: string, name: (typeof NEEDED)[number]): boolean {
-  if (name === 'tailnet') return type !== 'tailnet-list';
-  if (name === 'loginName') return type === 'user-create' || type === 'user-remove';
-  if (name === 'id') return type === 'key-revoke' || type === 'token-revoke';
-  if (name === 'device') return type.startsWith('device-') && type !== 'device-list';
-  return type === 'device-rename';
-}
-
-/** Commands that are unknown until what they need is in force. */
-type NotYet = PolicyCommand['type'] | 'device-tags' | 'device-routes' | 'user-rename';
-const NOT_YET: Readonly<Record<NotYet, true>> = Object.freeze({
-  'policy-get': true,
-  'policy-set': true,
-  'policy-explain': true,
-  'device-tags': true,
-  'device-routes': true,
-  'user-rename': true,
+/** Fields that commands cannot be without, but for `tailnet`. */
+const NEEDED: Readonly<Record<string, readonly string[]>> = Object.freeze({
+  'user-create': ['loginName'],
+  'user-rename': ['loginName', 'newLoginName'],
+  'user-remove': ['loginName'],
+  'key-revoke': ['id'],
+  'device-approve': ['device'],
+  'device-rename': ['device', 'name'],
+  'device-expire': ['device'],
+  'device-remove': ['device'],
+  'device-tags': ['device', 'tags'],
+  'device-routes': ['device', 'routes'],
+  'policy-set': ['text'],
+  'policy-explain': ['source', 'destination', 'port'],
+  'token-revoke': ['id'],
 });
 
 const ACTS: {
-  readonly [T in AdminCommand['type'] as T extends (typeof OTHERS)[number] | NotYet ? never : T]: Act<T>;
+  readonly [T in AdminCommand['type'] as T extends (typeof OTHERS)[number] ? never : T]: Act<T>;
 } = Object.freeze({
   'tailnet-update': updateTailnet,
   'tailnet-remove': removeTailnet,
-  'user-list': (_core, _actor, tailnet) => ({
-    isOk: true,
-    value: [...tailnet.users.values()].map(user => userView(tailnet, user)),
-  }),
+  'user-list': listUsers,
   'user-create': createUser,
+  'user-rename': renameUser,
   'user-remove': removeUser,
   'key-create': createKey,
   'key-list': (core, _actor, tailnet) => ({
@@ -133,12 +138,17 @@ const ACTS: {
   'device-rename': renameDevice,
   'device-expire': expireDevice,
   'device-remove': removeDeviceOrLogin,
+  'device-tags': tagDevice,
+  'device-routes': routeDevice,
+  'policy-get': getPolicy,
+  'policy-set': setPolicy,
+  'policy-explain': explainPolicy,
 });
 
 function listTailnets(core: Core, scope: string | undefined): AdminOutcomeValue {
   const own = scope === undefined ? undefined : core.state.tailnets.get(scope);
-  if (scope !== undefined) return own === undefined ? [] : [tailnetView(own)]; // CHECK: coordinator-scope-list
-  return [...core.state.tailnets.values()].map(tailnetView);
+  if (scope !== undefined) return own === undefined ? [] : [tailnetView(core, own)]; // CHECK: coordinator-scope-list
+  return [...core.state.tailnets.values()].map(tailnet => tailnetView(core, tailnet));
 }
 type AdminOutcomeValue = readonly object[];
 
@@ -148,7 +158,7 @@ function createTailnet(core: Core, actor: string, command: CommandOf<'tailnet-cr
   if (core.state.tailnets.size >= core.limits.tailnets)
     return refusal('conflict', 'there are as many tailnets as may be'); // CHECK: coordinator-tailnets
   newTailnet(core, actor, id, requiresApproval, keyLifeMs);
-  return { isOk: true, value: tailnetView(core.state.tailnets.get(id)!) };
+  return { isOk: true, value: tailnetView(core, core.state.tailnets.get(id)!) };
 }
 
 function updateTailnet(
@@ -161,7 +171,7 @@ function updateTailnet(
   const record = { ...tailnet.record, requiresApproval, keyLifeMs };
   const audit = core.audit(record.id, actor, 'tailnet-update', `tailnet:${record.id}`, { requiresApproval, keyLifeMs });
   core.commit([changeOf('tailnet', record)], audit);
-  return { isOk: true, value: tailnetView(tailnet) };
+  return { isOk: true, value: tailnetView(core, tailnet) };
 }
 
 function removeTailnet(
@@ -181,36 +191,11 @@ function removeTailnet(
     ...[...tailnet.keys.values()].map(key => removalOf('key', key)),
     ...[...tailnet.users.values()].map(user => removalOf('user', user)),
     ...addresses.map(address => removalOf('address', address)),
+    ...[...tailnet.policies.values()].map(policy => removalOf('policy', policy)),
     ...tokens.map(token => removalOf('token', token)),
     removalOf('tailnet', tailnet.record),
   ];
   core.commit(changes, core.audit(id, actor, 'tailnet-remove', `tailnet:${id}`, { devices: tailnet.devices.size }));
-  return { isOk: true, value: {} };
-}
-
-function createUser(core: Core, actor: string, tailnet: TailnetState, command: CommandOf<'user-create'>): AdminOutcome {
-  const { loginName, displayName = loginName } = command;
-  if (tailnet.logins.has(loginName)) return refusal('conflict', `there is a user ${loginName} already`);
-  const isFull = tailnet.users.size >= core.limits.usersPerTailnet;
-  if (isFull) return refusal('conflict', 'there are as many users as may be'); // CHECK: coordinator-users
-  const user = newUser(core, tailnet.record.id, loginName, displayName);
-  const audit = core.audit(tailnet.record.id, actor, 'user-create', `user:${user.id}`, { loginName });
-  core.commit([changeOf('user', user)], audit);
-  return { isOk: true, value: userView(tailnet, user) };
-}
-
-function removeUser(core: Core, actor: string, tailnet: TailnetState, command: CommandOf<'user-remove'>): AdminOutcome {
-  const { loginName } = command;
-  const user = tailnet.users.get(tailnet.logins.get(loginName) ?? 0);
-  if (user === undefined) return refusal('not-found', `there is no user ${loginName}`);
-  const devices = tailnet.deviceCounts.get(user.id) ?? 0;
-  if (devices > 0) return refusal('conflict', `${loginName} owns ${devices} devices: remove them first`);
-  const keys = [...tailnet.keys.values()].filter(key => key.user === user.id);
-  const audit = core.audit(tailnet.record.id, actor, 'user-remove', `user:${user.id}`, {
-    loginName,
-    keys: keys.length,
-  });
-  core.commit([...keys.map(key => removalOf('key', key)), removalOf('user', user)], audit);
   return { isOk: true, value: {} };
 }
 
@@ -219,6 +204,8 @@ function createKey(core: Core, actor: string, tailnet: TailnetState, command: Co
   const { isReusable = false, isEphemeral = false, isPreapproved = false } = command;
   const user = userOf(tailnet, command.user);
   if (user === undefined) return refusal('not-found', `there is no user ${command.user ?? 'in this tailnet'}`);
+  const problem = problemWithTags(core, tailnet.record.id, tags);
+  if (problem !== undefined) return refusal('invalid', problem);
   const isFull = tailnet.keys.size >= core.limits.keysPerTailnet;
   const dead = isFull ? [...tailnet.keys.values()].find(key => stateOfKey(key, core.unixMs) !== 'valid') : undefined;
   if (isFull && dead === undefined) return refusal('conflict', 'there are as many auth keys as may be'); // CHECK: coordinator-keys

@@ -8,7 +8,10 @@
  * When a commit fails nobody knows whether the store has it, so the coordinator stops: whatever waited gets 503 or a
  * failed outcome, streams end, and every later request is refused. The target makes a new one over the store.
  *
- * Left out: HTTP, connections, the store (the target's); policy: all devices of a tailnet reach each other.
+ * Who may reach whom is what the tailnet's policy says (`policies.ts`), whose access tests are judged before whatever
+ * could make them fail is committed; what happens by itself raises an alarm.
+ *
+ * Left out: HTTP, connections, the store (the target's).
  */
 import { utf8Encode } from '../base/bytes.ts';
 import { formatKey, parseKeyText } from '../crypto/key-text.ts';
@@ -17,8 +20,9 @@ import { runCommand } from './admin.ts';
 import type { AdminCommand } from './commands.ts';
 import type { Actor, CoordinatorEvent, CoordinatorOptions, MachineRequest, MapCarrier } from './coordinator-types.ts';
 import { Core } from './core.ts';
+import { isExpired } from './device-standing.ts';
 import { DeviceTimers } from './device-timers.ts';
-import { isExpired, removeDevice } from './join.ts';
+import { removeDevice } from './join.ts';
 import type { AppliedChange } from './ledger.ts';
 import { MapSessions } from './map-sessions.ts';
 import { type Change, type Commit, type DeviceRecord, FIRST_TAILNET } from './model.ts';
@@ -65,6 +69,12 @@ export class Coordinator {
       this.#sessions.addTailnet(tailnet.record, tailnet.users.values());
       for (const device of tailnet.devices.values()) this.#publishDevice(device, undefined);
     }
+    this.#core.policies.load(options.unixMs);
+    for (const id of state.tailnets.keys()) {
+      const policy = this.#core.policies.standing(id)?.policy;
+      if (policy !== undefined) this.#sessions.policyChanged(options.nowMs, id, policy);
+    }
+    this.#core.settlePolicies();
     if (state.tailnets.size === 0) newTailnet(this.#core, 'coordinator', FIRST_TAILNET, false, NODE_KEY_LIFE_MS);
   }
 
@@ -232,7 +242,7 @@ export class Coordinator {
       pendingLogins: pending.size,
       requests: requests.size,
       openCommits: ledger.openCommits,
-      policyAlarms: 0,
+      policyAlarms: this.#core.policyAlarms,
       isStopped: ledger.isStopped,
     };
   }
@@ -277,6 +287,8 @@ export class Coordinator {
       else if (kind === 'device' && value !== undefined)
         this.#publishDevice(value, previous as DeviceRecord | undefined);
       else if (kind === 'device') this.#withdrawDevice(previous as DeviceRecord);
+      else if (kind === 'policy' && value?.id === 'current')
+        this.#sessions.policyChanged(nowMs, change.tailnet, this.#core.policies.read(value).policy);
     }
   }
 
@@ -332,10 +344,11 @@ export class Coordinator {
   #pump(): void {
     for (;;) {
       const event = this.#sessions.pollEvent();
-      if (event === undefined) return;
+      if (event === undefined) break;
       if (event.type === 'presence') this.#handlePresence(event.tailnet, event.device, event.isOnline);
       else if (this.#core.requests.end(event.id)) this.#core.emit({ type: 'end', request: event.id });
     }
+    if (!this.#core.ledger.isStopped) this.#core.settlePolicies();
   }
 
   #handlePresence(tailnet: string, id: number, isOnline: boolean): void {

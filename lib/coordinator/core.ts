@@ -11,6 +11,8 @@ import { Ledger } from './ledger.ts';
 import { COORDINATOR_LIMITS, type CoordinatorLimits } from './limits.ts';
 import type { AuditEntry, Change } from './model.ts';
 import { PendingLogins } from './pending-logins.ts';
+import { Policies } from './policies.ts';
+import type { TestsFailed } from './policy-guard.ts';
 import { Requests } from './requests.ts';
 import { CoordinatorState } from './state.ts';
 
@@ -40,6 +42,7 @@ export class Core {
   readonly ledger: Ledger;
   readonly requests: Requests;
   readonly pending: PendingLogins;
+  readonly policies: Policies;
   /** By the monotonic clock: when ephemeral devices that are not connected are removed. */
   readonly ephemeral = new DeviceTimers();
   #events: CoordinatorEvent[] = [];
@@ -47,6 +50,7 @@ export class Core {
   /** Refusals of an auth key in the audit log, and what devices did by themselves, within the hour. */
   readonly #refusals = new Map<string, HourCount>();
   readonly #acts = new Map<number, HourCount>();
+  readonly #alarmed = new Set<string>();
 
   constructor(options: CoordinatorOptions, sessions: MapCarrier) {
     this.nowMs = options.nowMs;
@@ -59,11 +63,41 @@ export class Core {
     this.ledger = new Ledger(this.state, options.lastCommit ?? 0);
     this.requests = new Requests(this.limits.waitingPerSource);
     this.pending = new PendingLogins(this.random, this.limits);
+    this.policies = new Policies(this.state);
   }
 
-  /** Makes a commit; `audit` is who decided it: absent, nobody did. */
+  /**
+   * Makes a commit of what has happened; `audit` is who decided it: absent, nobody did. Where access tests fail from now
+   * on, an alarm is raised.
+   */
   commit(changes: readonly Change[], audit?: AuditEntry): void {
-    this.ledger.commit(changes, audit);
+    this.policies.noted(this.ledger.commit(changes, audit), false, this.unixMs);
+  }
+
+  /** Makes a commit of what somebody wants, unless access tests of the tailnet would fail then: those come back. */
+  tryCommit(tailnet: string, changes: readonly Change[], audit?: AuditEntry): TestsFailed | undefined {
+    const failed = this.policies.judge(tailnet, changes, this.unixMs);
+    if (failed !== undefined) return failed; // CHECK: policy-tests-refuse
+    this.policies.noted(this.ledger.commit(changes, audit), true, this.unixMs);
+    return undefined;
+  }
+
+  /** Runs the access tests that may go otherwise by now. Alarms are heard of when what they tell of is durable. */
+  settlePolicies(): void {
+    this.policies.settle(this.unixMs);
+    for (const { tailnet, level, message } of this.policies.takeNews()) {
+      const isAlarm = this.policies.alarmOf(tailnet) !== undefined;
+      this.whenDurable(() => {
+        if (isAlarm) this.#alarmed.add(tailnet);
+        else this.#alarmed.delete(tailnet);
+        this.log(level, message);
+      });
+    }
+  }
+
+  /** Tailnets whose policy needs somebody. */
+  get policyAlarms(): number {
+    return this.#alarmed.size;
   }
 
   /** An entry of the audit log, now. */

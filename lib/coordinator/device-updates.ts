@@ -6,6 +6,7 @@ import type { Core } from './core.ts';
 import type { HostFacts } from './hostinfo.ts';
 import type { DeviceRecord } from './model.ts';
 import { freeName, labelOf } from './names.ts';
+import { commitOwnRoutes } from './routes.ts';
 import { changeOf, type TailnetState } from './state.ts';
 
 /** What of a device record a device may change by itself. */
@@ -33,14 +34,20 @@ export function withOwnWords(
   return isSameRecord(device, changed) ? device : changed;
 }
 
-/** Commits what a device says of itself; a new name is somebody's decision and goes into the audit log. */
-export function commitOwnWords(core: Core, before: DeviceRecord, after: DeviceRecord): void {
-  if (after === before) return;
+/**
+ * Commits what a device says of itself, and returns the record that it has then; a new name is somebody's decision and
+ * goes into the audit log. Routes have rules of their own, and come last.
+ */
+export function commitOwnWords(core: Core, before: DeviceRecord, after: DeviceRecord): DeviceRecord {
+  if (after === before) return before;
   const actor = `device:${after.id}`;
   const isRenamed = after.name !== before.name;
   const details = { name: after.name, before: before.name };
   const audit = isRenamed ? core.audit(after.tailnet, actor, 'device-rename', actor, details) : undefined;
-  core.commit([changeOf('device', after)], audit);
+  const words = { ...after, advertisedRoutes: before.advertisedRoutes };
+  const isOther = !isSameRecord(before, words);
+  if (isOther) core.commit([changeOf('device', words)], audit);
+  return commitOwnRoutes(core, isOther ? words : before, after.advertisedRoutes);
 }
 
 /** Whether two records of a device hold the same values. */

@@ -7,6 +7,7 @@ import { fromBase64 } from '../base/bytes.ts';
 import type { CoordinatorLimits } from './limits.ts';
 import type { DeviceRecord } from './model.ts';
 import { type Fields, fieldsOf } from './request-json.ts';
+import { readRoutes } from './route-form.ts';
 
 /** What remains of a Hostinfo. Absent: nothing was said, what is known stays. */
 export interface HostFacts {
@@ -15,6 +16,8 @@ export interface HostFacts {
   readonly version?: string;
   readonly services?: DeviceRecord['services'];
   readonly homeRegion?: number;
+  /** Routes that the device offers, in the form in which they are kept. */
+  readonly advertisedRoutes?: readonly string[];
   /** Tags that the device asks for, as they came. */
   readonly requestTags: readonly string[];
 }
@@ -55,6 +58,8 @@ export function readHostinfo(fields: Fields | undefined, limits: CoordinatorLimi
     ...(services !== undefined && { services: readServices(services, limits.services) }),
     // 0 is "not known yet", and others could not be told so in a patch: the last one stays.
     ...(region > 0 && region <= MAX_REGION && { homeRegion: region }),
+    // Clients leave an empty list out, and say everything each time.
+    advertisedRoutes: readRoutes(fields.array('RoutableIPs') ?? [], limits.routes),
     requestTags: (fields.array('RequestTags') ?? []).filter(tag => typeof tag === 'string').slice(0, limits.tags + 1),
   };
 }

@@ -2,12 +2,15 @@
  * How a device comes to be, changes its node key, and goes: the records that change together, in one commit each.
  */
 import { drawAddresses } from './addresses.ts';
-import type { Core } from './core.ts';
+import type { AuditDetails, Core } from './core.ts';
 import { withOwnWords } from './device-updates.ts';
-import type { AuthKeyRecord, DeviceRecord, TailnetRecord } from './model.ts';
+import type { AuditEntry, AuthKeyRecord, DeviceRecord, TailnetRecord } from './model.ts';
 import { freeName, labelOf } from './names.ts';
 import type { JoinRequest } from './pending-logins.ts';
+import type { TestsFailed } from './policy-guard.ts';
+import { commitOwnRoutes, commitWithRoutes } from './routes.ts';
 import { changeOf, removalOf, type TailnetState } from './state.ts';
+import { problemWithWish } from './tags.ts';
 
 /** By what right a device joins. */
 export interface Admission {
@@ -19,21 +22,17 @@ export interface Admission {
   readonly authKey: string;
 }
 
-/** Whether a device's node key is over. */
-export function isExpired(device: DeviceRecord, unixMs: number): boolean {
-  return device.keyExpiryMs > 0 && device.keyExpiryMs <= unixMs;
-}
-
 /**
  * Admits a device with a valid auth key, and counts the use in the same commit. `known` is the device that it was, by
- * its node keys. Returns the device, or the reason why not, for the device's user.
+ * its node keys. Returns the device, or the reason why not, for the device's user, or the access tests that stand
+ * against it.
  */
 export function admitWithKey(
   core: Core,
   join: JoinRequest,
   key: AuthKeyRecord,
   known: DeviceRecord | undefined,
-): DeviceRecord | string {
+): DeviceRecord | string | TestsFailed {
   const tailnet = core.state.tailnets.get(key.tailnet)!;
   const forbidden = join.host.requestTags.find(tag => !key.tags.includes(tag));
   if (forbidden !== undefined) return 'a tag was asked for that the auth key does not have'; // CHECK: coordinator-request-tags
@@ -48,20 +47,22 @@ export function admitWithKey(
   if (typeof device === 'string') return device;
   const used = { ...key, uses: key.uses + 1, lastUsedMs: core.unixMs };
   const details = { name: device.name, machineKey: device.machineKey, nodeKey: device.nodeKey, key: key.id };
-  commitDevice(core, tailnet, device, [changeOf('key', used)], `key:${key.id}`, 'device-join', details);
-  return device;
+  return commitDevice(core, tailnet, device, [changeOf('key', used)], `key:${key.id}`, 'device-join', details);
 }
 
-/** Admits a device because an administrator says so. Returns the device, or the reason why not. */
+/** Admits a device because an administrator says so; see {@link admitWithKey} for what comes back. */
 export function admitByLogin(
   core: Core,
   tailnet: TailnetState,
   join: JoinRequest,
   user: number,
   actor: string,
-): DeviceRecord | string {
+): DeviceRecord | string | TestsFailed {
   const { isEphemeral } = join;
-  const admission = { user, tags: [], isEphemeral, isApproved: true, authKey: '' };
+  const tags = [...new Set(join.host.requestTags)];
+  const problem = problemWithWish(core, tailnet.record.id, tags, tailnet.users.get(user)?.loginName);
+  if (problem !== undefined) return problem;
+  const admission = { user, tags, isEphemeral, isApproved: true, authKey: '' };
   const taken = core.state.deviceOfNodeKey(join.nodeKey);
   if (taken !== undefined) return 'this node key has become that of a device'; // CHECK: coordinator-login-node-key
   const old = join.oldNodeKey === '' ? undefined : core.state.deviceOfNodeKey(join.oldNodeKey);
@@ -69,43 +70,65 @@ export function admitByLogin(
   const device = deviceFor(core, tailnet, join, admission, known);
   if (typeof device === 'string') return device;
   const details = { name: device.name, machineKey: device.machineKey, nodeKey: device.nodeKey };
-  commitDevice(core, tailnet, device, [], actor, 'device-approve', details);
-  return device;
+  return commitDevice(core, tailnet, device, [], actor, 'device-approve', details);
 }
 
 /** Gives a device a new node key, on the word of the same machine while the old one is valid. */
 export function rotate(core: Core, old: DeviceRecord, join: JoinRequest): DeviceRecord {
   const tailnet = core.state.tailnets.get(old.tailnet)!;
-  const device = renewed(core, tailnet, old, join, old);
+  const { advertisedRoutes } = old;
+  const renewal = renewed(core, tailnet, old, join, old);
+  const device = { ...renewal, advertisedRoutes };
   const actor = `device:${device.id}`;
   const details = { name: device.name, nodeKey: device.nodeKey };
   core.commit([changeOf('device', device)], core.audit(device.tailnet, actor, 'device-rotate', actor, details));
-  return device;
+  return commitOwnRoutes(core, device, renewal.advertisedRoutes);
 }
 
-/** Takes a device away; its addresses stay taken. */
+/** Takes a device away that goes by itself; its addresses stay taken. */
 export function removeDevice(core: Core, device: DeviceRecord, actor: string, action = 'device-remove'): void {
+  core.commit([removalOf('device', device)], removalAudit(core, device, actor, action));
+  noteRemoval(core, device, actor);
+}
+
+/** Takes a device away because an administrator says so, unless access tests stand against it: those come back. */
+export function tryRemoveDevice(core: Core, device: DeviceRecord, actor: string): TestsFailed | undefined {
+  const audit = removalAudit(core, device, actor, 'device-remove');
+  const failed = core.tryCommit(device.tailnet, [removalOf('device', device)], audit);
+  if (failed === undefined) noteRemoval(core, device, actor);
+  return failed;
+}
+
+function removalAudit(core: Core, device: DeviceRecord, actor: string, action: string): AuditEntry {
   const details = { name: device.name, machineKey: device.machineKey, isEphemeral: device.isEphemeral };
-  const audit = core.audit(device.tailnet, actor, action, `device:${device.id}`, details);
-  core.commit([removalOf('device', device)], audit);
+  return core.audit(device.tailnet, actor, action, `device:${device.id}`, details);
+}
+
+function noteRemoval(core: Core, device: DeviceRecord, actor: string): void {
   core.note(`device ${device.id} (${device.name}) removed: tailnet ${device.tailnet}, by ${actor}`);
 }
 
 function commitDevice(
   core: Core,
   tailnet: TailnetState,
-  device: DeviceRecord,
+  wanted: DeviceRecord,
   others: readonly ReturnType<typeof changeOf>[],
   actor: string,
   action: string,
-  details: Readonly<Record<string, string | number | boolean>>,
-): void {
-  const isNew = !tailnet.devices.has(device.id);
-  const address = { tailnet: device.tailnet, id: device.addresses[0] };
-  const changes = [...others, ...(isNew ? [changeOf('address', address)] : []), changeOf('device', device)];
-  core.commit(changes, core.audit(device.tailnet, actor, action, `device:${device.id}`, { ...details, isNew }));
+  details: AuditDetails,
+): DeviceRecord | TestsFailed {
+  const before = tailnet.devices.get(wanted.id);
+  const isNew = before === undefined;
+  const address = { tailnet: wanted.tailnet, id: wanted.addresses[0] };
+  const firsts = [...others, ...(isNew ? [changeOf('address', address)] : [])];
+  const audit = core.audit(wanted.tailnet, actor, action, `device:${wanted.id}`, { ...details, isNew });
+  const { device, failed } = commitWithRoutes(core, before, wanted, next =>
+    core.tryCommit(next.tailnet, [...firsts, changeOf('device', next)], audit),
+  );
+  if (failed !== undefined) return failed;
   const how = isNew ? 'joined' : 'joined again';
   core.note(`device ${device.id} (${device.name}) ${how}: tailnet ${device.tailnet}, by ${actor}`);
+  return device;
 }
 
 /** The record of a device that is admitted: the one that the machine has for this owner, renewed, or a new one. */
@@ -150,7 +173,7 @@ function deviceFor(
     homeRegion: host.homeRegion ?? 0,
     lastSeenMs: 0,
     keySignature: join.keySignature,
-    advertisedRoutes: [],
+    advertisedRoutes: host.advertisedRoutes ?? [],
     approvedRoutes: [],
   };
 }

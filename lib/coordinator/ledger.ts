@@ -53,13 +53,17 @@ export class Ledger {
     return this.#open.length;
   }
 
-  /** Applies changes and makes a commit of them. Without changes and without an entry for the audit log it does nothing. */
-  commit(changes: readonly Change[], audit?: AuditEntry): void {
+  /**
+   * Applies changes and makes a commit of them; returns them with what they replaced. Without changes and without an
+   * entry for the audit log it does nothing.
+   */
+  commit(changes: readonly Change[], audit?: AuditEntry): readonly AppliedChange[] {
     if (this.#isStopped) throw new Error('the coordinator has stopped: a commit failed');
-    if (changes.length === 0 && audit === undefined) return;
+    if (changes.length === 0 && audit === undefined) return [];
     const applied = changes.map(change => ({ change, previous: this.#state.apply(change) }));
     const commit = { id: ++this.#lastId, changes, ...(audit !== undefined && { audit }) };
     this.#open.push({ commit, applied, effects: [] });
+    return applied;
   }
 
   /** Something that leaves: false when it may leave now, true when it was kept until all commits made so far are durable. */

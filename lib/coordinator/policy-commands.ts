@@ -2,6 +2,7 @@
  * What an administrator may ask about a tailnet's policy, and what comes back: plain data, like the other commands
  * (`commands.ts`).
  */
+import type { AccessDiff } from '../policy/access-diff.ts';
 
 /** A command about the policy of a tailnet. */
 export type PolicyCommand =
@@ -63,34 +64,15 @@ export interface TestsView {
   readonly lines: readonly string[];
 }
 
-/** Access that somebody gains or loses. */
-export interface AccessChange {
-  /** `id:…` of a device, or an address. */
-  readonly source: string;
-  readonly destination: string;
-  /** `tcp:22`, `udp:53`, `icmp`, `*`, … */
-  readonly access: string;
-  readonly rule?: string;
-}
-
-/** What changes between two policies. */
-export interface AccessDiff {
-  /** Ordered pairs that gain access, and pairs that lose some. */
-  readonly gainedPairs: number;
-  readonly lostPairs: number;
-  /** The first 50. */
-  readonly gained: readonly AccessChange[];
-  readonly lost: readonly AccessChange[];
-}
-
 /** What setting a policy has done, or would do. */
 export interface PolicyChangeView {
   /** The version that is in place now; of a dry run, the one that it would become. */
   readonly version: number;
   readonly isDryRun: boolean;
-  /** Whether the text is another one than before. */
+  /** Whether anything is to be done: false for the text that is in force already. */
   readonly isChanged: boolean;
   readonly tests: TestsView;
+  /** Devices are named by their names. */
   readonly diff: AccessDiff;
   readonly notes: readonly string[];
 }

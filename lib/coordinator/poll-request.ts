@@ -26,8 +26,7 @@ export function pollMap(core: Core, request: number, machineKey: Uint8Array, ver
   const isStream = fields.isTrue('Stream');
   const omitPeers = fields.isTrue('OmitPeers');
   const isUpdate = !isStream || capability < READ_ONLY_STREAMS_VERSION;
-  const next = updated(core, device, capability, isUpdate, fields);
-  commitOwnWords(core, device, next);
+  const next = commitOwnWords(core, device, updated(core, device, capability, isUpdate, fields));
   if (!isStream && omitPeers) return core.reply(request, 200);
   core.stream(request, {
     device: next,

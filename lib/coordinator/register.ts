@@ -5,21 +5,24 @@
  * In this order: leaving, a node key that is known and valid (success, whatever the auth key: a container comes back
  * with the key that it has used up), an auth key, a change of the node key by the device itself while the old one is
  * valid, and a login that somebody has to approve.
- * Left out: device certificates, tailnet-lock decisions (a signature is kept as it comes), tags by login.
+ * Left out: device certificates, tailnet-lock decisions (a signature is kept as it comes).
  */
 import { isAllZero } from '../base/bytes.ts';
 import { parseTimeMs } from '../control/time.ts';
 import { formatKey, parseKeyText } from '../crypto/key-text.ts';
 import { findAuthKey, refusalOf, stateOfKey } from './auth-keys.ts';
 import type { Core } from './core.ts';
+import { isExpired } from './device-standing.ts';
 import { commitOwnWords, withOwnWords } from './device-updates.ts';
 import { readCapability, readHostinfo, readSignature } from './hostinfo.ts';
-import { admitWithKey, isExpired, removeDevice, rotate } from './join.ts';
+import { admitWithKey, removeDevice, rotate } from './join.ts';
 import type { AuthKeyRecord, DeviceRecord } from './model.ts';
 import { profileOf, taggedProfile } from './node-view.ts';
 import type { JoinRequest, PendingLogin } from './pending-logins.ts';
+import type { TestsFailed } from './policy-guard.ts';
 import type { Fields } from './request-json.ts';
 import { changeOf } from './state.ts';
+import { problemWithWish } from './tags.ts';
 
 /** Handles a register request whose body has been read. */
 export function register(core: Core, request: number, machineKey: Uint8Array, source: string, fields: Fields): void {
@@ -38,8 +41,15 @@ export function register(core: Core, request: number, machineKey: Uint8Array, so
   if (device !== undefined) return replyExpired(core, request, device);
   const mayRotate = old !== undefined && !isExpired(old, core.unixMs);
   if (mayRotate) return rotateOwn(core, request, join, old);
-  if (join.host.requestTags.length > 0) return refuse(core, request, 'tags need an auth key that has them');
+  const problem = problemWithTagsOf(core, join, old);
+  if (problem !== undefined) return refuse(core, request, problem);
   waitForLogin(core, request, join, old);
+}
+
+/** A login may ask for tags; which network it is for is not always known before somebody approves it. */
+function problemWithTagsOf(core: Core, join: JoinRequest, old: DeviceRecord | undefined): string | undefined {
+  const only = core.state.tailnets.size === 1 ? [...core.state.tailnets.keys()][0] : undefined;
+  return problemWithWish(core, old?.tailnet ?? only, join.host.requestTags, undefined);
 }
 
 function readJoin(core: Core, machineKey: string, source: string, fields: Fields): JoinRequest | undefined {
@@ -88,17 +98,12 @@ function tooOften(core: Core, request: number): void {
 /** A node key that is known and valid: it may say what has changed, and ask for an earlier end. */
 function comeBack(core: Core, request: number, join: JoinRequest, device: DeviceRecord): void {
   const tailnet = core.state.tailnets.get(device.tailnet)!;
-  const next = withOwnWords(
-    tailnet,
-    device,
-    join.host,
-    {
-      ...(join.capability > 0 && { capability: join.capability }),
-      ...(join.keySignature !== '' && { keySignature: join.keySignature }),
-    },
-    () => core.mayAct(device.id),
-  );
-  commitOwnWords(core, device, next);
+  const words = {
+    ...(join.capability > 0 && { capability: join.capability }),
+    ...(join.keySignature !== '' && { keySignature: join.keySignature }),
+  };
+  const said = withOwnWords(tailnet, device, join.host, words, () => core.mayAct(device.id));
+  const next = commitOwnWords(core, device, said);
   const isSooner = join.expiryMs > 0 && (next.keyExpiryMs === 0 || join.expiryMs < next.keyExpiryMs);
   if (isSooner && !core.mayAct(device.id)) return tooOften(core, request); // CHECK: coordinator-shorten-rate
   const shortened = isSooner ? { ...next, keyExpiryMs: join.expiryMs } : next;
@@ -126,7 +131,20 @@ function registerWithKey(
   if (isElsewhere) return replyExpired(core, request, device); // CHECK: coordinator-node-key-elsewhere
   const joined = admitWithKey(core, join, key, device ?? old);
   if (typeof joined === 'string') return refuse(core, request, joined);
+  if (!('id' in joined)) return refuseJoin(core, request, join, key, joined);
   replyDevice(core, request, joined);
+}
+
+/** Access tests stand against a device that has a valid key. What they say of others is for administrators alone. */
+function refuseJoin(core: Core, request: number, join: JoinRequest, key: AuthKeyRecord, failed: TestsFailed): void {
+  const message = `register from ${join.source} refused (key ${key.id}): access tests would fail: ${failed.lines[0]}`;
+  core.whenDurable(() => core.log('warn', message));
+  if (core.mayAuditRefusal(key.id)) {
+    const details = { reason: 'tests-failed', machineKey: join.machineKey, source: join.source, line: failed.line };
+    core.commit([], core.audit(key.tailnet, 'coordinator', 'device-refused', `key:${key.id}`, details));
+  }
+  const test = `an access test (line ${failed.line} of the policy) would fail`;
+  refuse(core, request, `${test} with this device in the network: ask who administers it`);
 }
 
 function refuseKey(core: Core, request: number, join: JoinRequest, key: AuthKeyRecord | undefined): void {

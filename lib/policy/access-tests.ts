@@ -33,7 +33,7 @@ export interface TestOutcome extends Place {
   /** Pairs of addresses that were judged. */
   readonly pairs: number;
   readonly failing: number;
-  /** The first ten. */
+  /** The first of them, ten unless told. */
   readonly examples: readonly FailingPair[];
   /** One line for people. */
   readonly message: string;
@@ -50,8 +50,8 @@ export interface TestReport {
 
 const MAX_EXAMPLES = 10;
 
-/** Runs all tests of the compiler's policy. */
-export function runTests(compiler: PolicyCompiler): TestReport {
+/** Runs all tests of the compiler's policy. `mostExamples`: failing pairs that each line lists. */
+export function runTests(compiler: PolicyCompiler, mostExamples = MAX_EXAMPLES): TestReport {
   const { devices, names } = inventDevices(compiler);
   const world =
     devices.length === 0
@@ -61,7 +61,7 @@ export function runTests(compiler: PolicyCompiler): TestReport {
           ...devices,
         ]);
   const outcomes = compiler.policy.tests.flatMap(test => {
-    const judge = new Judge(world, test);
+    const judge = new Judge(world, test, mostExamples);
     return [
       ...test.accept.map(target => judge.outcome(target, 'accept')),
       ...test.deny.map(target => judge.outcome(target, 'deny')),
@@ -76,10 +76,12 @@ class Judge {
   readonly #test: PolicyTest;
   readonly #sources: readonly IpKey[];
   readonly #protocols: readonly number[];
+  readonly #mostExamples: number;
   /** For each set of entrances that was met, the source's entrances. */
   readonly #known = new Map<string, ReadonlyMap<IpKey, Entrance | undefined>>();
 
-  constructor(compiler: PolicyCompiler, test: PolicyTest) {
+  constructor(compiler: PolicyCompiler, test: PolicyTest, mostExamples: number) {
+    this.#mostExamples = mostExamples;
     this.#compiler = compiler;
     this.#test = test;
     this.#sources = addressesOf(compiler, test.source);
@@ -115,7 +117,7 @@ class Judge {
         const entrance = found.get(source);
         if ((entrance !== undefined) === (expected === 'accept')) continue;
         failing++;
-        if (examples.length < MAX_EXAMPLES)
+        if (examples.length < this.#mostExamples)
           examples.push({ source: formatKey(source), destination: formatKey(destination), rule: entrance?.rule });
       }
     }
