@@ -198,8 +198,10 @@ export class PolicyCompiler {
     });
     for (const member of this.directory.members.values()) {
       const { destination, self } = this.#bitsOf(member);
+      // Sources of a rule about devices of one user are his own, whoever else comes or goes.
       const isOwn = member.owner !== undefined && names.has(`self ${member.owner}`) && self.some(word => word !== 0);
-      if (!isOwn && !meet(destination, changed) && !meet(self, changed)) continue;
+      const isSelf = isOwn || (names.has('*') && meet(self, changed));
+      if (!isSelf && !meet(destination, changed)) continue;
       filters.add(member.device.id);
       this.#filters.delete(member.device.id);
     }
