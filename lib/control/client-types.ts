@@ -74,6 +74,10 @@ export interface ControlClientOptions {
   readonly isEphemeral?: boolean;
   /** `large` unless told. */
   readonly limits?: 'small' | 'large';
+  /** What `snapshotOf` gave an earlier run: the netmap until the coordinator says more. Garbage is ignored. */
+  readonly snapshot?: Uint8Array;
+  /** How long the first connection waits; 0 unless told. */
+  readonly startDelayMs?: number;
 }
 
 /**

@@ -91,7 +91,8 @@ export class ControlClient {
     this.#connectBackoff = new Backoff(random);
     this.#mapBackoff = new Backoff(random);
     this.#updateBackoff = new Backoff(random);
-    this.#dueMs = nowMs;
+    this.#dueMs = nowMs + (options.startDelayMs ?? 0);
+    if (options.snapshot !== undefined) this.#restore(options.unixMs, options.snapshot);
     this.#advance(nowMs);
   }
 
@@ -257,6 +258,14 @@ export class ControlClient {
   /** Ends everything from this side; the coordinator is told nothing. */
   stop(nowMs: number): void {
     if (this.#phase !== 'off') this.#switchOff(nowMs, 'stopped');
+  }
+
+  /** What cannot be read is as if it were not there; the first message of a stream replaces it either way. */
+  #restore(unixMs: number, snapshot: Uint8Array): void {
+    this.#decoder.handleBytes(unixMs, snapshot, 0, snapshot.length);
+    for (let event = this.#decoder.pollEvent(); event !== undefined; event = this.#decoder.pollEvent())
+      if (event.type === 'netmap') this.#tellNetmap(event.changes);
+    this.#decoder.startStream();
   }
 
   #unixMs(nowMs: number): number {

@@ -21,6 +21,11 @@ export interface CoordinatorAddress {
   readonly path: string;
 }
 
+/** Tells coordinators apart. */
+export function controlName({ authority, path, isSecure }: CoordinatorAddress): string {
+  return `${isSecure ? 'https' : 'http'}://${authority}${path}`;
+}
+
 /** News for the tailnet: what the link does not settle itself. */
 export type LinkEvent = Exclude<ControlClientEvent, { type: 'fetch-key' | 'connect' | 'disconnect' }>;
 

@@ -43,6 +43,8 @@ export interface TailnetPathOptions {
   readonly drops: DropCounters;
   readonly knowsPeer: DiscoOptions['knowsPeer'];
   readonly resolvePeer: DiscoOptions['resolvePeer'];
+  /** Last direct paths of an earlier run, by ids in the netmap. */
+  readonly recalled?: ReadonlyMap<number, Endpoint> | undefined;
 }
 
 /** What happened. */
@@ -58,6 +60,7 @@ export class TailnetPaths {
   readonly disco: Disco;
   readonly #netcheck: Netcheck;
   readonly #random: (out: Uint8Array) => void;
+  readonly #recalled: ReadonlyMap<number, Endpoint> | undefined;
   readonly #events: PathEvent[] = [];
   #interfaces: readonly string[] = [];
   #port = 0;
@@ -72,6 +75,7 @@ export class TailnetPaths {
     const { nowMs, random, suite, discoKey, nodeKey, drops, knowsPeer, resolvePeer } = o;
     const limits = o.preset === 'small' ? DISCO_LIMITS_SMALL : DISCO_LIMITS_LARGE;
     this.#random = random;
+    this.#recalled = o.recalled;
     this.disco = new Disco({
       nowMs,
       random,
@@ -134,6 +138,8 @@ export class TailnetPaths {
   addPeer(nowMs: number, id: number, peer: NetmapPeer): void {
     const { key, discoKey, endpoints, homeRegion } = peer;
     this.disco.addPeer(nowMs, id, { nodeKey: key, discoKey, endpoints, region: homeRegion });
+    const recalled = this.#recalled?.get(peer.id);
+    if (recalled !== undefined) this.disco.recall(nowMs, id, recalled);
   }
 
   updatePeer(nowMs: number, id: number, peer: NetmapPeer): void {

@@ -52,6 +52,11 @@ export class TailnetPeers {
     return this.#inUse.get(tunnelId);
   }
 
+  /** Ids of the peers in use: in the netmap, and in the tunnel; the one that was added last comes first. */
+  inUse(): readonly (readonly [netmapId: number, tunnelId: number])[] {
+    return [...this.#tunnelIds].reverse();
+  }
+
   /** The id in the tunnel of a peer of the netmap. */
   tunnelId(netmapId: number): number | undefined {
     return this.#tunnelIds.get(netmapId);

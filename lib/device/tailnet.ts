@@ -21,7 +21,7 @@ import { DERP_CLIENT_LIMITS_LARGE, DERP_CLIENT_LIMITS_SMALL } from '../derp/clie
 import { looksLikeDisco } from '../disco/message.ts';
 import { NAME_LIMITS_LARGE, NAME_LIMITS_SMALL } from '../dns/limits.ts';
 import { FILTER_LIMITS_LARGE, FILTER_LIMITS_SMALL } from '../filter/limits.ts';
-import { type CoordinatorAddress, CoordinatorLink, type LinkEvent } from './coordinator-link.ts';
+import { type CoordinatorAddress, CoordinatorLink, controlName, type LinkEvent } from './coordinator-link.ts';
 import type { NetcheckReport } from '../netcheck/limits.ts';
 import { RelayLinks, type RelayStatus } from './relay-links.ts';
 import type { TcpConnection } from '../netstack/tcp.ts';
@@ -30,6 +30,8 @@ import { TailnetGate } from './tailnet-gate.ts';
 import { TailnetNames } from './tailnet-names.ts';
 import { type PathEvent, TailnetPaths } from './tailnet-paths.ts';
 import { TailnetPeers, type TunnelOwner } from './tailnet-peers.ts';
+import { Resume } from './tailnet-resume.ts';
+import type { TailnetSnapshot } from './tailnet-snapshot.ts';
 
 export type { ControlState } from '../control/client-types.ts';
 export type { CoordinatorAddress } from './coordinator-link.ts';
@@ -54,6 +56,8 @@ export interface TailnetOptions {
   readonly hostinfo: WireHostinfo;
   readonly authKey?: string;
   readonly isEphemeral?: boolean;
+  /** What an earlier run has left; its disco key is `discoKey` then. */
+  readonly snapshot?: TailnetSnapshot;
 }
 
 /** Something that the application or the operator may want to know, or must act on. */
@@ -113,6 +117,10 @@ export class Tailnet {
   readonly #peers: TailnetPeers;
   readonly #gate: TailnetGate;
   readonly #names: TailnetNames;
+  /** What an earlier run has left. */
+  readonly resume: Resume;
+  readonly #discoKey: SecretKey;
+  readonly #control: string;
   #relays: RelayLinks;
   readonly #createRelays: (nodeKey: SecretKey) => RelayLinks;
   readonly #events: TailnetEvent[] = [];
@@ -128,7 +136,11 @@ export class Tailnet {
     this.#suite = suite;
     this.#unixOffsetMs = unixMs - nowMs;
     this.chunkBytes = limits.chunkBytes;
+    this.resume = new Resume(options.snapshot);
+    this.#discoKey = options.discoKey;
+    this.#control = controlName(coordinator);
     this.client = new ControlClient({
+      ...this.resume.clientOptions(unixMs),
       nowMs,
       unixMs,
       random,
@@ -153,6 +165,7 @@ export class Tailnet {
       discoKey: options.discoKey,
       nodeKey: publicKeyOf(suite, nodeKey),
       drops: this.drops,
+      recalled: this.resume.paths,
       knowsPeer: discoKey => this.netmap.peers.findDiscoKey(discoKey) >= 0,
       resolvePeer: (now, discoKey, key) => this.#peers.resolveDisco(now, this.#unixMs(now), this.#owner, discoKey, key),
     });
@@ -267,6 +280,18 @@ export class Tailnet {
   linkChanged(nowMs: number): void {
     this.paths.linkChanged(nowMs);
     this.#relays.check(nowMs);
+  }
+
+  /** Whether this is a member by what an earlier run has left, until the coordinator is heard. */
+  get isGoingOn(): boolean {
+    return this.resume.isGoingOn(this.client);
+  }
+
+  /** What the next run needs to go on, in at most `maxBytes`; `port` is that of the UDP socket. Undefined: nothing. */
+  snapshot(port: number, maxBytes: number): Uint8Array | undefined {
+    const [control, client, discoKey, peers] = [this.#control, this.client, this.#discoKey, this.#peers];
+    const [{ disco }, { homeRegion }] = [this.paths, this];
+    return this.resume.write({ control, client, discoKey, peers, disco, homeRegion, port }, maxBytes);
   }
 
   /** Leaves for now: streams end, the membership stays. */
@@ -441,10 +466,12 @@ export class Tailnet {
 
   #handleNetmap(nowMs: number, changes: NetmapChanges): void {
     const { netmap } = this;
+    this.resume.noteNetmap(this.client, this.#unixMs(nowMs));
     if (changes.filter || changes.self) this.#gate.setRules(netmap.filterRules, this.addresses);
     if (changes.regions) {
       this.#relays.setRegions(nowMs, netmap.regions);
       this.paths.setRegions(nowMs, netmap.regions);
+      if (this.isGoingOn) this.#relays.prefer(nowMs, this.resume.homeRegion);
     }
     this.#peers.handleChanges(nowMs, this.#unixMs(nowMs), this.#owner, changes);
     this.#names.handleChanges(changes);

@@ -11,11 +11,18 @@ import { type Endpoint, sameEndpoint } from '../base/address.ts';
 import { equalBytes } from '../base/bytes.ts';
 import { type DropCounters, dropReason } from '../base/drop.ts';
 import type { Slot } from '../base/slot.ts';
-import { plainEndpoint } from './endpoint.ts';
+import { isReachable, plainEndpoint } from './endpoint.ts';
 import { flatHex } from './flat-hex.ts';
 import { Heartbeats } from './heartbeats.ts';
 import { type DiscoKey, KeyRing } from './key-ring.ts';
-import { CONGESTED_MS, KNOCK_INTERVAL_MS, type DiscoLimits, PING_INTERVAL_MS, SESSION_ACTIVE_MS } from './limits.ts';
+import {
+  CONGESTED_MS,
+  type DiscoLimits,
+  KNOCK_INTERVAL_MS,
+  PING_INTERVAL_MS,
+  RECALL_MS,
+  SESSION_ACTIVE_MS,
+} from './limits.ts';
 import { DISCO_ID_BYTES, DISCO_KEY_BYTES, MAX_CALL_ENDPOINTS, RELAY_ADDRESS } from './message.ts';
 import { Opener } from './opener.ts';
 import { type DiscoJob, Outbox } from './outbox.ts';
@@ -167,9 +174,20 @@ export class Disco {
     this.#nowMs = nowMs;
     const isTrusted = peer.isTrusted(nowMs);
     if (!isTrusted) this.#round(nowMs, peer, true);
-    this.direct = peer.best?.endpoint;
+    this.direct = peer.best?.endpoint ?? (nowMs <= peer.recalledUntilMs ? peer.recalled : undefined);
     this.isRelayed = !isTrusted;
     this.#noteTraffic(nowMs, peer);
+  }
+
+  /**
+   * The path that an earlier run of this device ended with: for {@link RECALL_MS}, or until a path is known, it is taken
+   * beside the relay. RangeError for an unknown peer; what cannot be an endpoint is ignored.
+   */
+  recall(nowMs: number, id: number, endpoint: Endpoint): void {
+    const peer = this.#peers.expect(id);
+    if (!isReachable(endpoint)) return; // CHECK: disco-recall
+    peer.recalled = plainEndpoint(endpoint);
+    peer.recalledUntilMs = nowMs + RECALL_MS;
   }
 
   /**

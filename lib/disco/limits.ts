@@ -29,6 +29,8 @@ export const LEARNED_MS = 45_000;
 export const ENDPOINTS_RETRY_MS = 5_000;
 /** How long a round that ran into a limit waits with the rest. */
 export const CONGESTED_MS = 1_000;
+/** A path of an earlier run is taken beside the relay for so long. */
+export const RECALL_MS = 10_000;
 
 /** Bounds of a {@link Disco}. The number of peers is the caller's: it adds those that it uses. */
 export interface DiscoLimits {

@@ -52,6 +52,9 @@ export class DiscoPeer {
   best: Candidate | undefined = undefined;
   /** Until when, inclusive, {@link best} is good enough alone. */
   trustUntilMs = NEVER;
+  /** Where an earlier run found the peer, and until when that is of use. */
+  recalled: Endpoint | undefined = undefined;
+  recalledUntilMs = NEVER;
   /** When all candidates were last looked at, and before which none is due. */
   lastRoundMs = NEVER;
   quietUntilMs = NEVER;
@@ -171,6 +174,7 @@ export class DiscoPeer {
       candidate.answeredMs = NEVER;
     }
     this.forgetBest();
+    this.recalledUntilMs = NEVER;
     this.quietUntilMs = NEVER;
     this.calledMs = NEVER;
     this.isSilent = false;

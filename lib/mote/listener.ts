@@ -1,4 +1,5 @@
 /** A TCP listener inside the tunnel: a queue of accepted connections, as promises and as an async iterable. */
+import { formatAddress, parseAddress } from '../base/address.ts';
 import { NetError } from '../base/errors.ts';
 import type { TcpListener } from '../netstack/tcp.ts';
 import type { Connection } from './connection.ts';
@@ -60,6 +61,13 @@ export class Listener {
     else if (this.#isClosed || this.#waiting.length >= this.#backlog) connection.abort();
     else this.#waiting.push(connection);
   }
+}
+
+/** Bytes of one of the addresses in `own` (`10.0.0.2/24`). Throws RangeError for any other text. */
+export function ownAddress(own: readonly string[], text: string): Uint8Array {
+  const bytes = parseAddress(text);
+  if (bytes !== undefined && own.some(one => one.startsWith(`${formatAddress(bytes)}/`))) return bytes;
+  throw new RangeError(`"address" expected one of ${own.join(', ')}, got '${text}'`);
 }
 
 /** The error of a call on something that was closed. */

@@ -14,6 +14,7 @@ import { type NetcheckStatus, netcheckStatus } from '../netcheck/summary.ts';
 import type { Store } from '../ports.ts';
 import type { MoteEvent } from './events.ts';
 import { forgetNodeKey, promoteNodeKey, saveNextNodeKey } from './identity.ts';
+import { MAX_SNAPSHOT_BYTES, removeSnapshot, saveSnapshot } from './snapshot-store.ts';
 import type { PathPing, TailnetPeerStatus, TailnetStatus } from './status.ts';
 import type { Whois } from './whois.ts';
 
@@ -30,6 +31,8 @@ export interface MembershipContext {
   readonly store: Store | undefined;
   /** Address of the coordinator, as it was given. */
   readonly control: string;
+  /** Leave a snapshot in the store at the end. */
+  readonly resumes: boolean;
   delay(ms: number, run: () => void): () => void;
   emit(event: MoteEvent): void;
 }
@@ -44,6 +47,7 @@ export class Membership {
   readonly #context: MembershipContext;
   readonly #joins: Waiter[] = [];
   readonly #logouts: Waiter[] = [];
+  #hasNetmap = false;
   #isWaiting = false;
   #hasWaited = false;
   readonly #reports: ((report: NetcheckReport) => void)[] = [];
@@ -93,6 +97,16 @@ export class Membership {
   close(error: NetError): void {
     for (const { reject } of this.#joins.splice(0)) reject(error);
     for (const { reject } of this.#logouts.splice(0)) reject(error);
+    this.#leaveSnapshot();
+  }
+
+  /** What the next run goes on from. A member that is one no more leaves nothing. */
+  #leaveSnapshot(): void {
+    const { tailnet, driver, store, resumes } = this.#context;
+    if (!resumes || store === undefined) return;
+    const isMember = tailnet.state === 'running' || tailnet.isGoingOn;
+    const bytes = isMember ? tailnet.snapshot(driver.local[0]?.port ?? 0, MAX_SNAPSHOT_BYTES) : undefined;
+    this.#stored('a snapshot', () => (bytes === undefined ? removeSnapshot(store) : saveSnapshot(store, bytes)));
   }
 
   /** The best address of a name, or undefined. */
@@ -217,6 +231,7 @@ export class Membership {
         emit({ type: event.type, url: event.url });
         break;
       case 'netmap':
+        this.#hasNetmap = true;
         if (event.changes.isFirst) this.#noteStream();
         emit({ type: 'netmap', peers: this.#context.tailnet.netmap.peers.count });
         break;
@@ -226,7 +241,7 @@ export class Membership {
       case 'node-key':
         return this.#adopt(event.key);
       case 'key-changed':
-        this.#stored(() => promoteNodeKey(this.#context.store, event.nodeKey));
+        this.#stored('a new node key', () => promoteNodeKey(this.#context.store, event.nodeKey));
         emit({ type: 'key-changed', publicKey: toBase64(this.#context.device.tunnel.publicKey) });
         break;
       case 'login-failed':
@@ -283,7 +298,9 @@ export class Membership {
   /** A member that peers can reach: its home relay is connected, or could not be for a while. */
   get #isRunning(): boolean {
     const { tailnet, delay } = this.#context;
-    if (tailnet.state !== 'running' || tailnet.addresses.length === 0) return false;
+    if (tailnet.addresses.length === 0) return false;
+    if (tailnet.isGoingOn) return this.#hasNetmap;
+    if (tailnet.state !== 'running') return false;
     if (tailnet.homeRegion !== 0 || tailnet.netmap.regions.size === 0 || this.#hasWaited) return true;
     if (this.#isWaiting) return false;
     this.#isWaiting = true;
@@ -301,17 +318,17 @@ export class Membership {
   /** A new node key is durable before anything uses it; where it cannot be stored, the old one stays. */
   #adopt(key: SecretKey): void {
     const { store, tailnet, driver } = this.#context;
-    if (!this.#stored(() => saveNextNodeKey(store, key))) return;
+    if (!this.#stored('a new node key', () => saveNextNodeKey(store, key))) return;
     tailnet.adoptNodeKey(driver.nowMs(), key);
     driver.kick();
   }
 
-  #stored(save: () => void): boolean {
+  #stored(what: string, save: () => void): boolean {
     try {
       save();
       return true;
     } catch (cause) {
-      const message = `the store did not take a new node key: ${cause instanceof Error ? cause.message : 'unknown'}`;
+      const message = `the store did not take ${what}: ${cause instanceof Error ? cause.message : 'unknown'}`;
       this.#context.emit({ type: 'error', code: 'ERR_STORE', message });
       return false;
     }

@@ -29,8 +29,9 @@ import type { HttpHandler, HttpServerOptions, MoteServer } from './http-server-o
 import type { MoteEvent } from './events.ts';
 import { HTTP_CLIENT_SMALL, HTTP_SERVER_SMALL } from './http-syntax.ts';
 import { loadIdentity } from './identity.ts';
-import { closedError, DEFAULT_BACKLOG, Listener } from './listener.ts';
+import { closedError, DEFAULT_BACKLOG, Listener, ownAddress } from './listener.ts';
 import { Membership } from './membership.ts';
+import { openSocket } from './open-socket.ts';
 import {
   checkMoteOptions,
   checkPeerOptions,
@@ -105,7 +106,9 @@ export class Mote {
       preset: settings.preset,
       ...(timestampFloor === undefined ? {} : { timestampFloor }),
       parts,
-      ...(tailnet === undefined || identity === undefined ? {} : { tailnet: tailnetOptions(tailnet, identity, host) }),
+      ...(tailnet === undefined || identity === undefined
+        ? {}
+        : { tailnet: tailnetOptions(tailnet, identity, host, suite, options.store) }),
     });
     this.#driver = new Driver(
       host,
@@ -133,6 +136,7 @@ export class Mote {
       driver: this.#driver,
       store: options.store,
       control: tailnet.control,
+      resumes: tailnet.resumes,
       delay: this.#delays.after,
       emit: event => this.#watchers.emit(event),
     });
@@ -147,10 +151,7 @@ export class Mote {
   static async up(host: Host, suite: CryptoSuite, options: MoteOptions, parts: DeviceParts = {}): Promise<Mote> {
     const settings = checkMoteOptions(options);
     const mote = new Mote(host, suite, settings, options, parts);
-    await mote.#driver.open({
-      port: settings.listenPort,
-      ...(settings.listenAddress === undefined ? {} : { address: settings.listenAddress }),
-    });
+    await openSocket(mote.#driver, settings, mote.#device.tailnet?.resume.port ?? 0);
     try {
       for (const peer of settings.peers) mote.#peers.add(peer);
       mote.#driver.kick();
@@ -186,7 +187,7 @@ export class Mote {
     this.#mustBeOpen();
     integer(port, 'port', 1, 65535);
     const backlog = integer(options.backlog ?? DEFAULT_BACKLOG, 'backlog', 1, 65535);
-    const address = options.address === undefined ? undefined : this.#ownAddress(options.address);
+    const address = options.address === undefined ? undefined : ownAddress(this.addresses, options.address);
     const tcp = this.#device.stack.tcpListen(port, { backlog, ...(address === undefined ? {} : { address }) });
     const listener = new Listener(tcp, options.address, backlog, () => {
       this.#listeners.delete(tcp);
@@ -195,6 +196,11 @@ export class Mote {
     });
     this.#listeners.set(tcp, listener);
     return listener;
+  }
+
+  /** The address that `dial` would take for a name. Throws NetError `ERR_NAME_NOT_FOUND`. */
+  lookUp(host: string): string {
+    return formatAddress(this.#lookUp(host));
   }
 
   /**
@@ -387,13 +393,6 @@ export class Mote {
     this.#delays.close();
     this.#device.close(this.#driver.nowMs());
     if (this.#isKeyOwn) this.#privateKey.wipe();
-  }
-
-  #ownAddress(text: string): Uint8Array {
-    const bytes = parseAddress(text);
-    const isOwn = bytes !== undefined && this.addresses.some(own => own.startsWith(`${formatAddress(bytes)}/`));
-    if (!isOwn) throw new RangeError(`"address" expected one of ${this.addresses.join(', ')}, got '${text}'`);
-    return bytes;
   }
 
   #lookUp(host: string): Uint8Array {

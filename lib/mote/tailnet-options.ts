@@ -3,11 +3,15 @@
  */
 import { parseAddress, splitHostPort } from '../base/address.ts';
 import { SecretKey } from '../crypto/keys.ts';
+import type { CryptoSuite } from '../crypto/suite.ts';
+import { controlName } from '../device/coordinator-link.ts';
 import type { DeviceTailnetOptions } from '../device/device.ts';
 import type { CoordinatorAddress } from '../device/tailnet.ts';
-import type { Host } from '../ports.ts';
+import { readTailnetSnapshot, type TailnetSnapshot } from '../device/tailnet-snapshot.ts';
+import type { Host, Store } from '../ports.ts';
 import type { CommonMoteOptions } from './common-options.ts';
 import type { Identity } from './identity.ts';
+import { loadSnapshot } from './snapshot-store.ts';
 
 /** A mote that joins a tailnet: the coordinator says who it is and who its peers are. */
 export interface TailnetMoteOptions extends CommonMoteOptions {
@@ -19,6 +23,12 @@ export interface TailnetMoteOptions extends CommonMoteOptions {
   readonly name?: string;
   /** The device is removed soon after it has gone. */
   readonly isEphemeral?: boolean;
+  /**
+   * Goes on where the last run ended, for a device that wakes, sends and sleeps: `close` stores the netmap, and the next
+   * `up` returns without waiting for the coordinator, which is asked 10 s later, or at once after a day without it.
+   * Until then only replies come in. Needs the same `store`.
+   */
+  readonly resume?: boolean;
   /** Certificates (PEM) of authorities that are trusted beside the runtime's own, for coordinator and relays. */
   readonly authorities?: string;
   readonly privateKey?: undefined;
@@ -32,6 +42,7 @@ export interface TailnetSettings {
   readonly authKey: string | undefined;
   readonly name: string | undefined;
   readonly isEphemeral: boolean;
+  readonly resumes: boolean;
   readonly authorities: string | undefined;
 }
 
@@ -41,7 +52,7 @@ const VERSION = 'motenet 0.1.0';
 
 /** Checks the options. Throws TypeError or RangeError; the text of an error holds no auth key. */
 export function checkTailnetOptions(options: TailnetMoteOptions): TailnetSettings {
-  const { control, authKey, name, isEphemeral = false, authorities } = options;
+  const { control, authKey, name, isEphemeral = false, resume = false, authorities } = options;
   if (typeof control !== 'string') throw new TypeError(`"control" expected a URL, got ${typeof control}`);
   if (authKey !== undefined && (typeof authKey !== 'string' || !/^[\x21-\x7e]{1,512}$/.test(authKey)))
     throw new RangeError('"authKey" expected the text of a key, without blanks');
@@ -50,7 +61,17 @@ export function checkTailnetOptions(options: TailnetMoteOptions): TailnetSetting
   if (authorities !== undefined && !String(authorities).includes('-----BEGIN CERTIFICATE-----'))
     throw new RangeError('"authorities" expected certificates in PEM');
   const coordinator = parseControlUrl(control);
-  return { control: control.replace(/\/+$/, ''), coordinator, authKey, name, isEphemeral, authorities };
+  if (typeof resume !== 'boolean') throw new TypeError(`"resume" expected a boolean, got ${typeof resume}`);
+  if (resume && options.store === undefined) throw new RangeError('"resume" expected a "store" to go on from');
+  return {
+    control: control.replace(/\/+$/, ''),
+    coordinator,
+    authKey,
+    name,
+    isEphemeral,
+    resumes: resume,
+    authorities,
+  };
 }
 
 /** Reads a coordinator's URL. Throws RangeError. Without the runtime's URL class, which some have not. */
@@ -71,13 +92,21 @@ export function parseControlUrl(url: string): CoordinatorAddress {
   return { host: split.host, port: split.port, isSecure, authority, path: path.replace(/\/+$/, '') };
 }
 
-/** What the device of such a mote is told. */
-export function tailnetOptions(settings: TailnetSettings, identity: Identity, host: Host): DeviceTailnetOptions {
+/** What the device of such a mote is told. Throws NetError `ERR_STORE`. */
+export function tailnetOptions(
+  settings: TailnetSettings,
+  identity: Identity,
+  host: Host,
+  suite: CryptoSuite,
+  store: Store | undefined,
+): DeviceTailnetOptions {
   const { coordinator, authKey, name, isEphemeral } = settings;
+  const snapshot =
+    settings.resumes && store !== undefined ? storedSnapshot(settings, identity, suite, store) : undefined;
   return {
     coordinator,
     machineKey: identity.machineKey,
-    discoKey: SecretKey.generate(host.random),
+    discoKey: snapshot?.discoKey ?? SecretKey.generate(host.random),
     isEphemeral,
     hostinfo: {
       Hostname: name ?? host.self?.hostname ?? 'mote',
@@ -89,5 +118,20 @@ export function tailnetOptions(settings: TailnetSettings, identity: Identity, ho
     },
     ...(authKey === undefined ? {} : { authKey }),
     ...(identity.nextNodeKey === undefined ? {} : { nextNodeKey: identity.nextNodeKey }),
+    ...(snapshot === undefined ? {} : { snapshot }),
   };
+}
+
+/** What the last run has left; undefined when it was another member, or when it is not clear which node key is in force. */
+function storedSnapshot(
+  { coordinator }: TailnetSettings,
+  { nodeKey, nextNodeKey }: Identity,
+  suite: CryptoSuite,
+  store: Store,
+): TailnetSnapshot | undefined {
+  const bytes = nextNodeKey === undefined ? loadSnapshot(store) : undefined;
+  if (bytes === undefined) return undefined;
+  const publicKey = new Uint8Array(32);
+  suite.publicKey(publicKey, nodeKey.bytes);
+  return readTailnetSnapshot(bytes, controlName(coordinator), publicKey);
 }

@@ -24,6 +24,27 @@ test('a packet to a peer pings all its addresses and then tells it through its r
   assert.equal(bench.says(), [`ping ${A}`, `ping ${B}`, `call relay 7 ${ME}`]);
 });
 
+test('the path of an earlier run is taken beside the relay for ten seconds, unless it cannot be one', () => {
+  const bench = benchOf();
+  bench.disco.recall(bench.nowMs, 1, at(A));
+  assert.is(bench.path(), `both ${A}`);
+  bench.nowMs += 10_000;
+  assert.is(bench.path(), `both ${A}`);
+  bench.nowMs += 1;
+  assert.is(bench.path(), 'relay');
+  bench.disco.recall(bench.nowMs, 1, { address: '127.3.3.40', port: 7 });
+  assert.is(bench.path(), 'relay', 'that stands for a relay');
+  bench.disco.recall(bench.nowMs, 1, { address: '192.0.2.1', port: 0 });
+  assert.is(bench.path(), 'relay');
+});
+
+test('the path of an earlier run counts no more when this device is elsewhere', () => {
+  const bench = benchOf();
+  bench.disco.recall(bench.nowMs, 1, at(A));
+  bench.disco.linkChanged(bench.nowMs);
+  assert.is(bench.path(), 'relay');
+});
+
 test('what goes to a relay says to whom and where', () => {
   const bench = benchOf(A);
   bench.path();
