@@ -7,7 +7,7 @@ import { utf8Decode, utf8Encode } from '../../lib/base/bytes.ts';
 import type { WireRegisterResponse } from '../../lib/control/message.ts';
 import type { AdminCommand, AdminOutcome, AdminResults, DeviceView, KeyView } from '../../lib/coordinator/commands.ts';
 import { Coordinator } from '../../lib/coordinator/coordinator.ts';
-import type { Actor, CoordinatorEvent } from '../../lib/coordinator/coordinator-types.ts';
+import type { Actor, CoordinatorEvent, MapCarrier } from '../../lib/coordinator/coordinator-types.ts';
 import type { CoordinatorLimits } from '../../lib/coordinator/limits.ts';
 import type { Change, Commit, DeviceRecord } from '../../lib/coordinator/model.ts';
 import { createNobleSuite } from '../../lib/crypto/noble.ts';
@@ -32,6 +32,7 @@ export interface WorldOptions {
   /** The store confirms nothing by itself. */
   readonly isManual?: boolean;
   readonly seed?: number;
+  readonly sessions?: MapCarrier;
 }
 
 /** See the top of the file. */
@@ -60,6 +61,7 @@ export class World {
       suite: createNobleSuite(),
       settings: { url: 'https://control.test/', derpMap: DERP_MAP, limits: o.limits ?? {} },
       ...(o.records !== undefined && { records: o.records }),
+      ...(o.sessions !== undefined && { sessions: o.sessions }),
     });
     this.settle();
   }
