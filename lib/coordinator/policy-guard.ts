@@ -8,7 +8,8 @@
 import { runTests, type TestOutcome, type TestReport } from '../policy/access-tests.ts';
 import { type DeviceChange, PolicyCompiler } from '../policy/compiler.ts';
 import type { Policy } from '../policy/policy.ts';
-import { isMember, policyDeviceOf, standsElsewhere } from './device-standing.ts';
+import { isMember, standsElsewhere } from './device-standing.ts';
+import { policyDeviceOf } from './map-policy.ts';
 import type { Change, DeviceRecord, UserRecord } from './model.ts';
 import type { TailnetState } from './state.ts';
 

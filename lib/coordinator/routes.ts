@@ -4,8 +4,10 @@
 import { Directory } from '../policy/directory.ts';
 import { isAutoApproved } from '../policy/roles.ts';
 import type { Core } from './core.ts';
-import { isSameList, policyDeviceOf, routesInForce } from './device-standing.ts';
+import { policyDeviceOf } from './map-policy.ts';
+import { routesInForce } from './map-routes.ts';
 import type { DeviceRecord } from './model.ts';
+import { isSameList } from './node-view.ts';
 import type { TestsFailed } from './policy-guard.ts';
 import { changeOf } from './state.ts';
 
