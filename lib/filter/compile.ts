@@ -9,10 +9,8 @@ import { ANY_PROTOCOL, BOX_WORDS, type CompiledTable, crossBase, MatchTable, POR
 import { lastOfPrefix, RangeList } from './ranges.ts';
 import type { ParsedPorts, ParsedRule, ParsedSide } from './rule-parser.ts';
 
-const PROTOCOL_ICMP = 1;
 const PROTOCOL_TCP = 6;
 const PROTOCOL_UDP = 17;
-const PROTOCOL_ICMPV6 = 58;
 const PROTOCOL_SCTP = 132;
 /** A box is cut into at most so many intervals; one that is wide both ways stays whole. */
 const MAX_CUTS = 8;
@@ -186,8 +184,8 @@ function reachOf(
     addSpan(out, ANY_PROTOCOL, from, to, 0, PORTS - 1, count);
     for (const protocol of protocols) {
       const hasPorts = protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP || protocol === PROTOCOL_SCTP;
-      // Echo requests and the like go by addresses alone; other protocols need a rule about all ports.
-      if (protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6) continue;
+      // ICMP goes by addresses alone, and is not asked for here; that of the other family is like any other protocol,
+      // which needs a rule about all ports.
       if (hasPorts || isAll) addSpan(out, protocol, from, to, first, last, count);
     }
   }

@@ -151,10 +151,15 @@ test('an echo request passes when any rule goes from its source to its destinati
   }
 });
 
-test('the ICMP of the other family is nothing that a rule can allow', () => {
-  const world = new FilterWorld([rule(['*'], ['*'], '*', [1, 58])]);
-  assert.is(world.inbound(ipPacket(PEER4, ME4, 58, icmp4(129, 0, 1, new Uint8Array(8)))), NO_RULE);
-  assert.is(world.inbound(ipPacket(PEER6, ME6, 1, icmp4(0, 0, 1, new Uint8Array(8)))), NO_RULE);
+test('the ICMP of the other family needs a rule that has it and allows all ports, as other protocols do', () => {
+  const v4in6 = ipPacket(PEER6, ME6, 1, icmp4(0, 0, 1, new Uint8Array(8)));
+  const v6in4 = ipPacket(PEER4, ME4, 58, icmp4(129, 0, 1, new Uint8Array(8)));
+  for (const packet of [v4in6, v6in4]) {
+    assert.is(new FilterWorld([rule(['*'], ['*'], '*', [1, 58])]).inbound(packet), 'in');
+    assert.is(new FilterWorld([ALLOW_ALL]).inbound(packet), 'in');
+    assert.is(new FilterWorld([rule(['*'], ['*'], '1-65535', [1, 58])]).inbound(packet), NO_RULE);
+    assert.is(new FilterWorld([rule(['*'], ['*'], '*', [TCP, UDP])]).inbound(packet), NO_RULE);
+  }
 });
 
 test('a reply to a datagram that left passes, from that address and port only', () => {
