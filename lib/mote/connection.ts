@@ -57,6 +57,11 @@ export class Connection implements ByteStream {
   readonly peer: Whois | undefined;
   /** Settles when the connection is gone, for whatever reason; never rejects (see {@link error}). */
   readonly closed: Promise<void>;
+  /**
+   * Called when {@link readableBytes}, {@link writableBytes} or {@link hasEnded} may say something new. With `readNow`
+   * and `writeNow` it is for adapters whose callers do not wait for promises: do not mix the two ways.
+   */
+  onReady: (() => void) | undefined;
   readonly #context: ConnectionContext;
   readonly #tcp: TcpConnection;
   readonly #reads: PendingRead[] = [];
@@ -129,6 +134,37 @@ export class Connection implements ByteStream {
     return new Promise((resolve, reject) => {
       this.#writes.push({ data, offset, resolve, reject });
     });
+  }
+
+  /** Bytes that {@link readNow} would give. */
+  get readableBytes(): number {
+    return this.#tcp.readableBytes;
+  }
+
+  /** Bytes that {@link writeNow} would take. */
+  get writableBytes(): number {
+    return this.#isEnding || this.#isGone ? 0 : this.#tcp.writableBytes;
+  }
+
+  /** Whether nothing more will be read: the other side has ended, or the connection is gone, and all was read. */
+  get hasEnded(): boolean {
+    return this.#tcp.isEnded || (this.#isGone && this.#tcp.readableBytes === 0);
+  }
+
+  /** Moves what has arrived to `out[start, end)` and returns how many bytes, 0 when there are none. */
+  readNow(out: Uint8Array, start: number, end: number): number {
+    const length = this.#tcp.read(this.#context.driver.nowMs(), out, start, end);
+    if (length > 0) this.#context.driver.kick();
+    return length;
+  }
+
+  /** Sends of `data[start, end)` what the send buffer takes and returns how many bytes; `onReady` follows with room. */
+  writeNow(data: Uint8Array, start: number, end: number): number {
+    if (this.#isEnding || this.#isGone) return 0;
+    const length = this.#tcp.write(this.#context.driver.nowMs(), data, start, end);
+    this.#tcp.wantRoom();
+    this.#context.driver.kick();
+    return length;
   }
 
   /** Half close: a FIN follows what was written. Resolves when all of that is in the send buffer. Safe to repeat. */
@@ -212,6 +248,7 @@ export class Connection implements ByteStream {
     }
     if ((ready & READY_WRITABLE) !== 0) this.#pumpWrites();
     if ((ready & READY_CLOSED) !== 0) this.#finish();
+    this.onReady?.();
   }
 
   #read(into: Uint8Array | undefined): Promise<Uint8Array | undefined> {

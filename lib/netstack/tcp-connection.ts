@@ -117,6 +117,11 @@ export class TcpConnection extends Tcb {
     return taken;
   }
 
+  /** READY_WRITABLE follows once the other side has acknowledged more, also when `write` took all that it was given. */
+  wantRoom(): void {
+    if (this.#canWrite()) this.isWriteWanted = true;
+  }
+
   /** Half close: FIN follows what was written; reading goes on. Safe to call twice. */
   shutdown(_nowMs: number): void {
     if (this.isFinQueued || this.stateCode === STATE_CLOSED) return;

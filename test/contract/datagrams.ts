@@ -27,8 +27,11 @@ class Probe implements DatagramSink {
   }
 }
 
-/** Tests of UDP sockets. `hasV6` says whether this machine has an IPv6 loopback. */
-export function datagramsContract(name: string, host: Host, hasV6: boolean): void {
+/**
+ * Tests of UDP sockets. `hasV6` says whether this machine has an IPv6 loopback, `bindsOne` whether the host can bind a
+ * single address.
+ */
+export function datagramsContract(name: string, host: Host, hasV6: boolean, bindsOne = true): void {
   const test = suite(`${name}: datagrams`);
   const open: Datagrams[] = [];
   const families = hasV6 ? ['127.0.0.1', '::1'] : ['127.0.0.1'];
@@ -189,7 +192,8 @@ export function datagramsContract(name: string, host: Host, hasV6: boolean): voi
   test('a taken port gives ERR_ADDRESS_IN_USE and leaves its holder alone', async () => {
     const a = await openProbe();
     await rejects(openProbe({ port: portOf(a.socket) }), 'ERR_ADDRESS_IN_USE');
-    await rejects(openProbe({ port: portOf(a.socket), address: '127.0.0.1' }), 'ERR_ADDRESS_IN_USE');
+    const one = bindsOne ? 'ERR_ADDRESS_IN_USE' : 'ERR_ADDRESS_UNAVAILABLE';
+    await rejects(openProbe({ port: portOf(a.socket), address: '127.0.0.1' }), one);
     send(a.socket, Uint8Array.of(1), a.socket);
     await eventually(() => a.probe.got.length === 1);
   });
@@ -206,7 +210,8 @@ export function datagramsContract(name: string, host: Host, hasV6: boolean): voi
     await rejects(openProbe({ port: 0, address: '192.0.2.1' }), 'ERR_ADDRESS_UNAVAILABLE');
   });
 
-  test('a socket for one address receives there, and does not send to the other family', async () => {
+  const ifBindsOne = bindsOne ? test : notOne;
+  ifBindsOne('a socket for one address receives there, and does not send to the other family', async () => {
     const a = await openProbe({ port: 0, address: '127.0.0.1' });
     assert.equal(
       a.socket.local.map(local => local.address),
@@ -267,6 +272,9 @@ export function datagramsContract(name: string, host: Host, hasV6: boolean): voi
 
   test.run();
 }
+
+/** A host that binds all addresses says so when it is asked for one, which other tests look at. */
+function notOne(_name: string, _run: () => Promise<void>): void {}
 
 function portOf(socket: Datagrams): number {
   return socket.local[0]!.port;
