@@ -75,8 +75,10 @@ function parseEntry(
 ): AdminOptions {
   const { values, taken, common } = parse(command, entry, args, environment);
   try {
-    if ('task' in entry) return { ...common, task: entry.task(taken, values) };
-    return { ...common, task: { type: 'command', command: readCommand(entry.command(taken, values)) } };
+    const task: AdminTask =
+      'task' in entry ? entry.task(taken, values) : { type: 'command', command: entry.command(taken, values) };
+    if ('command' in task) readCommand(task.command);
+    return { ...common, task };
   } catch (error) {
     if (error instanceof CommandError) throw new UsageError(error.message, { cause: error });
     throw error;

@@ -37,13 +37,16 @@ export interface AdminClient {
 
 /** A refusal of the coordinator. */
 export class AdminRefusal extends RunError {
-  /** `not-found`, `conflict`, `forbidden`, `unauthorized`, … */
+  /** `not-found`, `conflict`, `forbidden`, `unauthorized`, `tests-failed`, … */
   readonly code: string;
+  /** Of a policy: what is wrong with it, or the tests that fail, one line each. */
+  readonly details: readonly string[];
 
-  constructor(code: string, message: string) {
+  constructor(code: string, message: string, details: readonly string[] = []) {
     super(message);
     this.name = 'AdminRefusal';
     this.code = code;
+    this.details = details;
   }
 }
 
@@ -124,7 +127,7 @@ function offlineClient(context: AdminContext & { close(): Promise<void> }): Admi
     command: async command => {
       const outcome = await context.command({ name: 'admin', tailnet: undefined }, command);
       if (outcome.isOk) return outcome.value;
-      throw refused(outcome.code, outcome.message);
+      throw refused(outcome.code, outcome.message, outcome.details);
     },
     audit: async query => context.audit(query),
     backup: async path => {
@@ -185,18 +188,22 @@ function describeFailure(cause: unknown, target: Target): string {
 async function refusal(target: Target, response: IncomingMessage): Promise<Error> {
   const status = response.statusCode ?? 0;
   const text = await readText(response, nameOf(target)).catch(() => '');
-  let error: { code?: unknown; message?: unknown } | undefined;
+  let error: { code?: unknown; message?: unknown; details?: unknown } | undefined;
   try {
     error = (JSON.parse(text) as { error?: typeof error }).error;
   } catch {
     // not of a coordinator
   }
-  if (typeof error?.code === 'string' && typeof error.message === 'string') return refused(error.code, error.message);
+  if (typeof error?.code === 'string' && typeof error.message === 'string')
+    return refused(error.code, error.message, Array.isArray(error.details) ? error.details.map(String) : []);
   return new RunError(`${nameOf(target)} answered ${status}, which no coordinator does: check --admin`);
 }
 
-function refused(code: string, message: string): Error {
-  return code === 'invalid' ? new UsageError(message) : new AdminRefusal(code, message);
+/** A policy that is not valid is no wrong usage of the command. */
+function refused(code: string, message: string, details: readonly string[] = []): Error {
+  return code === 'invalid' && details.length === 0
+    ? new UsageError(message)
+    : new AdminRefusal(code, message, details);
 }
 
 async function readText(response: IncomingMessage, name: string): Promise<string> {

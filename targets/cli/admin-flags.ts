@@ -69,13 +69,13 @@ export function durationOf(values: FlagValues, name: string, limitMs: number): n
   return ms;
 }
 
-/** A whole number from 1. */
-export function wholeNumberOf(values: FlagValues, name: string, most: number): number | undefined {
+/** A whole number from `least` to `most`. */
+export function wholeNumberOf(values: FlagValues, name: string, most: number, least = 1): number | undefined {
   const text = textOf(values, name);
   if (text === undefined) return undefined;
-  const value = /^[0-9]{1,16}$/.test(text) ? Number(text) : 0;
-  if (value >= 1 && value <= most) return value;
-  throw new UsageError(`--${name} expected a whole number from 1 to ${most}, got ${quote(text)}`);
+  const value = /^[0-9]{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= least && value <= most) return value;
+  throw new UsageError(`--${name} expected a whole number from ${least} to ${most}, got ${quote(text)}`);
 }
 
 /** `server` and `tag:server` alike as `tag:server`. `what` is where it stands. */

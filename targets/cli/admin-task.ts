@@ -8,10 +8,25 @@ export type AdminTask =
   | { readonly type: 'command'; readonly command: AdminCommand }
   | { readonly type: 'audit'; readonly query: AuditQuery }
   | { readonly type: 'backup'; readonly path: string }
+  | { readonly type: 'policy-check'; readonly path: string; readonly devices: string | undefined }
   | PolicyTask;
 
-/** What is to be done with a policy. */
-export type PolicyTask = { readonly type: 'policy-check'; readonly path: string; readonly devices: string | undefined };
+/** What is to be done with the policy of a coordinator. */
+export type PolicyTask =
+  | {
+      readonly type: 'policy-put';
+      readonly tailnet: string;
+      readonly path: string;
+      /** The version that has to be there still; undefined: any. */
+      readonly version: number | undefined;
+      readonly isDryRun: boolean;
+    }
+  | { readonly type: 'policy-edit'; readonly tailnet: string }
+  /** About ICMP over both families. */
+  | { readonly type: 'policy-explain-icmp'; readonly command: ExplainCommand };
+
+/** A question about access. */
+export type ExplainCommand = Extract<AdminCommand, { type: 'policy-explain' }>;
 
 /** One command below a group: `motenet GROUP NAME`. */
 export type AdminEntry = AdminUsage &

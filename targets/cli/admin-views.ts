@@ -10,13 +10,8 @@ import type {
 } from '../../lib/coordinator/commands.ts';
 import type { AuditRow } from '../server/types.ts';
 import { formatDuration, formatMoment, formatWhen } from './duration.ts';
+import { changeView, explainView, policyView, type View } from './policy-views.ts';
 import { formatTable, plainText } from './table.ts';
-
-/** What is printed: `out` on standard output, `err` beside it for people alone. */
-export interface View {
-  readonly out: readonly string[];
-  readonly err?: readonly string[];
-}
 
 type Views = {
   readonly [T in AdminCommand['type']]: (value: AdminResults[T], nowMs: number, asked: AdminCommand) => View;
@@ -30,7 +25,8 @@ const VIEWS: Views = /* @__PURE__ */ Object.freeze({
   'tailnet-remove': (_, __, asked) => said(`removed the tailnet ${(asked as { tailnet: string }).tailnet}`),
   'user-list': (value, nowMs) => list(value, 'no users: `motenet users create LOGIN` makes one', userTable, nowMs),
   'user-create': value => said(`made the user ${value.loginName}`),
-  'user-rename': value => said(`renamed the user to ${value.loginName}`),
+  'user-rename': (value, _, asked) =>
+    said(`renamed the user ${(asked as { loginName: string }).loginName} to ${value.loginName}`),
   'user-remove': (_, __, asked) => said(`removed the user ${(asked as { loginName: string }).loginName}`),
   'key-create': (value, nowMs) => ({
     out: [value.key ?? ''],
@@ -44,11 +40,11 @@ const VIEWS: Views = /* @__PURE__ */ Object.freeze({
   'device-rename': value => said(`renamed ${deviceText(value)}`),
   'device-expire': value => said(`expired the key of ${deviceText(value)}: it must log in again`),
   'device-remove': (_, __, asked) => said(`removed ${(asked as { device: string }).device}`),
-  'device-tags': value => said(`changed the tags of ${deviceText(value)}`),
-  'device-routes': value => said(`changed the routes of ${deviceText(value)}`),
-  'policy-get': value => ({ out: value.text.split('\n') }),
-  'policy-set': value => said(`version ${value.version} of the policy`),
-  'policy-explain': value => said(value.reason),
+  'device-tags': value => said(`${deviceText(value)} ${ownerText(value)}`),
+  'device-routes': value => said(`${deviceText(value)} ${routesText(value)}`),
+  'policy-get': policyView,
+  'policy-set': changeView,
+  'policy-explain': explainView,
   'token-create': (value, nowMs) => ({
     out: [value.token ?? ''],
     err: [`token ${value.id} for ${scopeText(value)}, ${untilText(nowMs, value.expiresMs)}; it is not shown again`],
@@ -93,10 +89,10 @@ function list<T>(
 
 function tailnetTable(values: readonly TailnetView[], nowMs: number): string[] {
   return formatTable(
-    ['NAME', 'SUFFIX', 'DEVICES', 'USERS', 'APPROVAL', 'KEY LIFE', 'CREATED'],
+    ['NAME', 'SUFFIX', 'DEVICES', 'USERS', 'APPROVAL', 'KEY LIFE', 'POLICY', 'CREATED'],
     values.map(t => [
       ...[t.id, t.suffix, String(t.devices), String(t.users), t.requiresApproval ? 'on' : 'off', keyLife(t.keyLifeMs)],
-      formatWhen(nowMs, t.createdMs),
+      ...[policyText(t), formatWhen(nowMs, t.createdMs)],
     ]),
   );
 }
@@ -124,11 +120,12 @@ function keyTable(values: readonly KeyView[], nowMs: number): string[] {
 function deviceTable(values: readonly DeviceView[], nowMs: number): string[] {
   const sorted = [...values].sort((a, b) => compare(a.name, b.name));
   return formatTable(
-    ['ID', 'NAME', 'ADDRESS', 'OWNER', 'OS', 'VERSION', 'STATE', 'SEEN', 'KEY EXPIRES'],
+    ['ID', 'NAME', 'ADDRESS', 'OWNER', 'OS', 'VERSION', 'STATE', 'SEEN', 'KEY EXPIRES', 'ROUTES'],
     sorted.map(d => [
       ...[d.pendingId ?? String(d.id), d.name || d.hostname, d.addresses[0] ?? '', ownerOf(d), d.os, d.version],
       ...[stateOf(d), d.isOnline ? 'online' : d.lastSeenMs === 0 ? '' : formatWhen(nowMs, d.lastSeenMs)],
       d.state === 'login' ? '' : formatWhen(nowMs, d.keyExpiryMs),
+      d.routes.map(routeText).join(', '),
     ]),
   );
 }
@@ -144,6 +141,11 @@ function tokenTable(values: readonly TokenView[], nowMs: number): string[] {
 
 function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function policyText({ policyVersion, policyAlarm }: TailnetView): string {
+  const version = policyVersion === 0 ? 'none' : `version ${policyVersion}`;
+  return policyAlarm === undefined ? version : `${version}, ALARM`;
 }
 
 function keyLife(ms: number): string {
@@ -188,6 +190,28 @@ function stateOf(d: DeviceView): string {
   if (d.state === 'waiting') return 'needs approval';
   if (d.state === 'login') return 'login waits';
   return `${d.state}${d.isEphemeral ? ', ephemeral' : ''}`;
+}
+
+/** A route in force alone, of another what it lacks. */
+function routeText({ route, isApproved, isAdvertised }: DeviceView['routes'][number]): string {
+  if (isApproved && isAdvertised) return route;
+  return `${route} (${isAdvertised ? 'needs approval' : 'not offered'})`;
+}
+
+function ownerText(d: DeviceView): string {
+  return d.tags.length > 0 ? `has ${d.tags.join(' ')} now` : `has no tags now and belongs to ${d.user}`;
+}
+
+function routesText({ routes }: DeviceView): string {
+  const list = (wanted: (route: DeviceView['routes'][number]) => boolean) => routes.filter(wanted).map(r => r.route);
+  const serves = list(r => r.isApproved && r.isAdvertised);
+  const waits = list(r => r.isApproved && !r.isAdvertised);
+  const offers = list(r => !r.isApproved && r.isAdvertised);
+  return [
+    serves.length > 0 ? `serves ${serves.join(', ')} now` : 'serves no routes now',
+    ...(waits.length > 0 ? [`approved, but not offered by it: ${waits.join(', ')}`] : []),
+    ...(offers.length > 0 ? [`offered, but not approved: ${offers.join(', ')}`] : []),
+  ].join('; ');
 }
 
 function deviceText(d: DeviceView): string {

@@ -18,7 +18,7 @@ export const COMMANDS: Readonly<Record<string, string>> = /* @__PURE__ */ Object
   devices: 'Devices: list, approve, rename, tag, routes, expire, remove',
   tailnets: 'Isolated networks on a coordinator: list, create, update, remove',
   users: 'Users, who own devices: list, create, rename, remove',
-  policy: 'Access rules: check',
+  policy: 'Access rules: check, get, set, diff, explain, edit',
   tokens: 'Tokens for administration from elsewhere: create, list, revoke',
   audit: 'Show who changed what on a coordinator',
   backup: 'Save a copy of a coordinator',

@@ -26,6 +26,7 @@ import { parseServeArgs, type ServeOptions } from './serve-args.ts';
 import { createServeReport } from './serve-report.ts';
 import { loadServer } from './server-module.ts';
 import { catchSignals } from './signals.ts';
+import { processTerminal } from './terminal.ts';
 import { runUp } from './up.ts';
 import {
   parseDoctorArgs,
@@ -62,7 +63,8 @@ async function main(args: readonly string[]): Promise<number> {
   else if (command === 'serve') await serve(parseServeArgs(rest, process.env));
   else if (isAdminCommand(command))
     await runAdmin(parseAdminArgs(command, rest, process.env), {
-      ...{ out, err, now: Date.now, load: loadServer, readInput: readBytes },
+      ...{ out, err, write, now: Date.now, load: loadServer, readInput: readBytes },
+      terminal: processTerminal(process.env),
     });
   else await keyCommand(command, rest);
   return EXIT_DONE;
@@ -181,6 +183,10 @@ async function readBytes(limitBytes: number): Promise<Buffer> {
 
 function out(line: string): void {
   process.stdout.write(`${line}\n`);
+}
+
+function write(text: string): void {
+  process.stdout.write(text);
 }
 
 function err(line: string): void {

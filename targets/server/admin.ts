@@ -249,12 +249,13 @@ function readText(request: IncomingMessage, timeoutMs: number): Promise<string> 
 }
 
 function finish(response: ServerResponse, outcome: AdminOutcome): void {
-  if (outcome.isOk) answer(response, 200, outcome.value);
-  else answer(response, STATUS[outcome.code] ?? 500, failure(outcome.code, outcome.message));
+  if (outcome.isOk) return answer(response, 200, outcome.value);
+  const { code, message, details } = outcome;
+  answer(response, STATUS[code] ?? 500, failure(code, message, details));
 }
 
-function failure(code: string, message: string): object {
-  return { error: { code, message } };
+function failure(code: string, message: string, details?: readonly string[]): object {
+  return { error: { code, message, ...(details === undefined ? {} : { details }) } };
 }
 
 function answer(response: ServerResponse, status: number, value: unknown, more: Record<string, string> = {}): void {

@@ -89,6 +89,23 @@ test('every command line becomes its command', () => {
       { type: 'user-rename', tailnet: 'default', loginName: 'ann', newLoginName: 'ann@example.com' },
     ],
     ['users remove ann', { type: 'user-remove', tailnet: 'default', loginName: 'ann' }],
+    ['policy get --tailnet lab', { type: 'policy-get', ...lab }],
+    [
+      'policy explain laptop web:22',
+      { type: 'policy-explain', tailnet: 'default', source: 'laptop', destination: 'web', port: 22 },
+    ],
+    [
+      'policy explain [fd7a::1] [fd7a::2]:53 --proto UDP --tailnet lab',
+      { type: 'policy-explain', ...lab, source: 'fd7a::1', destination: 'fd7a::2', port: 53, protocol: 17 },
+    ],
+    [
+      'policy explain a fd7a::2 --proto 58',
+      { type: 'policy-explain', tailnet: 'default', source: 'a', destination: 'fd7a::2', port: 0, protocol: 58 },
+    ],
+    [
+      'policy explain a [fd7a::2]:* --proto gre',
+      { type: 'policy-explain', tailnet: 'default', source: 'a', destination: 'fd7a::2', port: 0, protocol: 47 },
+    ],
     ['tokens create --expires 1y', { type: 'token-create', tailnet: 'default', lifeMs: 31_536_000_000 }],
     ['tokens create', { type: 'token-create', tailnet: 'default', lifeMs: 7_776_000_000 }],
     [
@@ -102,6 +119,26 @@ test('every command line becomes its command', () => {
   const tasks: readonly [string, object][] = [
     ['policy check x.hujson', { type: 'policy-check', path: 'x.hujson', devices: undefined }],
     ['policy check - --devices d.json', { type: 'policy-check', path: '-', devices: 'd.json' }],
+    [
+      'policy set x.hujson',
+      { type: 'policy-put', tailnet: 'default', path: 'x.hujson', isDryRun: false, version: undefined },
+    ],
+    [
+      'policy set - --dry-run --if-version 0 --tailnet lab',
+      { type: 'policy-put', ...lab, path: '-', isDryRun: true, version: 0 },
+    ],
+    ['policy diff x', { type: 'policy-put', tailnet: 'default', path: 'x', version: undefined, isDryRun: true }],
+    [
+      'policy explain 100.64.0.1 100.64.0.2 --proto ICMP',
+      {
+        type: 'policy-explain-icmp',
+        command: {
+          ...{ type: 'policy-explain', tailnet: 'default', source: '100.64.0.1', destination: '100.64.0.2', port: 0 },
+          protocol: 1,
+        },
+      },
+    ],
+    ['policy edit --tailnet lab', { type: 'policy-edit', ...lab }],
   ];
   for (const [line, task] of tasks) assert.equal(taskOf(line), task, line);
   const named = new Set([...cases, ...tasks].map(([line]) => line.split(' ').slice(0, 2).join(' ')));
@@ -156,7 +193,29 @@ test('each mistake is one line that says what was expected', () => {
     ['devices routes gw', 'devices routes expected --approve ROUTES or --none: give one of them'],
     ['devices routes gw --approve 10.0.0.1/8', '--approve: "10.0.0.1/8" has host bits: write 10.0.0.0/8'],
     ['devices routes gw --approve x', '--approve expected prefixes such as 10.0.0.0/8, or exit, got "x"'],
-    ['policy', 'policy expected check, got nothing'],
+    ['policy', 'policy expected check, get, set, diff, explain, edit, got nothing'],
+    [
+      'policy explain a/b web:22',
+      '"source" of policy-explain expected the id, the name or an address of a device, got "a/b"',
+    ],
+    ['policy explain a web', 'DST:PORT expected a port, such as web:22, got "web"'],
+    ['policy explain a fd7a::1', 'DST:PORT expected a port, such as [fd7a::1]:22, got "fd7a::1"'],
+    ['policy explain a [fd7a::1]', 'DST:PORT expected a port, such as [fd7a::1]:22, got "[fd7a::1]"'],
+    ['policy explain a web:65536', 'DST:PORT expected a port of 0 to 65535, got "65536"'],
+    ['policy explain a web:', 'DST:PORT expected a port of 0 to 65535, got ""'],
+    [
+      'policy explain a tag:web:22',
+      'DST:PORT expected web:22, 100.64.0.7:22 or [fd7a:115c:a1e0::7]:22, got "tag:web:22"',
+    ],
+    ['policy explain a [web]:22', 'DST:PORT expected web:22, 100.64.0.7:22 or [fd7a:115c:a1e0::7]:22, got "[web]:22"'],
+    ['policy explain a :22', 'DST:PORT expected web:22, 100.64.0.7:22 or [fd7a:115c:a1e0::7]:22, got ":22"'],
+    ['policy explain a web:22 --proto icmp', 'protocol 1 has no ports: write "web" instead of "web:22"'],
+    [
+      'policy explain a web:22 --proto 256',
+      '--proto expected a name such as tcp, udp, icmp, ipv6-icmp, or 0 to 255, got "256"',
+    ],
+    ['policy set x --if-version -1', '--if-version expected a value, got none'],
+    ['policy set x --if-version x', '--if-version expected a whole number from 0 to 9007199254740991, got "x"'],
     ['policy check', 'policy check expected FILE, got none: motenet policy check FILE'],
     [
       'policy check x --data d',

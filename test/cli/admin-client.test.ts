@@ -7,12 +7,11 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { AdminResults } from '../../lib/coordinator/commands.ts';
 import { NetError } from '../../lib/base/errors.ts';
-import { runAdmin } from '../../targets/cli/admin.ts';
 import { openAdmin } from '../../targets/cli/admin-client.ts';
-import { parseAdminArgs } from '../../targets/cli/admin-args.ts';
 import { RunError, UsageError } from '../../targets/cli/errors.ts';
 import type { ServerModule } from '../../targets/cli/server-module.ts';
 import { FakeContext, serveAdmin, TOKENS } from '../server/admin-support.ts';
+import { runLine } from './admin-run.ts';
 import { Folder } from './command.ts';
 
 const test = suite('cli admin client');
@@ -21,27 +20,13 @@ const folder = new Folder();
 const NOW = Date.UTC(2026, 10, 22, 15, 0);
 const DAY = 86_400_000;
 
-const noInput = async () => new Uint8Array(0);
-
 /** Runs a command line in this process. */
-async function run(line: string, module?: Partial<ServerModule>, environment = {}) {
-  const out: string[] = [];
-  const err: string[] = [];
-  let error: unknown;
+function run(line: string, module?: Partial<ServerModule>, variables = {}) {
   const load = async () => {
     if (module === undefined) throw new RunError('no package');
     return module as ServerModule;
   };
-  const [group, ...args] = line.split(' ');
-  try {
-    const options = parseAdminArgs(group!, args, environment);
-    await runAdmin(options, {
-      ...{ out: (l: string) => out.push(l), err: (l: string) => err.push(l), now: () => NOW, load, readInput: noInput },
-    });
-  } catch (caught) {
-    error = caught;
-  }
-  return { out, err, error, message: (error as Error | undefined)?.message };
+  return runLine(line.split(' '), { now: () => NOW, load }, variables);
 }
 
 /** A context with an answer, behind a port. */
@@ -75,6 +60,12 @@ const DEVICE: AdminResults['device-list'][number] = {
   ...{ createdMs: NOW - 9 * DAY, keyExpiryMs: NOW + 90 * DAY, lastSeenMs: NOW - 2 * DAY, isOnline: false },
   ...{ isEphemeral: false, routes: [], state: 'approved' },
 };
+
+const ROUTES: AdminResults['device-list'][number]['routes'] = [
+  { route: '10.1.0.0/16', isApproved: true, isAdvertised: true },
+  { route: '10.2.0.0/16', isApproved: true, isAdvertised: false },
+  { route: '::/0', isApproved: false, isAdvertised: true },
+];
 
 test('keys create prints the key alone on standard output, and what it is for beside it', async () => {
   await withServer(KEY, async (at, { commands }) => {
@@ -113,10 +104,18 @@ test('devices are a table by name, with relative times', async () => {
   });
 });
 
+test('a device that serves routes, or would, has them in its row', async () => {
+  await withServer([{ ...DEVICE, routes: ROUTES }], async at => {
+    const { out } = await run(`devices list ${at}`);
+    assert.match(out[0]!, /KEY EXPIRES {2}ROUTES$/);
+    assert.match(out[1]!, /in 90 days {3}10\.1\.0\.0\/16, 10\.2\.0\.0\/16 \(not offered\), ::\/0 \(needs approval\)$/);
+  });
+});
+
 test('every other answer has its lines', async () => {
   const tailnet = {
     ...{ id: 'lab', suffix: 'lab.mote.internal', createdMs: NOW - DAY, requiresApproval: true, keyLifeMs: 180 * DAY },
-    ...{ devices: 3, users: 1 },
+    ...{ devices: 3, users: 1, policyVersion: 2 },
   };
   const user = { id: 1, loginName: 'ann', displayName: 'Ann', createdMs: NOW - DAY, devices: 2 };
   const token = { id: 'ba9876543210', tailnet: '', description: 'ci', createdMs: NOW, expiresMs: NOW + DAY };
@@ -132,14 +131,27 @@ test('every other answer has its lines', async () => {
     ['keys revoke 0123456789ab', KEY, ['revoked the key 0123456789ab']],
     ['devices approve laptop', DEVICE, ['approved laptop (100.64.1.2)']],
     ['devices rename 77 laptop', DEVICE, ['renamed laptop (100.64.1.2)']],
+    ['devices tag laptop web', { ...DEVICE, tags: ['tag:web'] }, ['laptop (100.64.1.2) has tag:web now']],
+    ['devices tag laptop --none', DEVICE, ['laptop (100.64.1.2) has no tags now and belongs to ann']],
+    [
+      'devices routes laptop --approve 10.1.0.0/16,10.2.0.0/16',
+      { ...DEVICE, routes: ROUTES },
+      [
+        'laptop (100.64.1.2) serves 10.1.0.0/16 now; approved, but not offered by it: 10.2.0.0/16; offered, but not approved: ::/0',
+      ],
+    ],
+    ['devices routes laptop --none', DEVICE, ['laptop (100.64.1.2) serves no routes now']],
+    ['users rename bob ann', user, ['renamed the user bob to ann']],
     ['devices expire laptop', DEVICE, ['expired the key of laptop (100.64.1.2): it must log in again']],
     ['devices remove laptop', {}, ['removed laptop']],
     [
       'tailnets list',
-      [tailnet],
+      [tailnet, { ...tailnet, policyAlarm: 'x' }, { ...tailnet, policyVersion: 0 }],
       [
-        'NAME  SUFFIX             DEVICES  USERS  APPROVAL  KEY LIFE  CREATED',
-        'lab   lab.mote.internal  3        1      on        180 days  1 day ago',
+        'NAME  SUFFIX             DEVICES  USERS  APPROVAL  KEY LIFE  POLICY            CREATED',
+        'lab   lab.mote.internal  3        1      on        180 days  version 2         1 day ago',
+        'lab   lab.mote.internal  3        1      on        180 days  version 2, ALARM  1 day ago',
+        'lab   lab.mote.internal  3        1      on        180 days  none              1 day ago',
       ],
     ],
     [

@@ -3,8 +3,6 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { AdminResults, DeviceView } from '../../lib/coordinator/commands.ts';
-import { runAdmin } from '../../targets/cli/admin.ts';
-import { parseAdminArgs } from '../../targets/cli/admin-args.ts';
 import {
   messagesOf,
   startTestServer,
@@ -13,6 +11,7 @@ import {
   type TestServer,
   until,
 } from '../server/support.ts';
+import { runLine } from './admin-run.ts';
 
 const test = suite('cli admin devices');
 
@@ -24,22 +23,10 @@ test.before(async () => {
 });
 
 /** Runs a command line on the data folder of the server; never opens it offline. */
-async function run(line: string): Promise<{ out: string[]; err: string[] }> {
-  const [out, err]: string[][] = [[], []];
-  const [group, ...args] = [...line.split(' '), '--data', join(server.folder, 'data')];
-  const load = async () => {
-    throw new Error('the server was not asked');
-  };
-  const readInput = async () => new Uint8Array(0);
-  const environment = {
-    readInput,
-    out: (l: string) => out!.push(l),
-    err: (l: string) => err!.push(l),
-    now: Date.now,
-    load,
-  };
-  await runAdmin(parseAdminArgs(group!, args, {}), environment);
-  return { out: out!, err: err! };
+async function run(line: string) {
+  const ran = await runLine([...line.split(' '), '--data', join(server.folder, 'data')]);
+  if (ran.error !== undefined) throw ran.error;
+  return ran;
 }
 
 async function json<T>(line: string): Promise<T> {

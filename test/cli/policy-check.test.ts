@@ -3,9 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { DeviceView } from '../../lib/coordinator/commands.ts';
-import { runAdmin } from '../../targets/cli/admin.ts';
-import { parseAdminArgs } from '../../targets/cli/admin-args.ts';
-import { exitCodeOf } from '../../targets/cli/errors.ts';
+import { runLine } from './admin-run.ts';
 import { COMMAND, Folder, run as runProcess } from './command.ts';
 
 const test = suite('cli policy check');
@@ -15,22 +13,9 @@ const ANN = 'ann@example.com';
 const NAMES = { groups: { 'group:eng': [ANN, 'bob@example.com'], 'group:none': [] }, tagOwners: { 'tag:web': [ANN] } };
 const RULES = [{ action: 'accept', src: ['group:eng'], dst: ['tag:web:22,443'] }];
 
-/** Runs a command line in this process; each word of it is an argument. */
-async function check(words: readonly string[], input = '') {
-  const [out, err]: string[][] = [[], []];
-  const load = async () => {
-    throw new Error('a coordinator was looked for');
-  };
-  const readInput = async () => Buffer.from(input);
-  const write = { out: (l: string) => out!.push(l), err: (l: string) => err!.push(l) };
-  let error: unknown;
-  try {
-    await runAdmin(parseAdminArgs('policy', ['check', ...words], {}), { ...write, now: Date.now, load, readInput });
-  } catch (caught) {
-    error = caught;
-  }
-  const code = error === undefined ? 0 : exitCodeOf(error);
-  return { out: out!, err: err!, code, message: error instanceof Error ? error.message : '' };
+/** Checks what the words say; `-` is `input`. */
+function check(words: readonly string[], input = '') {
+  return runLine(['policy', 'check', ...words], { readInput: async () => Buffer.from(input) });
 }
 
 function policy(more: object): string {
@@ -132,7 +117,7 @@ test('a list that is none is a mistake, told in one line', async () => {
   for (const [text, expected] of cases) {
     const { code, message } = await checkText(policy({}), '--devices', folder.write('list.json', text));
     assert.is(code, 2, text);
-    assert.match(message, expected);
+    assert.match(message!, expected);
   }
 });
 
@@ -146,14 +131,14 @@ test('a file that cannot be read is a mistake, and no coordinator is looked for'
   for (const [words, expected] of cases) {
     const { code, message } = await check(words, policy({}));
     assert.is(code, 2);
-    assert.match(message, expected);
+    assert.match(message!, expected);
   }
   const large = await check([folder.write('large', ' '.repeat(1_048_577))]);
-  assert.equal([large.code, large.message.endsWith('has more than 1 MiB')], [2, true]);
+  assert.equal([large.code, large.message!.endsWith('has more than 1 MiB')], [2, true]);
   assert.is((await check([folder.write('whole', `${' '.repeat(1_048_574)}{}`)])).code, 3);
   const bytes = folder.write('bytes', '');
   execFileSync('sh', ['-c', `printf '{"hosts": {"\\377": "10.0.0.1"}}' > ${bytes}`]);
-  assert.match((await check([bytes])).message, /is not text in UTF-8$/);
+  assert.match((await check([bytes])).message!, /is not text in UTF-8$/);
   assert.is((await check([folder.write('mark', '\ufeff{}')])).code, 3);
 });
 

@@ -21,6 +21,8 @@ export class FakeContext implements AdminContext {
   readonly backups: string[] = [];
   /** What commands are answered with, or what they throw. */
   outcome: AdminOutcome | Error = { isOk: true, value: { done: true } };
+  /** Before that: an answer to a certain command, or undefined. */
+  answer: (command: AdminCommand) => AdminOutcome | undefined = () => undefined;
 
   constructor(isLocal = false) {
     this.isLocal = isLocal;
@@ -29,7 +31,7 @@ export class FakeContext implements AdminContext {
   async command(actor: Actor, command: AdminCommand): Promise<AdminOutcome> {
     this.commands.push({ actor, command });
     if (this.outcome instanceof Error) throw this.outcome;
-    return this.outcome;
+    return this.answer(command) ?? this.outcome;
   }
 
   authenticate(token: string): Actor | undefined {
