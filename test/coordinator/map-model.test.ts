@@ -2,11 +2,15 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { fuzzRounds } from '../tools/scale.ts';
+import { randomPolicy } from './map-naive.ts';
 import { device, hexKey, type Reader, seeded, user, World } from './map-support.ts';
 
 const test = suite('map model');
 const IDS = 14;
 const STEPS = 250;
+const LOGINS = Object.freeze(['ann', 'bob', 'cy', 'dee']);
+const TAGS: readonly (readonly string[])[] = Object.freeze([[], [], ['tag:a'], ['tag:b'], ['tag:a', 'tag:b']]);
+const ROUTES = Object.freeze(['10.1.0.0/16', '10.2.0.0/16', 'fd00:1::/64', '0.0.0.0/0', '::/0']);
 
 /** One random history; what it does follows from the seed. */
 class History {
@@ -14,6 +18,8 @@ class History {
   readonly world: World;
   /** Sessions that are open, by device. */
   readonly streams = new Map<number, number>();
+  /** Whether some readers take nothing until everything is at rest. */
+  mayFreeze = true;
   #keys = 10_000;
 
   constructor(seed: number) {
@@ -29,7 +35,8 @@ class History {
   }
 
   setUser(id: number): void {
-    const record = user(id, 'one', `u${id}-${this.pick(1000)}${'x'.repeat(this.pick(40))}`);
+    const tail = `${this.pick(1000)}${'x'.repeat(this.pick(40))}`;
+    const record = user(id, 'one', this.random() < 0.7 ? LOGINS[this.pick(LOGINS.length)] : `u${id}-${tail}`);
     this.world.users.set(id, record);
     this.world.sessions.userChanged(this.world.nowMs, record);
   }
@@ -38,7 +45,8 @@ class History {
     const { world } = this;
     const id = 1 + this.pick(IDS);
     const record = world.records.get(id);
-    const roll = this.pick(20);
+    const roll = this.pick(22);
+    if (roll >= 20) return this.setPolicy();
     if (record === undefined) return void (roll < 10 && this.join(id));
     if (roll === 0) this.leave(id);
     else if (roll < 5) this.connect(id);
@@ -48,6 +56,11 @@ class History {
     else if (roll === 8) this.someBytes();
     else if (roll === 9) world.pass(this.pick(12_000));
     else world.change(id, this.randomChange(id));
+  }
+
+  setPolicy(): void {
+    const isNone = this.random() < 0.15;
+    this.world.setPolicy(isNone ? undefined : randomPolicy(most => this.pick(most), LOGINS));
   }
 
   join(id: number): void {
@@ -61,9 +74,9 @@ class History {
   }
 
   connect(id: number): void {
-    const session = this.world.open(id, { isZstd: this.random() < 0.5 });
+    const session = this.world.open(id, { isZstd: this.random() < 0.5, isSmall: this.random() < 0.3 });
     this.streams.set(id, session);
-    if (this.random() < 0.4) this.world.frozen.add(session);
+    if (this.mayFreeze && this.random() < 0.4) this.world.frozen.add(session);
     if (this.random() < 0.5) this.world.settle();
   }
 
@@ -96,7 +109,9 @@ class History {
       () => ({ keyExpiryMs: [0, unixMs - 5000, unixMs + 1000 * this.pick(60)][this.pick(3)]! }),
       () => ({ capability: [0, 68, 113, 130][this.pick(4)]! }),
       () => ({ user: 1 + this.pick(3) }),
-      () => ({ tags: this.random() < 0.5 ? [] : ['tag:a'] }),
+      () => ({ tags: TAGS[this.pick(TAGS.length)]! }),
+      () => ({ advertisedRoutes: ROUTES.filter(() => this.random() < 0.4) }),
+      () => ({ approvedRoutes: ROUTES.filter(() => this.random() < 0.5) }),
       () => ({ hostname: `h"\\\u0000\ud800é${this.pick(99)}` }),
       () => ({ endpoints, discoKey: `discokey:${hexKey(this.#keys++)}`, homeRegion: 901 }),
     ];
@@ -116,8 +131,22 @@ class History {
     }
   }
 
+  /** After the pause that gathers changes everybody is told of them all. */
+  compareAll(): number {
+    const { world, streams } = this;
+    world.pass(150);
+    let compared = 0;
+    for (const [id, session] of streams) {
+      const reader = world.readers.get(session)!;
+      if (reader.end !== undefined || !world.records.has(id)) continue;
+      this.compare(id, reader);
+      compared++;
+    }
+    return compared;
+  }
+
   compare(id: number, reader: Reader): void {
-    assert.equal(this.world.known(reader), this.world.expected(id), `device ${id}`);
+    assert.equal(this.world.known(reader), this.world.expected(id, reader.isSmall), `device ${id}`);
   }
 }
 
@@ -133,6 +162,24 @@ test('every reader knows exactly what it should after a random history', () => {
     for (const id of history.streams.values()) if (history.world.readers.get(id)!.end === undefined) compared++;
   }
   assert.ok(compared > 2 * seeds);
+});
+
+test('after every step every reader knows what policy, tags, routes and users then say', () => {
+  const seeds = fuzzRounds(12);
+  let [compared, withPolicy] = [0, 0];
+  for (let seed = 1001; seed <= 1000 + seeds; seed++) {
+    const history = new History(seed);
+    history.mayFreeze = false;
+    for (let id = 1; id <= 8; id++) history.join(id);
+    history.setPolicy();
+    for (let step = 1; step <= 120; step++) {
+      history.step();
+      const count = history.compareAll();
+      compared += count;
+      if (history.world.policy !== undefined) withPolicy += count;
+    }
+  }
+  assert.ok(compared > 200 * seeds && withPolicy > 100 * seeds, `${compared} ${withPolicy}`);
 });
 
 test.run();

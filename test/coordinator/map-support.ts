@@ -10,6 +10,18 @@ import type { MapSessionLimits } from '../../lib/coordinator/map-scheduler.ts';
 import { type MapSessionEvent, MapSessions } from '../../lib/coordinator/map-sessions.ts';
 import type { DeviceRecord, TailnetRecord, UserRecord } from '../../lib/coordinator/model.ts';
 import type { WireDerpMap } from '../../lib/derp/map.ts';
+import { parsePolicy } from '../../lib/policy/parse.ts';
+import {
+  filterAllows,
+  type NaiveDevice,
+  type NaivePolicy,
+  naiveAttributes,
+  naiveMay,
+  naiveSees,
+  packetsTo,
+  routesOf,
+  textOf,
+} from './map-naive.ts';
 
 export const START_UNIX_MS = 1_767_323_045_000;
 
@@ -93,9 +105,11 @@ export class Reader {
   readonly frameBytes: number[] = [];
   end: string | undefined = undefined;
   #pending = new Uint8Array(0);
+  readonly isSmall: boolean;
   readonly #isZstd: boolean;
 
-  constructor(isZstd = false) {
+  constructor(isZstd = false, isSmall = false) {
+    this.isSmall = isSmall;
     this.#isZstd = isZstd;
     this.decoder.startStream();
   }
@@ -171,6 +185,8 @@ export class World {
   readonly events: MapSessionEvent[] = [];
   /** Bytes that a reader is given at once. */
   pieceBytes = 65_536;
+  /** The policy of tailnet `one`; undefined: everything is allowed. */
+  policy: NaivePolicy | undefined = undefined;
   #nextId = 1;
 
   constructor(limits: Partial<MapSessionLimits> = {}, random: () => number = seeded(7)) {
@@ -200,6 +216,19 @@ export class World {
     this.records.delete(id);
   }
 
+  /** Sets the policy of tailnet `one`. */
+  setPolicy(policy: NaivePolicy | undefined): void {
+    this.policy = policy;
+    this.setPolicyText(policy === undefined ? undefined : textOf(policy));
+  }
+
+  /** The same without a model of what it means. */
+  setPolicyText(text: string | undefined, tailnetId = 'one'): void {
+    const result = text === undefined ? { policy: undefined, errors: [] } : parsePolicy(text);
+    if (result.policy === undefined && text !== undefined) throw new Error(`${text}: ${JSON.stringify(result)}`);
+    this.sessions.policyChanged(this.nowMs, tailnetId, result.policy);
+  }
+
   /** Opens a session; its reader gets bytes at the next {@link settle}. */
   open(
     id: number,
@@ -222,7 +251,7 @@ export class World {
       isSmall: false,
       ...o,
     };
-    this.readers.set(session, new Reader(options.isZstd));
+    this.readers.set(session, new Reader(options.isZstd, options.isSmall));
     this.sessions.open(this.nowMs, this.unixMs, session, { device: this.records.get(id)!, ...options });
     return session;
   }
@@ -279,14 +308,24 @@ export class World {
     return record.isApproved && (record.keyExpiryMs === 0 || record.keyExpiryMs > this.unixMs);
   }
 
+  /** Members of the tailnet of a device. */
+  #members(tailnetId: string): NaiveDevice[] {
+    const members = [...this.records.values()].filter(each => each.tailnet === tailnetId && this.isMember(each));
+    return members.map(record => ({ record, login: this.users.get(record.user)!.loginName }));
+  }
+
   /** What the device should know, as {@link known} gives it. */
-  expected(id: number): object {
+  expected(id: number, isSmall = false): object {
     const self = this.records.get(id)!;
     const isMember = this.isMember(self);
-    const peers = [...this.records.values()]
-      .filter(other => isMember && other.id !== id && other.tailnet === self.tailnet)
-      .filter(other => this.isMember(other) && other.discoKey !== '')
-      .sort((a, b) => a.id - b.id);
+    const all = isMember ? this.#members(self.tailnet) : [];
+    const viewer = all.find(({ record }) => record.id === id);
+    const peers = all
+      .filter(({ record }) => record.id !== id && record.discoKey !== '')
+      .filter(each => this.policy === undefined || naiveSees(this.policy, all, viewer!, each))
+      .sort((a, b) => a.record.id - b.record.id);
+    const mayFrom = (a: NaiveDevice) => (packet: Parameters<typeof naiveMay>[4]) =>
+      this.policy === undefined || naiveMay(this.policy, all, a, viewer!, packet);
     return {
       self: [
         id,
@@ -295,49 +334,80 @@ export class World {
         self.isApproved,
         seconds(self.keyExpiryMs),
       ],
-      rules: isMember ? 1 : 0,
+      attributes:
+        isMember && this.policy !== undefined ? [...new Set(naiveAttributes(this.policy, viewer!))].sort() : [],
+      access: all.filter(each => each !== viewer).flatMap(a => packetsTo(a.record, self).filter(mayFrom(a)).map(key)),
       isNamed: isMember,
-      peers: peers.map(peer => ({
+      peers: peers.map(({ record: peer }) => ({
         id: peer.id,
         name: `${peer.name}.${peer.tailnet}.mote.internal.`,
-        user: peer.tags.length > 0 ? 'tagged-devices' : this.users.get(peer.user)!.loginName,
+        user: isSmall ? undefined : peer.tags.length > 0 ? 'tagged-devices' : this.users.get(peer.user)!.loginName,
         key: peer.nodeKey,
         disco: peer.discoKey,
         addresses: [`${peer.addresses[0]}/32`, `${peer.addresses[1]}/128`],
+        routes: this.#served(all, peer),
         endpoints: peer.endpoints,
         region: peer.homeRegion,
-        capability: peer.capability,
+        capability: isSmall ? 0 : peer.capability,
         expiry: seconds(peer.keyExpiryMs),
         tags: peer.tags,
-        isOnline: this.sessions.isOnline(peer.id),
+        isOnline: isSmall ? undefined : this.sessions.isOnline(peer.id),
       })),
     };
+  }
+
+  /** Routes that others send to a device: exit routes, and those that no better one of the tailnet serves. */
+  #served(all: readonly NaiveDevice[], { id }: DeviceRecord): string[] {
+    const routers = all.map(({ record }) => record).filter(({ discoKey }) => discoKey !== '');
+    const rank = (router: DeviceRecord) => (this.sessions.isOnline(router.id) ? 0 : 1e15) + router.id;
+    return routesOf(this.records.get(id)!)
+      .filter(route => {
+        const rivals = routers.filter(router => routesOf(router).includes(route));
+        const isExit = route === '0.0.0.0/0' || route === '::/0';
+        return isExit || rivals.every(router => rank(router) >= rank(this.records.get(id)!));
+      })
+      .sort();
   }
 
   /** What a reader knows. */
   known(reader: Reader): object {
     const { netmap } = reader.decoder;
+    const { isSmall } = reader;
     const self = netmap.self!;
+    const record = this.records.get(self.id)!;
+    const others = this.isMember(record)
+      ? this.#members(record.tailnet).filter(each => each.record.id !== self.id)
+      : [];
+    const packets = others.flatMap(other => packetsTo(other.record, record));
     return {
       self: [self.id, self.name, `nodekey:${toHex(self.key)}`, self.isAuthorized, self.keyExpiry],
-      rules: netmap.filterRules.length,
+      attributes: self.capabilities.filter(name => !name.startsWith('https://')).sort(),
+      access: packets.filter(packet => filterAllows(netmap.filterRules, packet)).map(key),
       isNamed: netmap.dns.Proxied === true,
       peers: Array.from({ length: netmap.peers.count }, (_, slot) => netmap.peers.peerAt(slot)).map(peer => ({
         id: peer.id,
         name: peer.name,
-        user: netmap.users.get(peer.user)?.LoginName,
+        user: isSmall ? undefined : netmap.users.get(peer.user)?.LoginName,
         key: `nodekey:${toHex(peer.key)}`,
         disco: `discokey:${peer.discoKey === undefined ? '' : toHex(peer.discoKey)}`,
         addresses: peer.addresses.map(formatPrefix),
+        routes: peer.allowedIPs
+          .map(formatPrefix)
+          .filter(text => !peer.addresses.map(formatPrefix).includes(text))
+          .sort(),
         endpoints: peer.endpoints.map(({ address, port }) => `${address}:${port}`),
         region: peer.homeRegion,
-        capability: peer.capability,
+        capability: isSmall ? 0 : peer.capability,
         expiry: peer.keyExpiry,
         tags: peer.tags,
-        isOnline: peer.isOnline,
+        isOnline: isSmall ? undefined : peer.isOnline,
       })),
     };
   }
+}
+
+function key({ from, to, port, protocol }: { from: string; to: string; port: number; protocol: number }): string {
+  return `${from}>${to}:${port}/${protocol}`;
 }
 
 function seconds(ms: number): number {
