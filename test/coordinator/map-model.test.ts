@@ -111,7 +111,7 @@ class History {
       () => ({ user: 1 + this.pick(3) }),
       () => ({ tags: TAGS[this.pick(TAGS.length)]! }),
       () => ({ advertisedRoutes: ROUTES.filter(() => this.random() < 0.4) }),
-      () => ({ approvedRoutes: ROUTES.filter(() => this.random() < 0.5) }),
+      () => ({ advertisedRoutes: ROUTES.slice(0, 2), approvedRoutes: ROUTES.filter(() => this.random() < 0.5) }),
       () => ({ hostname: `h"\\\u0000\ud800é${this.pick(99)}` }),
       () => ({ endpoints, discoKey: `discokey:${hexKey(this.#keys++)}`, homeRegion: 901 }),
     ];
@@ -151,7 +151,7 @@ class History {
 }
 
 test('every reader knows exactly what it should after a random history', () => {
-  const seeds = fuzzRounds(24);
+  const seeds = fuzzRounds(18);
   let compared = 0;
   for (let seed = 1; seed <= seeds; seed++) {
     const history = new History(seed);
@@ -165,7 +165,7 @@ test('every reader knows exactly what it should after a random history', () => {
 });
 
 test('after every step every reader knows what policy, tags, routes and users then say', () => {
-  const seeds = fuzzRounds(12);
+  const seeds = fuzzRounds(8);
   let [compared, withPolicy] = [0, 0];
   for (let seed = 1001; seed <= 1000 + seeds; seed++) {
     const history = new History(seed);

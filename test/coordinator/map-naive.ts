@@ -84,8 +84,9 @@ function isNamed(policy: NaivePolicy, alias: string, device: NaiveDevice): boole
 function isIn(network: string, address: string): boolean {
   const [prefix, bytes] = [parsePrefix(network)!, parseAddress(address)!];
   if (prefix.bytes.length !== bytes.length) return false;
-  const bits = (of: Uint8Array) => [...of].map(byte => byte.toString(2).padStart(8, '0')).join('');
-  return bits(bytes).slice(0, prefix.bits) === bits(prefix.bytes).slice(0, prefix.bits);
+  for (let bit = 0; bit < prefix.bits; bit++)
+    if (((prefix.bytes[bit >> 3]! ^ bytes[bit >> 3]!) & (0x80 >> (bit & 7))) !== 0) return false;
+  return true;
 }
 
 /** Whether two networks have an address in common: one is inside the other. */

@@ -604,6 +604,23 @@ test('a device that is revoked while it takes its whole map gets no more peers',
   assert.equal(world.known(reader), world.expected(1));
 });
 
+test('a device that is revoked before it takes the profiles of its whole map gets none of others', () => {
+  const world = worldOf(2);
+  world.sessions.userChanged(world.nowMs, user(2, 'one', 'secret'));
+  world.put(device(3, { user: 2 }));
+  const session = world.open(1);
+  world.frozen.add(session);
+  world.settle();
+  world.take(session, 100);
+  world.change(1, { isApproved: false });
+  world.frozen.clear();
+  world.drain(session);
+  world.pass(500);
+  const reader = world.readers.get(session)!;
+  assert.equal([...reader.decoder.netmap.users.keys()], [1]);
+  assert.not.match(reader.texts.join(), /secret/);
+});
+
 test('the bytes of peers that are kept stay within their limit', () => {
   const world = worldOf(50, { cacheBytes: 5000 });
   for (let id = 1; id <= 50; id++) assert.equal(world.known(world.read(id)), world.expected(id));
