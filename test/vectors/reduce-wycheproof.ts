@@ -3,8 +3,8 @@
  *
  *     node --import tsx test/vectors/reduce-wycheproof.ts FOLDER
  *
- * FOLDER holds `x25519_test.json`, `chacha20_poly1305_test.json` and `xchacha20_poly1305_test.json`; README.md says
- * where they come from. Writes `wycheproof-*.json` beside this file.
+ * FOLDER holds `x25519_test.json`, `chacha20_poly1305_test.json`, `xchacha20_poly1305_test.json` and
+ * `ed25519_test.json`; README.md says where they come from. Writes `wycheproof-*.json` beside this file.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,7 +18,10 @@ interface UpstreamTest {
 
 interface UpstreamFile {
   readonly numberOfTests: number;
-  readonly testGroups: readonly { readonly tests: readonly UpstreamTest[] }[];
+  readonly testGroups: readonly {
+    readonly tests: readonly UpstreamTest[];
+    readonly publicKey?: { readonly pk: string };
+  }[];
 }
 
 const AEAD_COLUMNS = ['key', 'iv', 'aad', 'msg', 'ct', 'tag'];
@@ -26,10 +29,12 @@ const FILES: readonly [source: string, target: string, columns: readonly string[
   ['x25519_test.json', 'wycheproof-x25519.json', ['private', 'public', 'shared']],
   ['chacha20_poly1305_test.json', 'wycheproof-chacha20-poly1305.json', AEAD_COLUMNS],
   ['xchacha20_poly1305_test.json', 'wycheproof-xchacha20-poly1305.json', AEAD_COLUMNS],
+  ['ed25519_test.json', 'wycheproof-ed25519.json', ['pk', 'msg', 'sig']],
 ];
 
 function reduce(file: UpstreamFile, columns: readonly string[]): string {
-  const tests = file.testGroups.flatMap(group => group.tests);
+  // A key that all tests of a group share becomes a column of each.
+  const tests = file.testGroups.flatMap(group => group.tests.map(test => ({ ...test, pk: group.publicKey?.pk })));
   if (tests.length !== file.numberOfTests) throw new Error(`${tests.length} tests, ${file.numberOfTests} promised`);
   const rows = tests.map(test =>
     JSON.stringify([test.tcId, test.result, test.flags.join(' '), ...columns.map(column => test[column])]),
