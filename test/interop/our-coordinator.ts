@@ -16,7 +16,8 @@ export class OurCoordinator {
   readonly party: Party;
   /** What clients are told. */
   readonly url: string;
-  readonly #dataDir: string;
+  /** Its data folder, with the socket of its administration. */
+  readonly dataDir: string;
   readonly #flags: readonly string[];
   readonly #secrets: string[] = [];
   #server: Program | undefined;
@@ -25,7 +26,7 @@ export class OurCoordinator {
     this.lab = lab;
     this.party = party;
     this.url = url;
-    this.#dataDir = join(lab.directory(), 'data');
+    this.dataDir = join(lab.directory(), 'data');
     this.#flags = flags;
   }
 
@@ -47,7 +48,7 @@ export class OurCoordinator {
   }
 
   async start(): Promise<void> {
-    const args = ['serve', '--data', this.#dataDir, '--log', 'debug', ...this.#flags];
+    const args = ['serve', '--data', this.dataDir, '--log', 'debug', ...this.#flags];
     const server = this.lab.start(this.party.space, [...this.#cli(), ...args], { name: 'motenet serve' });
     this.#server = server;
     await until('motenet serve is ready', 30_000, () => {
@@ -114,7 +115,7 @@ export class OurCoordinator {
 
   /** Runs a `motenet` command on this machine; throws with its words when it fails. */
   command(...args: readonly string[]): Promise<Finished> {
-    return this.lab.run(this.party.space, [...this.#cli(), ...args, '--data', this.#dataDir]);
+    return this.lab.run(this.party.space, [...this.#cli(), ...args, '--data', this.dataDir]);
   }
 
   async json(...args: readonly string[]): Promise<unknown> {

@@ -9,6 +9,7 @@
 import { createHash } from 'node:crypto';
 import { type Json, serveJsonLines } from './json-lines.ts';
 import { patternBytes, patternChunks } from './pattern.ts';
+import { FlowSource, FlowTarget } from './policy-flows.ts';
 import { Probe } from './probe.ts';
 
 /** One TCP connection. */
@@ -252,6 +253,34 @@ class Peer {
 
   async probeStop(a: Json) {
     return this.#probes[a.probe]!.stop();
+  }
+
+  readonly #targets: FlowTarget[] = [];
+  readonly #sources: FlowSource[] = [];
+
+  /** Takes TCP and UDP on a port, and notes when the last of each came. */
+  async target(a: Json) {
+    return { target: this.#targets.push(await FlowTarget.make(this.face, a.port)) - 1 };
+  }
+
+  async targetReport(a: Json) {
+    return this.#targets[a.target]!.report;
+  }
+
+  /** Keeps flows to a target busy. */
+  async flows(a: Json) {
+    const source = new FlowSource(this.face, { address: a.host, port: a.port }, a.everyMs);
+    await source.start();
+    return { flows: this.#sources.push(source) - 1 };
+  }
+
+  async flowsReport(a: Json) {
+    return this.#sources[a.flows]!.report;
+  }
+
+  async flowsStop(a: Json) {
+    this.#sources[a.flows]!.stop();
+    return {};
   }
 
   async ping(a: Json) {

@@ -12,6 +12,7 @@ import { http2Cases } from './http2.ts';
 import { disposeAllSync, Lab, sweep } from './lab.ts';
 import { natCases } from './nat.ts';
 import { makePair } from './pair.ts';
+import { policyCases } from './policy.ts';
 import { newestWireguardGo, whatIsMissing, wireguardGoVersion } from './programs.ts';
 import { tailscaleCases } from './tailscale.ts';
 import { cliCases } from './wireguard-cli.ts';
@@ -42,6 +43,10 @@ const SUITES: Readonly<Record<string, Suite>> = Object.freeze({
   nat: {
     needs: ['ip', 'setpriv', 'openssl', 'nft', 'tailscaled'],
     cases: natCases,
+  },
+  policy: {
+    needs: ['ip', 'setpriv', 'openssl', 'tailscaled'],
+    cases: policyCases,
   },
 });
 

@@ -1,8 +1,8 @@
 /**
- * Stock `tailscaled --tun=userspace-networking` in a party's namespace, driven by the stock `tailscale` command, and a
- * program beside it that talks through it (tailscale-side.ts).
+ * Stock `tailscaled` in a party's namespace, with its own network stack unless told, driven by the stock `tailscale`
+ * command, and a program beside it that talks through it (tailscale-side.ts).
  */
-import { get } from 'node:http';
+import { request } from 'node:http';
 import { join } from 'node:path';
 import { type Json, Remote } from './json-lines.ts';
 import { type Finished, type Lab, type Program, until } from './lab.ts';
@@ -11,6 +11,8 @@ import type { Party, TailnetNet } from './tailscale-net.ts';
 
 const SOCKS_PORT = 1055;
 const HTTP_PROXY_PORT = 1056;
+/** Where a node with a device of the kernel takes UDP from outside; others let the system choose. */
+export const STOCK_UDP_PORT = 41_641;
 
 /** What `tailscale up` is told. */
 export interface UpOptions {
@@ -36,26 +38,29 @@ export class StockNode {
   /** Listens for what comes in, opens what goes out. */
   readonly side: Remote;
   readonly #folder: string;
+  /** Name of its device in the namespace; undefined: it has none. */
+  readonly #tun: string | undefined;
   #daemon: Program | undefined;
 
-  private constructor(net: TailnetNet, party: Party, name: string, build: string) {
+  private constructor(net: TailnetNet, party: Party, name: string, build: string, tun: string | undefined) {
     this.lab = net.lab;
     this.net = net;
     this.party = party;
     this.name = name;
     this.build = build;
     this.#folder = net.lab.directory();
+    this.#tun = tun;
     this.side = new Remote(net.lab, party.space, 'tailscale-side.ts');
   }
 
-  /** Makes a party with a running tailscaled that is not logged in yet. */
+  /** Makes a party with a running tailscaled that is not logged in yet; `tun` gives the kernel a device of that name. */
   static async make(
     net: TailnetNet,
     name: string,
     build: string,
-    o: { isEphemeral?: boolean; party?: Party } = {},
+    o: { isEphemeral?: boolean; party?: Party; tun?: string } = {},
   ): Promise<StockNode> {
-    const node = new StockNode(net, o.party ?? (await net.party(name.slice(0, 4))), name, build);
+    const node = new StockNode(net, o.party ?? (await net.party(name.slice(0, 4))), name, build, o.tun);
     await Promise.all([node.start(o), node.side.call('open', { socksPort: SOCKS_PORT })]);
     node.version = (await node.command(['version'])).stdout.split('\n')[0]!.trim();
     return node;
@@ -64,13 +69,14 @@ export class StockNode {
   /** Starts tailscaled with the state it had; with `isEphemeral` it keeps its state in memory. */
   async start(o: { isEphemeral?: boolean } = {}): Promise<void> {
     const args = [
-      '--tun=userspace-networking',
+      `--tun=${this.#tun ?? 'userspace-networking'}`,
       `--socks5-server=127.0.0.1:${SOCKS_PORT}`,
       `--outbound-http-proxy-listen=127.0.0.1:${HTTP_PROXY_PORT}`,
       `--state=${o.isEphemeral === true ? 'mem:' : join(this.#folder, 'tailscaled.state')}`,
       `--statedir=${this.#folder}`,
       `--socket=${this.#socket}`,
       '--no-logs-no-support',
+      ...(this.#tun === undefined ? [] : [`--port=${STOCK_UDP_PORT}`]),
     ];
     this.#daemon = this.lab.start(this.party.space, [stockProgram(this.build, 'tailscaled'), ...args], {
       env: this.#env(),
@@ -109,21 +115,28 @@ export class StockNode {
   }
 
   /** The same from its local API, without a process: for what is asked many times. */
-  quickStatus(): Promise<Json> {
+  async quickStatus(): Promise<Json> {
+    return JSON.parse(await this.local('status')) as Json;
+  }
+
+  /** What its local API says. */
+  local(name: string, method: 'GET' | 'POST' = 'GET'): Promise<string> {
     return new Promise((resolve, reject) => {
       const headers = { host: 'local-tailscaled.sock' };
-      const asked = get({ socketPath: this.#socket, path: '/localapi/v0/status', headers, timeout: 5000 }, answer => {
+      const path = `/localapi/v0/${name}`;
+      const asked = request({ socketPath: this.#socket, path, method, headers, timeout: 5000 }, answer => {
         let text = '';
         answer.setEncoding('utf8').on('data', (part: string) => {
           text += part;
         });
         answer.once('end', () => {
-          if (answer.statusCode === 200) resolve(JSON.parse(text) as Json);
+          if (answer.statusCode === 200) resolve(text);
           else reject(new Error(`local API of ${this.name}: ${answer.statusCode} ${text.slice(0, 200)}`));
         });
       });
       asked.once('timeout', () => asked.destroy(new Error(`local API of ${this.name}: silent for 5 s`)));
       asked.once('error', reject);
+      asked.end();
     });
   }
 
