@@ -135,6 +135,11 @@ export interface Host {
   interfaces?(): readonly string[];
   /** Addresses of a public name, best first; rejects with NetError `ERR_NAME_NOT_FOUND`. */
   resolve(name: string): Promise<readonly string[]>;
+  /**
+   * Memory that keeps its content while the device sleeps and loses it with the power, where the runtime has such: for
+   * secrets that must not be in flash. Values of at most 1,900 bytes; absent on everything that does not sleep.
+   */
+  readonly retained?: Store;
   /** What to use for `https:` on this runtime, as the end of a sentence. */
   readonly secureFetchAdvice?: string;
 }

@@ -387,6 +387,7 @@ export class Device implements TunnelOwner {
       mtu,
       limits: preset === 'small' ? TUNNEL_LIMITS_SMALL : TUNNEL_LIMITS_LARGE,
       ...(this.#lastFloor === undefined ? {} : { timestampFloor: this.#lastFloor }),
+      keepsSessions: tailnet?.keepsSessions === true,
       ...(tailnet === undefined ? {} : { resolvePeer: (now, key) => this.tailnet?.resolveKey(now, key) ?? false }),
     });
   }

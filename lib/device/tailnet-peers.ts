@@ -9,6 +9,7 @@ import { equalBytes } from '../base/bytes.ts';
 import type { Netmap, NetmapChanges } from '../control/netmap.ts';
 import type { NetmapPeer } from '../control/peer-record.ts';
 import type { Tunnel } from '../wireguard/tunnel.ts';
+import type { SavedSession } from '../wireguard/types.ts';
 import type { TailnetPaths } from './tailnet-paths.ts';
 
 /** The device: its tunnel, which may be replaced, and the removal of a peer with all that is known of it. */
@@ -39,9 +40,12 @@ export class TailnetPeers {
   /** By id in the tunnel; the one that was added first comes first. */
   readonly #inUse = new Map<number, PeerInUse>();
   readonly #tunnelIds = new Map<number, number>();
+  /** Sessions of an earlier run; each goes on once. */
+  readonly #sessions: SavedSession[];
 
   /** At most `maxPeers` are in the tunnel; `paths` knows the same peers by the same ids. */
-  constructor(netmap: Netmap, paths: TailnetPaths, maxPeers: number) {
+  constructor(netmap: Netmap, paths: TailnetPaths, maxPeers: number, sessions: readonly SavedSession[] = []) {
+    this.#sessions = [...sessions];
     this.#netmap = netmap;
     this.#paths = paths;
     this.#maxPeers = maxPeers;
@@ -120,6 +124,7 @@ export class TailnetPeers {
     for (const tunnelId of this.#inUse.keys()) this.#paths.disco.removePeer(nowMs, tunnelId);
     this.#inUse.clear();
     this.#tunnelIds.clear();
+    this.#sessions.length = 0;
   }
 
   #resolve(nowMs: number, unixMs: number, owner: TunnelOwner, slot: number): boolean {
@@ -132,7 +137,16 @@ export class TailnetPeers {
     this.#inUse.set(tunnelId, { netmapId: id, key, keyExpiry, region: homeRegion, heardRegion: 0, isJailed });
     this.#tunnelIds.set(id, tunnelId);
     this.#paths.addPeer(nowMs, tunnelId, peer);
+    this.#resumeSession(nowMs, owner, tunnelId, key);
     return true;
+  }
+
+  #resumeSession(nowMs: number, owner: TunnelOwner, tunnelId: number, key: Uint8Array): void {
+    const saved = this.#sessions.find(({ publicKey }) => equalBytes(publicKey, key));
+    if (saved === undefined) return;
+    this.#sessions.splice(this.#sessions.indexOf(saved), 1);
+    owner.tunnel.resumeSession(nowMs, tunnelId, saved.bytes);
+    saved.bytes.fill(0);
   }
 
   #follow(nowMs: number, unixMs: number, owner: TunnelOwner, tunnelId: number, netmapId: number): void {

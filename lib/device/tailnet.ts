@@ -17,16 +17,15 @@ import type { Netmap, NetmapChanges } from '../control/netmap.ts';
 import type { NetmapPeer } from '../control/peer-record.ts';
 import type { SecretKey } from '../crypto/keys.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
-import { DERP_CLIENT_LIMITS_LARGE, DERP_CLIENT_LIMITS_SMALL } from '../derp/client-types.ts';
 import { looksLikeDisco } from '../disco/message.ts';
-import { NAME_LIMITS_LARGE, NAME_LIMITS_SMALL } from '../dns/limits.ts';
-import { FILTER_LIMITS_LARGE, FILTER_LIMITS_SMALL } from '../filter/limits.ts';
 import { type CoordinatorAddress, CoordinatorLink, controlName, type LinkEvent } from './coordinator-link.ts';
 import type { NetcheckReport } from '../netcheck/limits.ts';
 import { RelayLinks, type RelayStatus } from './relay-links.ts';
 import type { TcpConnection } from '../netstack/tcp.ts';
 import { Streams } from './streams.ts';
+import type { SavedSession } from '../wireguard/types.ts';
 import { TailnetGate } from './tailnet-gate.ts';
+import { TAILNET_LIMITS } from './tailnet-limits.ts';
 import { TailnetNames } from './tailnet-names.ts';
 import { type PathEvent, TailnetPaths } from './tailnet-paths.ts';
 import { TailnetPeers, type TunnelOwner } from './tailnet-peers.ts';
@@ -58,6 +57,9 @@ export interface TailnetOptions {
   readonly isEphemeral?: boolean;
   /** What an earlier run has left; its disco key is `discoKey` then. */
   readonly snapshot?: TailnetSnapshot;
+  /** Sessions can be taken over by a later run, and were by an earlier one: `takeSessions` of the tunnel. */
+  readonly keepsSessions?: boolean;
+  readonly sessions?: readonly SavedSession[];
 }
 
 /** Something that the application or the operator may want to know, or must act on. */
@@ -80,26 +82,6 @@ export interface Whois {
   /** Application capabilities that the policy gives the peer here, by name. */
   readonly capabilities: readonly string[];
 }
-
-/** Sizes that only the tailnet needs. */
-const LIMITS = /* @__PURE__ */ Object.freeze({
-  small: Object.freeze({
-    peers: 16,
-    links: 2,
-    chunkBytes: 2048,
-    derp: DERP_CLIENT_LIMITS_SMALL,
-    filter: FILTER_LIMITS_SMALL,
-    names: NAME_LIMITS_SMALL,
-  }),
-  large: Object.freeze({
-    peers: 10_000,
-    links: 32,
-    chunkBytes: 65_536,
-    derp: DERP_CLIENT_LIMITS_LARGE,
-    filter: FILTER_LIMITS_LARGE,
-    names: NAME_LIMITS_LARGE,
-  }),
-});
 
 const NO_RELAY = /* @__PURE__ */ dropReason('derp-no-relay');
 
@@ -131,7 +113,7 @@ export class Tailnet {
   /** `owner` is the device that this is a part of. */
   constructor(options: TailnetOptions, owner: TunnelOwner) {
     const { nowMs, unixMs, random, suite, preset, coordinator, nodeKey } = options;
-    const limits = LIMITS[preset];
+    const limits = TAILNET_LIMITS[preset];
     this.#owner = owner;
     this.#suite = suite;
     this.#unixOffsetMs = unixMs - nowMs;
@@ -169,7 +151,7 @@ export class Tailnet {
       knowsPeer: discoKey => this.netmap.peers.findDiscoKey(discoKey) >= 0,
       resolvePeer: (now, discoKey, key) => this.#peers.resolveDisco(now, this.#unixMs(now), this.#owner, discoKey, key),
     });
-    this.#peers = new TailnetPeers(this.client.netmap, this.paths, limits.peers);
+    this.#peers = new TailnetPeers(this.client.netmap, this.paths, limits.peers, options.sessions);
     this.#names = new TailnetNames(this.client.netmap, limits.names);
     this.#gate = new TailnetGate(limits.filter, this.drops);
     this.#createRelays = key =>

@@ -14,7 +14,7 @@ import { type NetcheckStatus, netcheckStatus } from '../netcheck/summary.ts';
 import type { Store } from '../ports.ts';
 import type { MoteEvent } from './events.ts';
 import { forgetNodeKey, promoteNodeKey, saveNextNodeKey } from './identity.ts';
-import { MAX_SNAPSHOT_BYTES, removeSnapshot, saveSnapshot } from './snapshot-store.ts';
+import { keepSessions, MAX_SNAPSHOT_BYTES, removeSnapshot, saveSnapshot } from './snapshot-store.ts';
 import type { PathPing, TailnetPeerStatus, TailnetStatus } from './status.ts';
 import type { Whois } from './whois.ts';
 
@@ -31,8 +31,9 @@ export interface MembershipContext {
   readonly store: Store | undefined;
   /** Address of the coordinator, as it was given. */
   readonly control: string;
-  /** Leave a snapshot in the store at the end. */
+  /** Leave a snapshot in the store at the end, and sessions in what the host retains. */
   readonly resumes: boolean;
+  readonly retained: Store | undefined;
   delay(ms: number, run: () => void): () => void;
   emit(event: MoteEvent): void;
 }
@@ -98,6 +99,13 @@ export class Membership {
     for (const { reject } of this.#joins.splice(0)) reject(error);
     for (const { reject } of this.#logouts.splice(0)) reject(error);
     this.#leaveSnapshot();
+  }
+
+  /** After the last packet: sessions that the next run can go on with are kept, where that is safe. */
+  sleep(): void {
+    const { device, driver, resumes, retained } = this.#context;
+    if (!resumes || retained === undefined) return;
+    this.#stored('sessions', () => keepSessions(retained, device.tunnel.takeSessions(driver.nowMs())));
   }
 
   /** What the next run goes on from. A member that is one no more leaves nothing. */

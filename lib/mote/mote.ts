@@ -137,6 +137,7 @@ export class Mote {
       store: options.store,
       control: tailnet.control,
       resumes: tailnet.resumes,
+      retained: host.retained,
       delay: this.#delays.after,
       emit: event => this.#watchers.emit(event),
     });
@@ -391,6 +392,7 @@ export class Mote {
     this.#pings.close(closedError('the mote'));
     this.#driver.close();
     this.#delays.close();
+    this.#membership?.sleep();
     this.#device.close(this.#driver.nowMs());
     if (this.#isKeyOwn) this.#privateKey.wipe();
   }

@@ -2,14 +2,23 @@
  * The snapshot of a tailnet's member in its store, in pieces of the size that small stores take. Each piece is: schema
  * byte, number of pieces, a checksum of the whole (32 bits, FNV-1a), bytes. Pieces of two snapshots, or damaged ones, are
  * no snapshot: nothing is lost by it but the quick start.
+ *
+ * Sessions of the tunnel are apart, in memory that forgets without power, and are removed as they are read: one that
+ * went on twice would use its nonces twice.
  */
 import { concatBytes, equalBytes, readU32LE, writeU32LE } from '../base/bytes.ts';
 import type { Store } from '../ports.ts';
+import { SAVED_SESSION_BYTES } from '../wireguard/saved-session.ts';
+import type { SavedSession } from '../wireguard/types.ts';
 
 const SCHEMA = 1;
 const HEAD_BYTES = 6;
 const PIECE_BYTES = 1900 - HEAD_BYTES;
 const MAX_PIECES = 4;
+const SESSIONS_NAME = 'sessions';
+/** A public key and a session. */
+const KEPT_BYTES = 32 + SAVED_SESSION_BYTES;
+const MAX_SESSIONS = Math.floor(1899 / KEPT_BYTES);
 
 /** The largest snapshot. */
 export const MAX_SNAPSHOT_BYTES = MAX_PIECES * PIECE_BYTES;
@@ -49,6 +58,32 @@ export function loadSnapshot(store: Store): Uint8Array | undefined {
 /** Forgets the stored snapshot. */
 export function removeSnapshot(store: Store): void {
   for (let i = 0; i < MAX_PIECES; i++) store.remove(nameOf(i));
+}
+
+/** Keeps sessions over sleep: as many as fit into one value. Throws NetError `ERR_STORE`. */
+export function keepSessions(retained: Store, sessions: readonly SavedSession[]): void {
+  const kept = sessions.slice(0, MAX_SESSIONS);
+  const parts = kept.flatMap(({ publicKey, bytes }) => [publicKey, bytes]);
+  const value = concatBytes(Uint8Array.of(SCHEMA), ...parts);
+  for (const { bytes } of sessions) bytes.fill(0);
+  try {
+    retained.save(SESSIONS_NAME, value);
+  } finally {
+    value.fill(0);
+  }
+}
+
+/** The sessions that were kept, which are there no more after this. Throws NetError `ERR_STORE`: then none may be used. */
+export function takeSessions(retained: Store): readonly SavedSession[] {
+  const value = retained.load(SESSIONS_NAME);
+  if (value === undefined) return [];
+  retained.remove(SESSIONS_NAME);
+  const out: SavedSession[] = [];
+  if (value[0] !== SCHEMA) return out;
+  for (let at = 1; at + KEPT_BYTES <= value.length; at += KEPT_BYTES)
+    out.push({ publicKey: value.slice(at, at + 32), bytes: value.slice(at + 32, at + KEPT_BYTES) });
+  value.fill(0);
+  return out;
 }
 
 function nameOf(piece: number): string {

@@ -11,7 +11,7 @@ import { readTailnetSnapshot, type TailnetSnapshot } from '../device/tailnet-sna
 import type { Host, Store } from '../ports.ts';
 import type { CommonMoteOptions } from './common-options.ts';
 import type { Identity } from './identity.ts';
-import { loadSnapshot } from './snapshot-store.ts';
+import { loadSnapshot, takeSessions } from './snapshot-store.ts';
 
 /** A mote that joins a tailnet: the coordinator says who it is and who its peers are. */
 export interface TailnetMoteOptions extends CommonMoteOptions {
@@ -26,7 +26,7 @@ export interface TailnetMoteOptions extends CommonMoteOptions {
   /**
    * Goes on where the last run ended, for a device that wakes, sends and sleeps: `close` stores the netmap, and the next
    * `up` returns without waiting for the coordinator, which is asked 10 s later, or at once after a day without it.
-   * Until then only replies come in. Needs the same `store`.
+   * Until then only replies come in. Needs the same `store`. On hosts with memory that survives sleep, sessions go on too.
    */
   readonly resume?: boolean;
   /** Certificates (PEM) of authorities that are trusted beside the runtime's own, for coordinator and relays. */
@@ -103,6 +103,8 @@ export function tailnetOptions(
   const { coordinator, authKey, name, isEphemeral } = settings;
   const snapshot =
     settings.resumes && store !== undefined ? storedSnapshot(settings, identity, suite, store) : undefined;
+  // They are those of one node key, as the snapshot is; and are removed either way.
+  const sessions = settings.resumes && host.retained !== undefined ? takeSessions(host.retained) : undefined;
   return {
     coordinator,
     machineKey: identity.machineKey,
@@ -119,6 +121,7 @@ export function tailnetOptions(
     ...(authKey === undefined ? {} : { authKey }),
     ...(identity.nextNodeKey === undefined ? {} : { nextNodeKey: identity.nextNodeKey }),
     ...(snapshot === undefined ? {} : { snapshot }),
+    ...(sessions === undefined ? {} : { keepsSessions: true, sessions: snapshot === undefined ? [] : sessions }),
   };
 }
 

@@ -46,7 +46,7 @@ const COOKIE_DECRYPT = /* @__PURE__ */ dropReason('wg-cookie-decrypt');
 /** The handshake half of a tunnel. */
 export class HandshakeExchange {
   readonly #state: TunnelState;
-  readonly #suite: CryptoSuite;
+  readonly suite: CryptoSuite;
   readonly #handshaker: Handshaker;
   readonly #macs: MacChecker;
   readonly #admission: Admission;
@@ -58,7 +58,7 @@ export class HandshakeExchange {
   constructor(state: TunnelState, options: TunnelOptions) {
     const { limits } = state;
     this.#state = state;
-    this.#suite = options.suite;
+    this.suite = options.suite;
     this.#resolvePeer = options.resolvePeer;
     this.#handshaker = new Handshaker(options.suite, options.random, options.privateKey);
     this.#macs = new MacChecker(options.suite, options.random, this.#handshaker.publicKey);
@@ -141,7 +141,7 @@ export class HandshakeExchange {
     const peer = state.handshakes.get(receiver) ?? state.active(state.sessions.get(receiver)?.peerId ?? -1);
     if (peer === undefined) return UNKNOWN_RECEIVER; // CHECK: wg-cookie-receiver
     if (peer.mac1 === undefined) return UNEXPECTED_COOKIE; // CHECK: wg-cookie-once
-    const cookie = openCookieReply(this.#suite, buf, start, state.table.publicKey(peer.id), peer.mac1);
+    const cookie = openCookieReply(this.suite, buf, start, state.table.publicKey(peer.id), peer.mac1);
     if (cookie === undefined) return COOKIE_DECRYPT; // CHECK: wg-cookie-tag
     peer.setCookie(nowMs, cookie);
     return 0;
@@ -246,13 +246,14 @@ export class HandshakeExchange {
     o: { localIndex: number; remoteIndex: number; isInitiator: boolean },
   ): Session {
     const { replayBits, rejectAfterMessages } = this.#state.limits;
-    const session = new Session(this.#suite, {
+    const session = new Session(this.suite, {
       ...o,
       ...keys,
       peerId: peer.id,
       createdMs: nowMs,
       replayBits,
       rejectAfterMessages,
+      isSavable: this.#state.isSavable,
     });
     keys.sendKey.fill(0);
     keys.receiveKey.fill(0);

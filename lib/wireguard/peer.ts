@@ -238,6 +238,14 @@ export class Peer implements Scheduled, StagedQueue {
     this.#context.enqueue(this);
   }
 
+  /** A session of an earlier run goes on. */
+  resume(session: Session): void {
+    this.#context.sessions.set(session.localIndex, session);
+    this.current = session;
+    this.#expireAt = this.#arm(session.createdMs + REJECT_AFTER_TIME_MS);
+    this.#eraseAt = this.#arm(session.createdMs + ERASE_AFTER_TIME_MS);
+  }
+
   /** A packet was opened under `session`; the first one under `next` confirms it. */
   confirm(nowMs: number, session: Session): void {
     if (session !== this.next) return;

@@ -30,6 +30,19 @@ export class ReplayWindow {
     this.#limit = limit;
   }
 
+  /** The greatest counter that was seen; 0 also when none was. */
+  get greatest(): number {
+    return this.#greatest;
+  }
+
+  /** Takes every counter up to this one as seen. */
+  skipTo(counter: number): void {
+    this.#words.fill(0xffff_ffff);
+    this.#greatest = counter;
+    // What lies above it shares its word.
+    for (let bit = (counter % 32) + 1; bit < 32; bit++) this.#words[this.#position(counter)]! &= ~(1 << bit);
+  }
+
   /** Whether the counter is neither seen, nor too old, nor at the limit. Changes nothing. */
   isFresh(counter: number): boolean {
     if (counter >= this.#limit) return false; // CHECK: replay-limit

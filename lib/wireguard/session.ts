@@ -4,7 +4,7 @@
  *
  * Which of a peer's sessions is used for what is decided in peer.ts.
  */
-import { readU32LE, writeU32LE, writeU64LE } from '../base/bytes.ts';
+import { concatBytes, readU32LE, writeU32LE, writeU64LE } from '../base/bytes.ts';
 import { type DropReason, dropReason } from '../base/drop.ts';
 import type { Cipher, CryptoSuite } from '../crypto/suite.ts';
 import { REJECT_AFTER_TIME_MS } from './constants.ts';
@@ -29,6 +29,8 @@ export interface SessionOptions {
   readonly replayBits: number;
   /** Counters from here on are neither sent nor accepted; at most 2^53-1. */
   readonly rejectAfterMessages: number;
+  /** The keys are kept as bytes too, so that the session can be saved; they are erased with it. */
+  readonly isSavable?: boolean;
 }
 
 /** A session of a peer. */
@@ -44,6 +46,7 @@ export class Session {
   readonly #receive: Cipher;
   readonly #replay: ReplayWindow;
   readonly #limit: number;
+  readonly #keys: Uint8Array | undefined;
   #isWiped = false;
 
   constructor(suite: CryptoSuite, o: SessionOptions) {
@@ -56,6 +59,23 @@ export class Session {
     this.#receive = suite.createCipher(o.receiveKey);
     this.#replay = new ReplayWindow(o.replayBits, o.rejectAfterMessages);
     this.#limit = o.rejectAfterMessages;
+    this.#keys = o.isSavable === true ? concatBytes(o.sendKey, o.receiveKey) : undefined;
+  }
+
+  /** Both keys behind each other, 64 bytes that are erased with the session; undefined unless it can be saved. */
+  get keys(): Uint8Array | undefined {
+    return this.#keys;
+  }
+
+  /** The greatest counter that was received. */
+  get receiveCounter(): number {
+    return this.#replay.greatest;
+  }
+
+  /** Goes on with these counters: the next one to send, and the greatest one that counts as received. */
+  goOn(sendCounter: number, receiveCounter: number): void {
+    this.sendCounter = sendCounter;
+    this.#replay.skipTo(receiveCounter);
   }
 
   /** Whether it may send: young enough, and with counters left. */
@@ -105,6 +125,7 @@ export class Session {
     this.#send.wipe();
     this.#receive.wipe();
     this.#replay.wipe();
+    this.#keys?.fill(0);
     this.#isWiped = true;
   }
 

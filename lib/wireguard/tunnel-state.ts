@@ -29,6 +29,8 @@ export class TunnelState implements PeerContext {
   readonly staging: StagingPool;
   readonly stamps: TimestampClock;
   readonly rekeyAfterMessages: number;
+  /** Sessions are made so that they can be saved. */
+  readonly isSavable: boolean;
   /** Peers in use by id; idle ones are undefined. */
   readonly #active: (Peer | undefined)[] = [];
   #activeCount = 0;
@@ -44,6 +46,7 @@ export class TunnelState implements PeerContext {
   constructor(options: TunnelOptions, limits: TunnelLimits) {
     this.limits = limits;
     this.random = options.random;
+    this.isSavable = options.keepsSessions === true;
     this.#nowMs = options.nowMs;
     this.#unixOffsetMs = options.unixMs - options.nowMs;
     this.table = new PeerTable(this.randomWord());

@@ -30,9 +30,10 @@ import {
 import type { Peer } from './peer.ts';
 import { expectTunnelOptions } from './peer-config.ts';
 import { PeerSet } from './peer-set.ts';
+import { restoreSession, saveSession } from './saved-session.ts';
 import type { Session } from './session.ts';
 import { TunnelState } from './tunnel-state.ts';
-import type { PeerChanges, PeerConfig, PeerStatus, TunnelEvent, TunnelOptions } from './types.ts';
+import type { PeerChanges, PeerConfig, PeerStatus, SavedSession, TunnelEvent, TunnelOptions } from './types.ts';
 
 export { TUNNEL_LIMITS_LARGE, TUNNEL_LIMITS_SMALL, type TunnelLimits } from './constants.ts';
 export type { PeerChanges, PeerConfig, PeerStatus, TunnelEvent, TunnelOptions } from './types.ts';
@@ -150,6 +151,44 @@ export class Tunnel {
   /** Whether so many handshakes came lately that some sources are asked for cookies. */
   isUnderLoad(nowMs: number): boolean {
     return this.#exchange.isUnderLoad(this.#state.advance(nowMs));
+  }
+
+  /**
+   * Saves the sessions that are worth it, by the peers' public keys, and ends them here; needs `keepsSessions`. To be
+   * called right before {@link Tunnel.close}. What it returns is secret, and goes on once only: see saved-session.ts.
+   */
+  takeSessions(nowMs: number): SavedSession[] {
+    const state = this.#state;
+    const now = state.advance(nowMs);
+    const out: SavedSession[] = [];
+    for (const id of this.peerIds()) {
+      const peer = state.active(id);
+      const session = peer?.usableSession(now);
+      const bytes = session === undefined ? undefined : saveSession(session, now, state.unixMs(now));
+      if (bytes === undefined) continue;
+      out.push({ publicKey: this.peerStatus(id).publicKey, bytes });
+      state.release(peer!);
+    }
+    return out;
+  }
+
+  /** Goes on with a session that {@link Tunnel.takeSessions} has saved in an earlier run; false when it is of no use. */
+  resumeSession(nowMs: number, id: number, bytes: Uint8Array): boolean {
+    const state = this.#state;
+    const now = state.advance(nowMs);
+    this.#peers.expect(id);
+    const { replayBits, rejectAfterMessages } = state.limits;
+    const session = restoreSession(this.#exchange.suite, bytes, now, state.unixMs(now), {
+      peerId: id,
+      replayBits,
+      rejectAfterMessages,
+    });
+    if (session === undefined) return false;
+    const { localIndex } = session;
+    const isTaken = state.sessions.get(localIndex) !== undefined || state.handshakes.get(localIndex) !== undefined;
+    if (isTaken) return false; // CHECK: wg-saved-index
+    state.activate(id).resume(session);
+    return true;
   }
 
   /** Removes all peers and erases all secrets but the private key, which is the caller's. */

@@ -27,6 +27,16 @@ export interface TunnelOptions {
    * returns whether it did. For callers that know more peers than they add. What it throws passes through.
    */
   readonly resolvePeer?: (nowMs: number, publicKey: Uint8Array) => boolean;
+  /** Sessions can be saved by `takeSessions`: their keys are kept as bytes, too. False unless given. */
+  readonly keepsSessions?: boolean;
+}
+
+/** A session that can go on in another run, once; secret. */
+export interface SavedSession {
+  /** Of the peer, 32 bytes. */
+  readonly publicKey: Uint8Array;
+  /** See saved-session.ts. */
+  readonly bytes: Uint8Array;
 }
 
 /** A peer, as it is added. */

@@ -17,6 +17,10 @@ class World {
   readonly network = new MemoryNetwork();
   readonly coordinator = new MemoryCoordinator(this.network, '192.0.2.1');
   readonly store = new MemoryStore();
+  /** Memory that survives sleep; undefined: the host has none. */
+  retained: MemoryStore | undefined;
+  /** Kinds of WireGuard datagrams that the button has sent. */
+  sent: number[] = [];
   states: string[] = [];
 
   up(address: string, seed: number, o: object): Promise<Mote> {
@@ -24,7 +28,9 @@ class World {
       if (event.type === 'state') this.states.push(event.state!);
     };
     const options = { control: this.coordinator.url, preset: 'small' as const, onEvent, ...o };
-    return this.network.until(Mote.up(this.network.host(address, seed), crypto, options, ALL_PARTS), 30_000);
+    const { retained } = this;
+    const host = { ...this.network.host(address, seed), ...(retained === undefined ? {} : { retained }) };
+    return this.network.until(Mote.up(host, crypto, options, ALL_PARTS), 30_000);
   }
 
   /** The service repeats what it hears. */
@@ -43,6 +49,11 @@ class World {
 
   button(seed = 20, o: object = {}): Promise<Mote> {
     this.states = [];
+    this.sent = [];
+    this.network.fate = (bytes, from) => {
+      if (from.address === '192.0.2.20' && bytes[0]! <= 4 && bytes[1] === 0) this.sent.push(bytes[0]!);
+      return { isDropped: false, delayMs: 1 };
+    };
     return this.up('192.0.2.20', seed, { name: 'button', store: this.store, resume: true, ...o });
   }
 
@@ -175,6 +186,44 @@ test('a device that has nothing new to leave does not write', async () => {
   }
   assert.is(saves, 0);
   assert.equal(world.store.load('resume-0'), before);
+});
+
+test('where memory survives sleep the first datagram is data, without a handshake', async () => {
+  const world = new World();
+  world.retained = new MemoryStore();
+  await world.slept();
+  for (const seed of [21, 22]) {
+    const button = await world.button(seed);
+    assert.is(world.retained.load('sessions'), undefined, 'a session goes on once, also when the device crashes');
+    assert.is(await world.network.until(ask(button, 'again'), 1000), 'again');
+    assert.is(world.sent[0], 4);
+    assert.not.ok(world.sent.includes(1));
+    await world.network.until(button.close());
+    await world.network.advance(2000);
+  }
+});
+
+test('sessions of another node key are not used, and are removed', async () => {
+  const world = new World();
+  world.retained = new MemoryStore();
+  await world.slept();
+  const kept = world.retained.load('sessions')!;
+  assert.ok(kept.length > 1);
+  world.store.remove('node-key');
+  const button = await world.button(21, { authKey: world.coordinator.authKey() });
+  assert.is(world.retained.load('sessions'), undefined);
+  assert.is(await world.network.until(ask(button, 'new'), 10_000), 'new');
+  assert.is.not(world.sent[0], 4);
+});
+
+test('a session that slept for two minutes is renewed', async () => {
+  const world = new World();
+  world.retained = new MemoryStore();
+  await world.slept();
+  await world.network.advance(120_000);
+  const button = await world.button(21);
+  assert.is(await world.network.until(ask(button, 'late'), 10_000), 'late');
+  assert.is(world.sent[0], 1);
 });
 
 test('without a store there is nothing to go on from', async () => {
