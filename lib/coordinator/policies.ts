@@ -174,19 +174,26 @@ export class Policies {
     if (current === undefined && good === undefined) return undefined;
     const found = current === undefined ? undefined : this.#examine(current, tailnet, unixMs);
     const [standing, lines] = found ?? [undefined, ['it is missing in the store']];
+    // What was good stays in force when only the devices have changed since.
     const isBroken = standing === undefined || (lines.length > 0 && current!.text !== good?.text);
-    if (!isBroken) return standing; // what was good stays in force when only the devices have changed
-    const name = `version ${current?.version ?? 'that is newest'}`;
-    const why = standing === undefined ? `${name} is broken` : `tests of ${name} fail`;
-    const [last] = good === undefined ? [] : this.#examine(good, tailnet, unixMs);
-    if (last !== undefined) {
-      const message = `${why}: version ${good!.version}, the last whose tests passed, is in force`;
-      return { ...last, inForce: 'good', fallback: { sinceMs: unixMs, message, failing: lines } };
-    }
-    const message = `${why}, and there is no other whose tests passed: nobody may reach anything`;
-    const { policy } = parsePolicy(DENY_ALL) as { policy: Policy };
-    const fallback = { sinceMs: unixMs, message, failing: lines };
-    return { inForce: 'deny-all', policy, notes: [], guard: undefined, fallback };
+    const what = standing === undefined ? 'cannot be read' : 'fails its tests';
+    const why = `the newest policy (version ${current?.version ?? '?'}) ${what}`;
+    if (isBroken) return this.#fallBack(good, tailnet, why, lines, unixMs); // CHECK: policy-last-good
+    return standing;
+  }
+
+  /** What is in force instead of the newest policy. */
+  #fallBack(
+    good: PolicyRecord | undefined,
+    tailnet: TailnetState,
+    why: string,
+    failing: readonly string[],
+    unixMs: number,
+  ): StandingPolicy {
+    const last = good === undefined ? undefined : this.#examine(good, tailnet, unixMs)[0];
+    if (last === undefined) return denyAll(why, failing, unixMs); // CHECK: policy-deny-broken
+    const message = `${why}: version ${good!.version}, the last whose tests passed, is in force instead`;
+    return { ...last, inForce: 'good', fallback: { sinceMs: unixMs, message, failing } };
   }
 
   /** A record as a policy that could be in force, or nothing; and what is wrong with it. */
@@ -272,4 +279,10 @@ export class Policies {
   #tell(tailnet: string, level: AlarmNews['level'], message: string): void {
     this.#news.push({ tailnet, level, message: `policy of tailnet ${tailnet}: ${message}` });
   }
+}
+
+function denyAll(why: string, failing: readonly string[], unixMs: number): StandingPolicy {
+  const { policy } = parsePolicy(DENY_ALL) as { policy: Policy };
+  const message = `${why}, and there is no other whose tests passed: nobody may reach anything`;
+  return { inForce: 'deny-all', policy, notes: [], guard: undefined, fallback: { sinceMs: unixMs, message, failing } };
 }
