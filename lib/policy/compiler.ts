@@ -1,19 +1,20 @@
 /**
  * A policy and the devices of a tailnet, compiled: packet filters for each device, and who is told of whom.
  *
- * Lists of sources are made once and shared by all devices. A filter has of each rule only what concerns its device:
- * destinations are narrowed to the device's addresses, its approved routes, and the internet if it is an exit node; `*`
- * stays `*`. When a device changes, only the lists of the names that mean it are made again, and only the filters that
- * have one of these lists.
+ * Lists of sources are shared by all devices (sources.ts). A filter has of each rule only what concerns its device
+ * (filter-plan.ts): destinations are narrowed to the device's addresses, its approved routes, and the internet if it is
+ * an exit node; `*` stays `*`. When a device changes, the lists of the names that mean it are patched, and in filters
+ * that have one of these lists the entries with it are made again.
  *
  * Left out: the reverse rules that some of tailscaled's own capabilities imply (drive-sharer, relay-target).
  */
-import { formatPrefix, parsePrefix } from '../base/address.ts';
-import type { WireCapGrant, WireFilterRule, WireNetPortRange } from '../filter/rule.ts';
+import type { WireFilterRule } from '../filter/rule.ts';
 import type { Alias } from './alias.ts';
-import { Directory, type Member, type PolicyDevice } from './directory.ts';
-import { formatKey, IpSet, rangeOfPrefix } from './ip-set.ts';
+import { Directory, type Member, type MemberChange, type PolicyDevice } from './directory.ts';
+import { FilterPlan, partAt } from './filter-plan.ts';
+import type { IpSet } from './ip-set.ts';
 import type { Policy, PolicyRule, RuleDestination } from './policy.ts';
+import { type Slot, type Sources, SourceTable } from './sources.ts';
 
 /** A device that comes, changes or (without `device`) goes. */
 export interface DeviceChange {
@@ -29,17 +30,12 @@ export interface Affected {
   readonly visibility: ReadonlySet<number>;
 }
 
-/** Sources of a rule: a set of addresses, or anybody. */
-export type Sources = IpSet | 'anybody';
-
 /** Rules about a device, as bits: where its packets may come from, go to, and go to among devices of one user. */
 interface Bits {
   readonly source: Uint32Array;
   readonly destination: Uint32Array;
   readonly self: Uint32Array;
 }
-
-const ANYBODY: readonly string[] = Object.freeze(['*']);
 
 /** Whether a rule could allow any packet: no packet has protocol 0 or 255. */
 export function isLive(rule: PolicyRule): boolean {
@@ -51,18 +47,16 @@ export class PolicyCompiler {
   readonly policy: Policy;
   readonly directory: Directory;
   readonly #rules: readonly PolicyRule[];
-  readonly #sourceKeys: readonly string[];
-  readonly #sets = new Map<string, IpSet>();
-  readonly #sources = new Map<string, Sources>();
+  readonly #sources: SourceTable;
   readonly #bits = new Map<number, Bits>();
-  readonly #filters = new Map<number, readonly WireFilterRule[]>();
+  readonly #plans = new Map<number, FilterPlan>();
 
-  /** Takes the devices that may take part: approved ones with a valid key. */
+  /** Takes the devices that may take part: approved ones with a valid key. Throws what {@link update} throws. */
   constructor(policy: Policy, devices: Iterable<PolicyDevice>) {
     this.policy = policy;
     this.#rules = policy.rules.filter(isLive);
-    this.#sourceKeys = this.#rules.map(({ sources }) => [...new Set(sources.map(({ key }) => key))].sort().join('\n'));
     this.directory = new Directory(policy.names);
+    this.#sources = new SourceTable(this.#rules, this.directory);
     for (const device of devices) this.directory.add(device);
   }
 
@@ -71,47 +65,49 @@ export class PolicyCompiler {
     return this.#rules;
   }
 
-  /** Takes changes and says whom they may concern. */
+  /**
+   * Takes changes, all at once, and says whom they may concern; of several about one device the last counts. Devices may
+   * swap addresses. TypeError when two devices would have one address, RangeError for what is no address or prefix: then
+   * nothing has changed.
+   */
   update(changes: readonly DeviceChange[]): Affected {
+    const planned = this.directory.plan(new Map(changes.map(({ id, device }) => [id, device] as const)));
     const filters = new Set<number>();
     const visibility = new Set<number>();
-    const names = new Set<string>();
-    const wildcard = this.directory.wildcard;
-    for (const { id, device } of changes) {
-      const before = this.directory.members.get(id);
-      if (before !== undefined) this.#see(before, visibility);
-      this.directory.remove(id);
-      const after = device === undefined ? undefined : this.directory.add(device);
+    const isRouting = planned.some(each => [each.before, each.after].some(member => member?.routes.isEmpty === false));
+    const outsiders = isRouting ? [...this.directory.outsiders] : [];
+    for (const { before } of planned) if (before !== undefined) this.#see(before, visibility);
+    for (const member of outsiders) this.#see(member, visibility);
+    const wildcard = isRouting ? this.directory.wildcard.id : '';
+    this.directory.apply(planned);
+    for (const { id } of changes) {
       this.#bits.delete(id);
-      this.#filters.delete(id);
-      for (const alias of before?.aliases ?? []) names.add(alias);
-      for (const alias of after?.aliases ?? []) names.add(alias);
-      for (const owner of [before?.owner, after?.owner]) if (owner !== undefined) names.add(`self ${owner}`);
+      this.#plans.delete(id);
       filters.add(id);
       visibility.add(id);
     }
-    if (this.directory.wildcard.id !== wildcard.id) {
-      names.add('*');
-      this.#bits.clear();
-      for (const id of this.directory.members.keys()) visibility.add(id);
+    for (const { device } of outsiders) {
+      this.#bits.delete(device.id);
+      visibility.add(device.id);
     }
-    for (const { id } of changes) {
-      const member = this.directory.members.get(id);
+    for (const { after } of planned) if (after !== undefined) this.#see(after, visibility);
+    for (const { device } of outsiders) {
+      const member = this.directory.members.get(device.id);
       if (member !== undefined) this.#see(member, visibility);
     }
-    this.#forget(names, filters);
+    this.#forget(planned, isRouting && this.directory.wildcard.id !== wildcard, filters);
     return { filters, visibility };
   }
 
   /** The packet filter of a device; the same array until something that concerns it has changed. */
   rulesFor(id: number): readonly WireFilterRule[] {
-    const known = this.#filters.get(id);
-    if (known !== undefined) return known;
+    const known = this.#plans.get(id);
+    if (known !== undefined) return known.rules;
     const member = this.directory.members.get(id);
     if (member === undefined) return [];
-    const rules = new FilterBuilder(this, member).build();
-    this.#filters.set(id, rules);
-    return rules;
+    const plan = new FilterPlan(this, member);
+    this.#plans.set(id, plan);
+    return plan.rules;
   }
 
   /** Whether two devices are told of each other: when a rule lets one of them reach the other. */
@@ -128,38 +124,19 @@ export class PolicyCompiler {
     return out;
   }
 
-  /** The addresses that an alias means as a source. */
-  addressesOf(alias: Alias): IpSet {
-    if (alias.addresses !== undefined) return alias.addresses;
-    if (alias.kind === 'all') return this.directory.wildcard;
-    const known = this.#sets.get(alias.key);
-    if (known !== undefined) return known;
-    const set = IpSet.of([...this.directory.membersOf(alias)].flatMap(({ own }) => own.ranges));
-    this.#sets.set(alias.key, set);
-    return set;
-  }
-
   /** The sources of a rule; of one whose destination is `autogroup:self`, those of one owner. */
   sourcesOf(rule: number, owner?: string): Sources {
-    const key = owner === undefined ? this.#sourceKeys[rule]! : `self ${owner}\n${this.#sourceKeys[rule]}`;
-    const known = this.#sources.get(key);
-    if (known !== undefined) return known;
-    const sources = owner === undefined ? this.#unionOf(rule) : this.#ownOf(rule, owner);
-    this.#sources.set(key, sources);
-    return sources;
+    return this.slotOf(rule, owner).sources;
+  }
+
+  /** Where the sources of a rule are kept, for who wants to see when they change. */
+  slotOf(rule: number, owner?: string): Slot {
+    return this.#sources.slotOf(rule, owner);
   }
 
   /** What of a destination a device takes: addresses, `all`, or undefined for nothing. */
-  partOf(rule: PolicyRule, { alias }: RuleDestination, member: Member): IpSet | 'all' | undefined {
-    const isVia = rule.via.length > 0;
-    if (isVia && !rule.via.some(tag => member.device.tags.includes(tag))) return undefined; // CHECK: policy-via
-    const reach = isVia ? member.forwards : member.serves;
-    if (alias.kind === 'all') return isVia ? reach : 'all';
-    if (alias.addresses !== undefined) return alias.addresses.intersect(reach);
-    if (alias.kind === 'internet') return member.internet;
-    if (isVia) return undefined;
-    if (alias.kind === 'self') return member.owner === undefined ? undefined : member.own;
-    return member.aliases.has(alias.key) ? member.own : undefined;
+  partOf(rule: PolicyRule, destination: RuleDestination, member: Member): IpSet | 'all' | undefined {
+    return partAt(rule, destination, member);
   }
 
   /** Numbers of the rules with a destination at a device. */
@@ -174,36 +151,26 @@ export class PolicyCompiler {
     return numbersIn(source, source);
   }
 
-  #unionOf(rule: number): Sources {
-    const { sources } = this.#rules[rule]!;
-    if (sources.some(({ kind }) => kind === 'danger-all')) return 'anybody';
-    return IpSet.of(sources.flatMap(alias => this.addressesOf(alias).ranges));
-  }
-
-  #ownOf(rule: number, owner: string): IpSet {
-    const user: Alias = { kind: 'user', text: owner, key: `user ${owner}`, name: owner };
-    const own = this.addressesOf(user);
-    const sources = this.sourcesOf(rule);
-    return sources === 'anybody' ? own : own.intersect(sources);
-  }
-
-  /** Forgets what was made of names whose meaning has changed. */
-  #forget(names: ReadonlySet<string>, filters: Set<number>): void {
-    for (const name of names) this.#sets.delete(name);
-    for (const key of [...this.#sources.keys()])
-      if (key.split('\n').some(part => names.has(part))) this.#sources.delete(key);
+  /** Forgets what was made of lists that have changed. */
+  #forget(changes: readonly MemberChange[], isWildcard: boolean, filters: Set<number>): void {
     const changed = new Uint32Array(wordsOf(this.#rules));
-    this.#sourceKeys.forEach((key, i) => {
-      if (key.split('\n').some(part => names.has(part))) changed[i >> 5]! |= 1 << (i & 31);
-    });
+    const changedSelf = new Uint32Array(wordsOf(this.#rules));
+    const owners = new Set<string>();
+    for (const { before, after } of changes)
+      for (const owner of [before?.owner, after?.owner]) if (owner !== undefined) owners.add(owner);
+    this.#sources.change(changes, rule => setBit(changed, rule));
+    for (const owner of owners) this.#sources.forgetOwner(owner);
+    if (isWildcard)
+      this.#sources.forgetWildcard(rule => {
+        setBit(changed, rule);
+        setBit(changedSelf, rule);
+      });
     for (const member of this.directory.members.values()) {
       const { destination, self } = this.#bitsOf(member);
-      // Sources of a rule about devices of one user are his own, whoever else comes or goes.
-      const isOwn = member.owner !== undefined && names.has(`self ${member.owner}`) && self.some(word => word !== 0);
-      const isSelf = isOwn || (names.has('*') && meet(self, changed));
-      if (!isSelf && !meet(destination, changed)) continue;
+      const isOwn = member.owner !== undefined && owners.has(member.owner) && self.some(word => word !== 0);
+      if (!isOwn && !meet(destination, changed) && !meet(self, changedSelf)) continue;
       filters.add(member.device.id);
-      this.#filters.delete(member.device.id);
+      this.#plans.get(member.device.id)?.forget();
     }
   }
 
@@ -225,12 +192,11 @@ export class PolicyCompiler {
     const words = wordsOf(this.#rules);
     const bits = { source: new Uint32Array(words), destination: new Uint32Array(words), self: new Uint32Array(words) };
     this.#rules.forEach((rule, i) => {
-      const bit = 1 << (i & 31);
-      if (rule.sources.some(alias => this.#isSource(alias, member))) bits.source[i >> 5]! |= bit;
+      if (rule.sources.some(alias => this.#isSource(alias, member))) setBit(bits.source, i);
       for (const destination of rule.destinations) {
-        const part = this.partOf(rule, destination, member);
+        const part = partAt(rule, destination, member);
         if (part === undefined || (part !== 'all' && part.isEmpty)) continue;
-        (destination.alias.kind === 'self' ? bits.self : bits.destination)[i >> 5]! |= bit;
+        setBit(destination.alias.kind === 'self' ? bits.self : bits.destination, i);
       }
     });
     this.#bits.set(member.device.id, bits);
@@ -239,14 +205,18 @@ export class PolicyCompiler {
 
   #isSource(alias: Alias, member: Member): boolean {
     if (alias.kind === 'danger-all') return true;
-    if (alias.kind !== 'all' && alias.addresses === undefined) return member.aliases.has(alias.key);
-    const set = this.addressesOf(alias);
+    const set = alias.kind === 'all' ? this.directory.wildcard : alias.addresses;
+    if (set === undefined) return member.aliases.has(alias.key);
     return member.sends.ranges.some(range => set.overlaps(range));
   }
 }
 
 function wordsOf(rules: readonly PolicyRule[]): number {
   return (rules.length + 31) >>> 5;
+}
+
+function setBit(bits: Uint32Array, at: number): void {
+  bits[at >> 5]! |= 1 << (at & 31);
 }
 
 function meet(a: Uint32Array, b: Uint32Array): boolean {
@@ -264,72 +234,4 @@ function numbersIn(a: Uint32Array, b: Uint32Array): readonly number[] {
     }
   }
   return out;
-}
-
-/** Makes the filter of one device. */
-class FilterBuilder {
-  readonly #compiler: PolicyCompiler;
-  readonly #member: Member;
-  readonly #out: WireFilterRule[] = [];
-  /** Where rules of the same sources and protocols gather their destinations. */
-  readonly #known = new Map<string, WireNetPortRange[]>();
-
-  constructor(compiler: PolicyCompiler, member: Member) {
-    this.#compiler = compiler;
-    this.#member = member;
-  }
-
-  build(): readonly WireFilterRule[] {
-    const compiler = this.#compiler;
-    for (const i of compiler.rulesAt(this.#member)) {
-      const rule = compiler.rules[i]!;
-      // Those about devices of one user come last, since their sources are other ones.
-      this.#add(i, rule, undefined);
-      if (this.#member.owner !== undefined) this.#add(i, rule, this.#member.owner);
-    }
-    return this.#out;
-  }
-
-  #add(index: number, rule: PolicyRule, owner: string | undefined): void {
-    const wanted = rule.destinations.filter(({ alias }) => (alias.kind === 'self') === (owner !== undefined));
-    if (wanted.length === 0) return;
-    const sources = this.#compiler.sourcesOf(index, owner);
-    if (sources !== 'anybody' && sources.isEmpty) return; // CHECK: policy-empty-sources
-    const texts = sources === 'anybody' ? ANYBODY : sources.texts;
-    if (!rule.isNetwork) return this.#addGrant(rule, texts, wanted);
-    const key = `${rule.protocols} ${sources === 'anybody' ? '*' : sources.id}`;
-    let ports = this.#known.get(key);
-    const isNew = ports === undefined;
-    ports ??= [];
-    for (const destination of wanted) {
-      const part = this.#compiler.partOf(rule, destination, this.#member);
-      for (const IP of part === 'all' ? ANYBODY : (part?.texts ?? []))
-        for (const { first, last } of destination.ports) ports.push({ IP, Ports: { First: first, Last: last } });
-    }
-    if (!isNew || ports.length === 0) return;
-    this.#known.set(key, ports);
-    this.#out.push({ SrcIPs: texts, IPProto: rule.protocols, DstPorts: ports });
-  }
-
-  /** Capabilities are about this device's addresses and the routes that the rule touches. */
-  #addGrant(rule: PolicyRule, texts: readonly string[], wanted: readonly RuleDestination[]): void {
-    const { own, routes, keys, device } = this.#member;
-    const dsts = new Set<string>();
-    for (const destination of wanted) {
-      const part = this.#compiler.partOf(rule, destination, this.#member);
-      const set = part === 'all' ? own : part;
-      for (const key of keys) if (set?.has(key)) dsts.add(`${formatKey(key)}/${key.length === 9 ? 32 : 128}`);
-      const touched = set === undefined || part === 'all' ? [] : routes.ranges.filter(range => set.overlaps(range));
-      if (touched.length > 0) for (const text of prefixesOf(device.routes, IpSet.of(touched))) dsts.add(text);
-    }
-    if (dsts.size === 0) return;
-    const CapGrant: WireCapGrant[] = [{ Dsts: [...dsts], CapMap: rule.capabilities! }];
-    this.#out.push({ SrcIPs: texts, CapGrant });
-  }
-}
-
-/** Those of a device's routes that overlap a set, as canonical prefixes. */
-function prefixesOf(routes: readonly string[], set: IpSet): readonly string[] {
-  const wanted = routes.filter(text => text !== '0.0.0.0/0' && text !== '::/0').map(text => parsePrefix(text)!);
-  return wanted.filter(prefix => set.overlaps(rangeOfPrefix(prefix))).map(formatPrefix);
 }

@@ -43,6 +43,12 @@ export interface Member {
   readonly aliases: ReadonlySet<string>;
 }
 
+/** What a device was and is; undefined when it has come or gone. */
+export interface MemberChange {
+  readonly before: Member | undefined;
+  readonly after: Member | undefined;
+}
+
 const TAILNET: readonly string[] = Object.freeze(['100.64.0.0/10', 'fd7a:115c:a1e0::/48']);
 /** Kept out of the tailnet's range: ChromeOS has its own network there. */
 const NOT_TAILNET: readonly string[] = Object.freeze(['100.115.92.0/23']);
@@ -77,6 +83,7 @@ export class Directory {
   readonly #byAddress = new Map<IpKey, Member>();
   readonly #byAlias = new Map<string, Set<Member>>();
   readonly #routers = new Set<Member>();
+  readonly #outsiders = new Set<Member>();
   #wildcard: IpSet | undefined;
 
   constructor(names: Names) {
@@ -97,37 +104,52 @@ export class Directory {
 
   /** Adds a device. TypeError when another has its id or an address. */
   add(device: PolicyDevice): Member {
-    const member = this.#memberOf(device);
     if (this.members.has(device.id)) throw new TypeError(`"id" expected a new device, got ${device.id}`);
-    for (const key of member.keys)
-      if (this.#byAddress.has(key)) throw new TypeError(`"addresses" expected new ones, got ${device.addresses}`);
-    this.members.set(device.id, member);
-    for (const key of member.keys) this.#byAddress.set(key, member);
-    for (const alias of member.aliases) {
-      const members = this.#byAlias.get(alias);
-      if (members === undefined) this.#byAlias.set(alias, new Set([member]));
-      else members.add(member);
-    }
-    if (!member.forwards.isEmpty) this.#routers.add(member);
-    if (!member.routes.isEmpty) this.#wildcard = undefined;
-    return member;
+    const changes = this.plan(new Map([[device.id, device]]));
+    this.apply(changes);
+    return changes[0]!.after!;
   }
 
-  /** Removes a device; undefined when there is none. */
-  remove(id: number): Member | undefined {
-    const member = this.members.get(id);
-    if (member === undefined) return undefined;
-    this.members.delete(id);
-    for (const key of member.keys) this.#byAddress.delete(key);
-    for (const alias of member.aliases) this.#byAlias.get(alias)?.delete(member);
-    this.#routers.delete(member);
-    if (!member.routes.isEmpty) this.#wildcard = undefined;
-    return member;
+  /**
+   * What devices by their ids (undefined: it goes) would change. Nothing is changed yet. TypeError when two devices would
+   * have one address, or a device another id; RangeError for what is no address or prefix.
+   */
+  plan(devices: ReadonlyMap<number, PolicyDevice | undefined>): readonly MemberChange[] {
+    const taken = new Set<IpKey>();
+    return [...devices].map(([id, device]) => {
+      const before = this.members.get(id);
+      if (device === undefined) return { before, after: undefined };
+      if (device.id !== id) throw new TypeError(`"id" expected ${id}, got ${device.id}`);
+      const after = this.#memberOf(device);
+      for (const key of new Set(after.keys)) {
+        const owner = this.#byAddress.get(key);
+        const isTaken = taken.has(key) || (owner !== undefined && !devices.has(owner.device.id));
+        if (isTaken) throw new TypeError(`"addresses" expected new ones, got ${device.addresses}`); // CHECK: policy-address-taken
+        taken.add(key);
+      }
+      return { before, after };
+    });
+  }
+
+  /** Does what {@link plan} gave. */
+  apply(changes: readonly MemberChange[]): void {
+    for (const { before } of changes) if (before !== undefined) this.#remove(before);
+    for (const { after } of changes) if (after !== undefined) this.#add(after);
   }
 
   /** The devices that an alias of a user, group, tag or autogroup means. */
   membersOf(alias: Alias): ReadonlySet<Member> {
     return this.#byAlias.get(alias.key) ?? new Set();
+  }
+
+  /** The untagged devices of a login. */
+  ownedBy(login: string): ReadonlySet<Member> {
+    return this.#byAlias.get(`user ${login}`) ?? new Set();
+  }
+
+  /** Those whose addresses are all outside the tailnet's ranges: `*` may mean them or not as routes come and go. */
+  get outsiders(): ReadonlySet<Member> {
+    return this.#outsiders;
   }
 
   /** The device that has an address. */
@@ -141,6 +163,33 @@ export class Directory {
     if (owner !== undefined) return [owner];
     const routers = [...this.#routers].filter(({ routes }) => routes.has(key));
     return routers.length > 0 ? routers : [...this.#routers].filter(({ internet }) => internet.has(key));
+  }
+
+  #add(member: Member): void {
+    this.members.set(member.device.id, member);
+    for (const key of member.keys) this.#byAddress.set(key, member);
+    for (const alias of member.aliases) {
+      const members = this.#byAlias.get(alias);
+      if (members === undefined) this.#byAlias.set(alias, new Set([member]));
+      else members.add(member);
+    }
+    if (!member.forwards.isEmpty) this.#routers.add(member);
+    if (!member.routes.isEmpty) this.#wildcard = undefined;
+    const isInside = member.keys.some(key => this.tailnet.has(key));
+    if (!isInside) this.#outsiders.add(member);
+  }
+
+  #remove(member: Member): void {
+    this.members.delete(member.device.id);
+    for (const key of member.keys) this.#byAddress.delete(key);
+    for (const alias of member.aliases) {
+      const members = this.#byAlias.get(alias);
+      members?.delete(member);
+      if (members?.size === 0) this.#byAlias.delete(alias);
+    }
+    this.#routers.delete(member);
+    this.#outsiders.delete(member);
+    if (!member.routes.isEmpty) this.#wildcard = undefined;
   }
 
   #memberOf(device: PolicyDevice): Member {

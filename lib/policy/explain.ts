@@ -3,16 +3,18 @@
  * rules themselves, not from compiled filters, so that each can be held against the other.
  *
  * As the filters of devices do: a protocol without ports needs a rule about all ports; ICMP (1 to an IPv4, 58 to an IPv6
- * address) passes where any rule leads from one address to the other. An address that no device serves is judged by the
+ * address) passes where any rule leads from one address to the other, and the ICMP of the other family is a protocol
+ * without ports like others. An address that no device serves is judged by the
  * rules alone, as if somebody did. Of several routers for an address each counts.
  *
  * Left out: replies, which pass without a rule; TSMP (protocol 99), which every device takes; multicast and link-local
  * destinations, which no device takes.
  */
 import { type IpKey, type IpRange, formatKey, parseKey } from './ip-set.ts';
-import type { PolicyCompiler, Sources } from './compiler.ts';
+import type { PolicyCompiler } from './compiler.ts';
 import type { Member } from './directory.ts';
 import type { PolicyRule, RuleDestination } from './policy.ts';
+import type { Sources } from './sources.ts';
 import { DEFAULT_PROTOCOLS, hasPort, isAllPorts, PORT_PROTOCOLS } from './ports.ts';
 
 /** A way in: a rule and who may use it. */
@@ -134,8 +136,6 @@ function keysOf(compiler: PolicyCompiler, subject: number | string, what: string
 }
 
 function fitsPort(rule: PolicyRule, { ports }: RuleDestination, port: number, protocol: number): boolean {
-  const isIcmp = protocol === 1 || protocol === 58;
-  if (isIcmp) return false;
   const { protocols } = rule;
   if (!(protocols.length === 0 ? DEFAULT_PROTOCOLS : protocols).includes(protocol)) return false; // CHECK: policy-explain-protocol
   return PORT_PROTOCOLS.includes(protocol) ? hasPort(ports, port) : isAllPorts(ports);

@@ -113,9 +113,32 @@ export class IpSet {
     return new IpSet(out);
   }
 
+  /** This and one address more. Texts that are known stay known. */
+  with(key: IpKey): IpSet {
+    const at = this.#firstEndingAt(key);
+    const here = this.ranges[at];
+    if (here !== undefined && here[0] <= key) return this;
+    const left = this.ranges[at - 1];
+    const joinsLeft = left !== undefined && next(left[1]) === key;
+    const joinsRight = here !== undefined && next(key) === here[0];
+    const range: IpRange = [joinsLeft ? left[0] : key, joinsRight ? here[1] : key];
+    return this.#splice(at - Number(joinsLeft), Number(joinsLeft) + Number(joinsRight), [range]);
+  }
+
+  /** This without one address. Texts that are known stay known. */
+  without(key: IpKey): IpSet {
+    const at = this.#firstEndingAt(key);
+    const here = this.ranges[at];
+    if (here === undefined || here[0] > key) return this;
+    const rest: IpRange[] = [];
+    if (here[0] < key) rest.push([here[0], before(key)]);
+    if (key < here[1]) rest.push([next(key)!, here[1]]);
+    return this.#splice(at, 1, rest);
+  }
+
   /** As texts of filter rules: addresses, prefixes without host bits, ranges `a-b`. Made once. */
   get texts(): readonly string[] {
-    this.#texts ??= Object.freeze(this.ranges.map(textOf));
+    this.#texts ??= this.ranges.map(textOf);
     return this.#texts;
   }
 
@@ -123,6 +146,17 @@ export class IpSet {
   get id(): string {
     this.#id ??= this.ranges.map(([a, b]) => (a === b ? a : `${a}-${b}`)).join();
     return this.#id;
+  }
+
+  #splice(at: number, count: number, ranges: readonly IpRange[]): IpSet {
+    const spliced = <T>(list: readonly T[], items: readonly T[]): T[] => {
+      const out = list.slice();
+      out.splice(at, count, ...items);
+      return out;
+    };
+    const set = new IpSet(spliced(this.ranges, ranges));
+    if (this.#texts !== undefined) set.#texts = spliced(this.#texts, ranges.map(textOf));
+    return set;
   }
 
   #firstEndingAt(key: IpKey): number {

@@ -98,8 +98,9 @@ export function readGrant(reader: FieldReader, node: JsonNode, index: number, na
   refuseSelf(reader, src, sources, targets);
   if (app !== undefined && targets.some(({ kind }) => kind === 'internet'))
     reader.fail(app, 'the internet has no capabilities', 'a grant of its own for "ip"');
-  if (app !== undefined && via !== undefined) reader.note(app, '"app" of a grant with "via" has no effect');
-  if (capabilities !== undefined && via === undefined) {
+  if (app !== undefined && via !== undefined) reader.note(app, '"app" of a grant with "via" gives no capabilities');
+  if (ip !== undefined) noteEmpty(reader, ip, [...allowed]);
+  if (capabilities !== undefined) {
     const destinations = targets.map(alias => ({ alias, ports: ALL_PORTS }));
     rules.push({ ...base, destinations, protocols: [], isNetwork: false, capabilities });
   }

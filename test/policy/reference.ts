@@ -179,8 +179,8 @@ function rulesOf(file: File): Rule[] {
       const targets = dst.map(alias => ({ alias, ports }));
       if (!isNobodys(protocols)) rules.push({ src, dst: targets, protocols, via: via ?? [] });
     }
-    const isAbout = app !== undefined && Object.keys(app).length > 0 && (via ?? []).length === 0;
-    if (isAbout) rules.push({ src, dst: dst.map(alias => ({ alias, ports: '*' })), protocols: undefined, via: [] });
+    const targets = dst.map(alias => ({ alias, ports: '*' }));
+    if (app !== undefined) rules.push({ src, dst: targets, protocols: undefined, via: via ?? [] });
   }
   return rules;
 }
