@@ -17,6 +17,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { type BuildOptions, build } from 'esbuild';
+import { buildModdable, moddableSources } from './build-moddable.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const DIST = join(ROOT, 'dist');
@@ -63,8 +64,6 @@ export const ENTRIES: readonly Entry[] = [
   { name: 'cli', sources: ['targets/cli/main.ts'], platform: 'node', budgetBytes: 225_000 },
 ];
 
-/** Folders of lib that no member of a network needs: they are not part of what is built for Moddable. */
-const SERVER_FOLDERS = ['coordinator', 'policy'];
 /** Budget of all modules for Moddable together, minified one by one and not compressed: it is what lies in flash. */
 export const MODDABLE_BUDGET_BYTES = 520_000;
 
@@ -137,12 +136,11 @@ async function buildAll(): Promise<void> {
     if (lines.length > 0) writeFileSync(join(DIST, `${entry.name}.d.ts`), lines.join(''));
   }
   tsc(
-    'lib/tsconfig.json',
+    'targets/moddable/tsconfig.build.json',
     ...'--noEmit false --rewriteRelativeImportExtensions --declaration false'.split(' '),
-    ...'--rootDir lib --outDir dist/moddable --removeComments'.split(' '),
+    ...'--rootDir . --outDir dist/moddable --removeComments'.split(' '),
   );
-  for (const folder of ['test', ...SERVER_FOLDERS])
-    rmSync(join(DIST, 'moddable', folder), { recursive: true, force: true });
+  await buildModdable(ROOT, join(DIST, 'moddable'));
 }
 
 function tsc(project: string, ...more: string[]): void {
@@ -167,10 +165,8 @@ async function measure(): Promise<boolean> {
   }
   const server = (await build(serverOptions(true))).outputFiles![0]!.contents;
   print('server', server.length, gzipSync(server, { level: 9 }).length, SERVER_BUDGET_BYTES);
-  const isServer = (path: string) => SERVER_FOLDERS.some(folder => path.startsWith(join(ROOT, 'lib', folder)));
-  const sources = listFiles(join(ROOT, 'lib')).filter(path => path.endsWith('.ts') && !isServer(path));
   const modules = await build({
-    entryPoints: sources,
+    entryPoints: (await moddableSources(ROOT)).own.map(path => join(ROOT, path)),
     outdir: DIST,
     minify: true,
     write: false,

@@ -10,7 +10,7 @@
 import { fromBase64, isAllZero } from '../base/bytes.ts';
 import { expectRange, expectSize, expectSizeBetween, KEY_BYTES, TAG_BYTES } from './arguments.ts';
 import { deriveBoxKey, openBox, sealBox } from './box.ts';
-import { provesItself } from './select.ts';
+import { provesItself } from './proof.ts';
 import type { Cipher, CryptoSuite } from './suite.ts';
 import { WASM_BASE64 } from './wasm-bytes.ts';
 import { SCRATCH_BYTES, WasmCipher, WasmCore, type WasmModule } from './wasm-core.ts';

@@ -1,10 +1,11 @@
 /**
  * Brings a mote up on injected classes: `index.ts` passes a board's, tests pass their own.
  *
- * The crypto suite is the native one where the host carries it, else the tuned one in JavaScript with a warning, else
- * the portable one; each proves itself first.
+ * The crypto suite is the native one where the host carries it, else the tuned one in JavaScript with a warning; either
+ * proves itself first. The portable suite is left out: its curve module makes BigInt as it loads, so it cannot lie in
+ * flash, and would take some 60 KB of RAM from every board, used or not.
  */
-import { selectSuite } from '../../lib/crypto/select.ts';
+import { provesItself } from '../../lib/crypto/proof.ts';
 import type { CryptoSuite } from '../../lib/crypto/suite.ts';
 import type { DeviceParts } from '../../lib/device/device.ts';
 import { Tailnet } from '../../lib/device/tailnet.ts';
@@ -38,7 +39,7 @@ export interface ModdableSetup {
   /** The native suite; absent where the host does not carry it. */
   readonly createNative?: () => CryptoSuite;
   /** The suite in JavaScript that is made for XS. */
-  readonly createTuned: () => CryptoSuite;
+  readonly createTuned?: () => CryptoSuite;
   /** One line for the person at the console. */
   warn(text: string): void;
 }
@@ -50,7 +51,7 @@ export type ModdableMoteOptions = MoteOptions &
     readonly timeServers?: readonly string[];
   };
 
-/** Brings a mote up. Rejects as `Mote.up` does; also when the host has no random generator. */
+/** Brings a mote up. Rejects as `Mote.up` does; also when the host has no random generator, or no sound crypto. */
 export async function upWith(setup: ModdableSetup, options: ModdableMoteOptions): Promise<Mote> {
   const host = createModdableHost(setup.io, options);
   host.random(new Uint8Array(32)); // fails here, in words, rather than at the first key
@@ -69,11 +70,19 @@ async function setClock(setup: ModdableSetup, host: Host, servers: readonly stri
 }
 
 function chooseSuite(setup: ModdableSetup): CryptoSuite {
-  const { createNative, createTuned } = setup;
-  let native: CryptoSuite | undefined;
-  const makeNative = () => (native = createNative?.());
-  const suite = selectSuite([makeNative, createTuned]);
-  if (suite !== native)
-    setup.warn(`crypto in JavaScript (${suite.name}): slow, and its time depends on keys; build the native module in`);
-  return suite;
+  const native = proved(setup.createNative);
+  if (native !== undefined) return native;
+  const tuned = proved(setup.createTuned);
+  if (tuned === undefined) throw new Error('no crypto suite computes its known vectors correctly on this board');
+  setup.warn(`crypto in JavaScript (${tuned.name}): slow, and its time depends on keys; build the native module in`);
+  return tuned;
+}
+
+function proved(create: (() => CryptoSuite) | undefined): CryptoSuite | undefined {
+  try {
+    const suite = create?.();
+    return suite !== undefined && provesItself(suite) ? suite : undefined;
+  } catch {
+    return undefined; // the C behind it is missing
+  }
 }

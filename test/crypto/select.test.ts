@@ -2,7 +2,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { createNobleSuite } from '../../lib/crypto/noble.ts';
-import { provesItself, selectSuite } from '../../lib/crypto/select.ts';
+import { provesItself } from '../../lib/crypto/proof.ts';
+import { selectSuite } from '../../lib/crypto/select.ts';
 import type { Cipher, CryptoSuite } from '../../lib/crypto/suite.ts';
 
 const test = suite('choice of the crypto suite');

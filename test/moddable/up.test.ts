@@ -91,7 +91,6 @@ test('the native suite is used where it is, else the tuned one with a warning; a
   const cases: [Partial<ModdableSetup>, string, RegExp | undefined][] = [
     [{}, 'native', undefined],
     [{ createNative: broken }, 'tuned', /JavaScript \(tuned\)/],
-    [{ createNative: broken, createTuned: broken }, 'noble', /JavaScript \(noble\)/],
   ];
   for (const [more, name, warning] of cases) {
     const { setup, warnings } = world(new MemoryIo(), more);
@@ -101,6 +100,9 @@ test('the native suite is used where it is, else the tuned one with a warning; a
     else assert.match(warnings.join(), warning);
     await mote.close();
   }
+  const { setup } = world(new MemoryIo(), { createNative: broken, createTuned: broken });
+  const error = await upWith(setup, options).catch(reason => reason);
+  assert.match((error as Error).message, /no crypto suite/);
 });
 
 test('a host that does not carry the native module uses the tuned suite', async () => {

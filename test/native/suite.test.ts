@@ -1,7 +1,7 @@
 /** The native suite keeps the contracts of all suites: binding, crypto.js and native-suite.ts as a board has them. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { provesItself } from '../../lib/crypto/select.ts';
+import { provesItself } from '../../lib/crypto/proof.ts';
 import { createNativeEd25519, createNativeSuite } from '../../targets/moddable/native-suite.ts';
 import { ed25519Contract } from '../crypto/contract-ed25519.ts';
 import { suiteContract } from '../crypto/contract.ts';
