@@ -36,6 +36,8 @@ interface BundleOptions {
   readonly freezes: boolean;
   /** Count the tests instead of running them. */
   readonly onlyCounts?: boolean;
+  /** What the engine that it is for cannot run as written, in esbuild's terms. */
+  readonly supported?: { readonly [feature: string]: boolean };
   /** Texts of files that are not on disk, by path. */
   readonly extra?: { readonly [path: string]: string };
 }
@@ -58,6 +60,7 @@ export async function bundleTests(files: readonly string[], options: BundleOptio
     mainFields: ['module', 'main'],
     logLevel: 'silent',
     keepNames: true,
+    ...(options.supported === undefined ? {} : { supported: options.supported }),
     plugins: [
       extraFiles(options.extra ?? {}),
       quietUvu(options.onlyCounts ?? false),
@@ -120,9 +123,17 @@ export const suite = () => {
 export const test = suite();
 `;
 
+let found: ReadonlyMap<string, readonly string[]> | undefined;
+
+/** What each module of lib has at its top level, read once. */
+function libNames(): ReadonlyMap<string, readonly string[]> {
+  found ??= new Map(parseFolders('lib').map(source => [source.path, topLevelNames(source)]));
+  return found;
+}
+
 /** Appends to every module of lib the order to freeze what it has at its top level. */
 function freezer(extra: { readonly [path: string]: string } = {}): Plugin {
-  const names = new Map(parseFolders('lib').map(source => [source.path, topLevelNames(source)]));
+  const names = libNames();
   return {
     name: 'freezer',
     setup(builder) {
@@ -185,7 +196,7 @@ export async function runInRealm(code: string, bareness: Bareness = 'bare'): Pro
 const NO_CODE = { strings: false, wasm: false };
 
 /** Takes away what a small engine does not have, and makes throw what a machine must not use. */
-const STRIP = `
+export const STRIP = `
   const throwing = what => function () { throw new Error(what + ' is not there on every runtime'); };
   for (const name of ['Intl', 'WebAssembly', 'Atomics', 'SharedArrayBuffer', 'WeakRef', 'FinalizationRegistry', 'eval', 'console', 'escape', 'unescape'])
     delete globalThis[name];
@@ -194,8 +205,8 @@ const STRIP = `
   Math.random = throwing('Math.random');
 `;
 
-/** Runs within the realm before anything else. */
-const REALM_SETUP = `
+/** Runs within the realm before anything else; `__scale` is how much of the random testing is done. */
+export const REALM_SETUP = `
   globalThis.__scale = ${REALM_SCALE};
   globalThis.UVU_DEFER = 1;
   globalThis.UVU_QUEUE = [[]];

@@ -1,0 +1,204 @@
+/**
+ * A whole mote on the engine as a host of a `MemoryNetwork`: its sockets, timers and clock are the network's, everything
+ * else runs in the engine (remote-device.ts has the other side, and says what the frames are).
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+import type { Endpoint } from '../../lib/base/address.ts';
+import { NetError } from '../../lib/base/errors.ts';
+import type { Datagrams, Host, HostStream, StreamOptions, Timer } from '../../lib/ports.ts';
+import type { MemoryNetwork } from '../sim/memory-host.ts';
+import { ROOT } from '../tools/files.ts';
+import type { EngineLink, FrameOut } from './engine-link.ts';
+import type { Command } from './remote-device.ts';
+
+/** Suites that a mote on the engine may have. */
+export type SuiteName = 'noble' | 'tuned' | 'native';
+
+const SUITES: { readonly [name in SuiteName]: string } = Object.freeze({
+  noble: `import { createNobleSuite as create } from ${path('lib/crypto/noble.ts')};`,
+  tuned: `import { createTunedSuite as create } from ${path('lib/crypto/tuned.ts')};`,
+  native: `import * as native from ${path('targets/moddable/native/crypto.js')};
+    import { createNativeSuite } from ${path('targets/moddable/native-suite.ts')};
+    const create = () => createNativeSuite(native);`,
+});
+
+function path(name: string): string {
+  return JSON.stringify(join(ROOT, name));
+}
+
+/** Bundles a script for the engine: as modules are on a board, private names and all, but in one piece. */
+export async function bundleForEngine(contents: string): Promise<string> {
+  const result = await build({
+    stdin: { contents, resolveDir: ROOT, loader: 'ts' },
+    bundle: true,
+    write: false,
+    format: 'iife',
+    platform: 'neutral',
+    target: 'es2022',
+    supported: { 'class-static-field': false },
+    mainFields: ['module', 'main'],
+    minifySyntax: true,
+    logLevel: 'silent',
+  });
+  return result.outputFiles[0]!.text;
+}
+
+/** Writes the script of a mote on the engine with one suite; returns its path. */
+export async function writeMoteScript(folder: string, suite: SuiteName): Promise<string> {
+  const code = await bundleForEngine(`${SUITES[suite]}
+    import { serveDevice } from ${path('test/xs/remote-device.ts')};
+    serveDevice(globalThis.__shell, create());
+    delete globalThis.__shell;`);
+  const file = join(folder, `mote-${suite}.js`);
+  writeFileSync(file, `globalThis.native = globalThis.__shell.native;\n${code}`);
+  return file;
+}
+
+interface Waiter {
+  readonly resolve: (value: never) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** One mote on one engine. */
+export class RemoteMote {
+  readonly #link: EngineLink;
+  readonly #network: MemoryNetwork;
+  readonly #host: Host;
+  readonly #address: string;
+  readonly #streams = new Map<number, HostStream>();
+  readonly #timers = new Map<number, Timer>();
+  readonly #waiters = new Map<number, Waiter>();
+  #datagrams: Datagrams | undefined;
+  #next = 1;
+  /** Frames are for callgrind from now on. */
+  isCounted = false;
+  /** Called after each frame: a place to look at memory from. */
+  afterFrame: () => void = () => {};
+
+  constructor(link: EngineLink, network: MemoryNetwork, address: string, seed: number) {
+    this.#link = link;
+    this.#network = network;
+    this.#address = address;
+    this.#host = network.host(address, seed);
+  }
+
+  /** Has the mote do something; settles as the network's time passes. */
+  command<T>(command: Command): Promise<T> {
+    const id = this.#next++;
+    const answer = new Promise<T>((resolve, reject) => this.#waiters.set(id, { resolve, reject }));
+    this.#send('C', id, Buffer.from(JSON.stringify(command)));
+    return answer;
+  }
+
+  /** Joins. */
+  up(options: object, seed = 5, stored?: { readonly [name: string]: string }): Promise<readonly string[]> {
+    const more = stored === undefined ? {} : { stored };
+    return this.command({ type: 'up', address: this.#address, seed, options, ...more });
+  }
+
+  #send(letter: string, id: number, content: Uint8Array = new Uint8Array(0)): void {
+    const frame = Buffer.alloc(21 + content.length);
+    frame.writeDoubleLE(this.#network.nowMs, 0);
+    frame.writeDoubleLE(this.#host.clock.unixMs(), 8);
+    frame.write(letter, 16, 'latin1');
+    frame.writeUInt32LE(id, 17);
+    frame.set(content, 21);
+    const answers = this.#link.send(this.isCounted ? 'counted' : 'script', frame);
+    this.afterFrame();
+    // What the mote did comes about in turn: a stream that fails at once must not be told of inside of this call.
+    for (const answer of answers) this.#take(answer);
+  }
+
+  #take({ text, bytes }: FrameOut): void {
+    const [letter, first = '', ...rest] = text.split(' ');
+    const id = Number(first);
+    switch (letter) {
+      case 'D':
+        this.#datagrams?.send(bytes, 0, bytes.length, { address: first, port: Number(rest[0]) });
+        return;
+      case 'L':
+        this.#open(id);
+        return;
+      case 'X':
+        this.#datagrams?.close();
+        return;
+      case 'O':
+        return this.#openStream(id, JSON.parse(rest.join(' ')) as StreamOptions);
+      case 'W':
+        if (this.#streams.get(id)?.write(bytes, 0, bytes.length) !== bytes.length) this.#overflow(id);
+        return;
+      case 'P':
+        return this.#streams.get(id)?.pause();
+      case 'U':
+        return this.#streams.get(id)?.resume();
+      case 'K':
+        this.#streams.get(id)?.close();
+        this.#streams.delete(id);
+        return;
+      case 'T':
+        return this.#arm(id, Number(rest[0]));
+      case 'R':
+        return this.#answer(id, JSON.parse(rest.join(' ')) as never);
+      case 'R!':
+        this.#waiters.get(id)?.reject(new Error(rest.join(' ')));
+        return;
+      default:
+        throw new Error(`an unknown frame: ${text}`);
+    }
+  }
+
+  #answer(id: number, value: never): void {
+    this.#waiters.get(id)?.resolve(value);
+    this.#waiters.delete(id);
+  }
+
+  #open(port: number): void {
+    const options = { port };
+    const sink = {
+      datagram: (buf: Uint8Array, start: number, end: number, from: Endpoint) => {
+        const address = Buffer.from(from.address);
+        const content = Buffer.alloc(1 + address.length + 2 + end - start);
+        content[0] = address.length;
+        content.set(address, 1);
+        content.writeUInt16LE(from.port, 1 + address.length);
+        content.set(buf.subarray(start, end), 3 + address.length);
+        this.#send('D', 0, content);
+      },
+      failed: () => {},
+    };
+    void this.#host.openDatagrams(options, sink).then(datagrams => {
+      this.#datagrams = datagrams;
+      this.#send('L', 0, Buffer.from(JSON.stringify(datagrams.local[0])));
+    });
+  }
+
+  #openStream(id: number, options: StreamOptions): void {
+    const stream = this.#host.openStream(options, {
+      opened: () => this.#send('O', id),
+      bytes: (buf, start, end) => this.#send('B', id, buf.subarray(start, end)),
+      writable: () => {},
+      ended: () => this.#send('E', id),
+      failed: ({ code, message }) => {
+        this.#streams.delete(id);
+        this.#send('F', id, Buffer.from(`${code} ${message}`));
+      },
+    });
+    this.#streams.set(id, stream);
+  }
+
+  /** More than a stream of the network takes at a time would have to wait here; the stories never come to that. */
+  #overflow(id: number): void {
+    throw new NetError('ERR_LIMIT', `stream ${id} is full`);
+  }
+
+  #arm(id: number, atMs: number): void {
+    let timer = this.#timers.get(id);
+    if (timer === undefined) {
+      timer = this.#host.createTimer(() => this.#send('T', id));
+      this.#timers.set(id, timer);
+    }
+    timer.arm(atMs);
+  }
+}
