@@ -12,7 +12,15 @@ import type { Member } from './directory.ts';
 import { describeRule } from './explain.ts';
 import { type IpRange, IpSet } from './ip-set.ts';
 import type { PolicyRule, RuleDestination } from './policy.ts';
-import { DEFAULT_PROTOCOLS, isAllPorts, PORT_PROTOCOLS, type PortRange, PROTOCOL_NAMES } from './ports.ts';
+import {
+  DEFAULT_PROTOCOLS,
+  isAllPorts,
+  minusPorts,
+  PORT_PROTOCOLS,
+  type PortRange,
+  PROTOCOL_NAMES,
+  unionOfPorts,
+} from './ports.ts';
 
 /** One pair and what of its access is new or gone. */
 export interface AccessChange {
@@ -168,7 +176,7 @@ class Side {
       for (const protocol of rule.protocols.length === 0 ? DEFAULT_PROTOCOLS : rule.protocols) {
         if (protocol === 1 || protocol === 58) continue;
         if (PORT_PROTOCOLS.includes(protocol))
-          access.set(protocol, unionOf([...(access.get(protocol) ?? []), ...destination.ports]));
+          access.set(protocol, unionOfPorts([...(access.get(protocol) ?? []), ...destination.ports]));
         else if (isAllPorts(destination.ports)) access.set(protocol, []);
       }
     }
@@ -318,13 +326,9 @@ function sparse(bits: Uint32Array): string {
 function common(side: Side, from: Uint32Array, to: Uint32Array, isOwn: boolean): number[] {
   const out: number[] = [];
   for (let word = 0; word < side.words; word++) {
-    const self = isOwn ? 0 : side.self[word]!;
-    for (
-      let rest = (from[word]! & to[word]! & ~self) >>> 0;
-      rest !== 0;
-      rest &= rest - 1 // CHECK: policy-diff-self
-    )
-      out.push(word * 32 + 31 - Math.clz32(rest & -rest));
+    let rest = (from[word]! & to[word]!) >>> 0;
+    if (!isOwn) rest = (rest & ~side.self[word]!) >>> 0; // CHECK: policy-diff-self
+    for (; rest !== 0; rest &= rest - 1) out.push(word * 32 + 31 - Math.clz32(rest & -rest));
   }
   return out;
 }
@@ -359,33 +363,8 @@ function subtract(one: Access, other: Access, out: Map<number, readonly PortRang
       continue;
     }
     const left = taken === undefined ? ports : minusPorts(ports, taken);
-    if (left.length > 0) out.set(protocol, unionOf([...(out.get(protocol) ?? []), ...left]));
+    if (left.length > 0) out.set(protocol, unionOfPorts([...(out.get(protocol) ?? []), ...left]));
   }
-}
-
-function unionOf(ranges: readonly PortRange[]): readonly PortRange[] {
-  const out: { first: number; last: number }[] = [];
-  for (const { first, last } of [...ranges].sort((a, b) => a.first - b.first)) {
-    const end = out[out.length - 1];
-    if (end === undefined || first > end.last + 1) out.push({ first, last });
-    else if (last > end.last) end.last = last;
-  }
-  return out;
-}
-
-/** Both sorted and apart, as `unionOf` gives them. */
-function minusPorts(ranges: readonly PortRange[], taken: readonly PortRange[]): readonly PortRange[] {
-  const out: PortRange[] = [];
-  for (const { first, last } of ranges) {
-    let from = first;
-    for (const hole of taken) {
-      if (hole.last < from || hole.first > last) continue;
-      if (hole.first > from) out.push({ first: from, last: hole.first - 1 });
-      from = hole.last + 1;
-    }
-    if (from <= last) out.push({ first: from, last });
-  }
-  return out;
 }
 
 function textOf(access: Access): string {

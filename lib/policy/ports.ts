@@ -110,3 +110,29 @@ export function isAllPorts(ports: readonly PortRange[]): boolean {
 export function hasPort(ports: readonly PortRange[], port: number): boolean {
   return ports.some(({ first, last }) => first <= port && port <= last);
 }
+
+/** The same ports as ranges that are sorted and neither overlap nor touch. */
+export function unionOfPorts(ranges: readonly PortRange[]): readonly PortRange[] {
+  const out: { first: number; last: number }[] = [];
+  for (const { first, last } of [...ranges].sort((a, b) => a.first - b.first)) {
+    const end = out[out.length - 1];
+    if (end === undefined || first > end.last + 1) out.push({ first, last });
+    else if (last > end.last) end.last = last;
+  }
+  return out;
+}
+
+/** The ports of the first that are not in the second, both as {@link unionOfPorts} gives them. */
+export function minusPorts(ranges: readonly PortRange[], taken: readonly PortRange[]): readonly PortRange[] {
+  const out: PortRange[] = [];
+  for (const { first, last } of ranges) {
+    let from = first;
+    for (const hole of taken) {
+      if (hole.last < from || hole.first > last) continue;
+      if (hole.first > from) out.push({ first: from, last: hole.first - 1 });
+      from = hole.last + 1;
+    }
+    if (from <= last) out.push({ first: from, last });
+  }
+  return out;
+}

@@ -4,6 +4,9 @@ import * as assert from 'uvu/assert';
 import { type AccessDiff, diffAccess } from '../../lib/policy/access-diff.ts';
 import { PolicyCompiler } from '../../lib/policy/compiler.ts';
 import type { PolicyDevice } from '../../lib/policy/directory.ts';
+import { fuzzRounds } from '../tools/scale.ts';
+import { Dice, someDevice, somePolicy } from './generate.ts';
+import { Reference } from './reference.ts';
 import { device, policyOf } from './support.ts';
 
 const test = suite('policy/access-diff');
@@ -82,6 +85,12 @@ test('a rule about one family of addresses is a change of its own', () => {
   assert.equal(lines(out.gained), ['d3 > d4 udp:53, icmp']);
 });
 
+test('access that moves from one family of addresses to the other is gained and lost', () => {
+  const out = diff({ acls: [acl('fd7a:115c:a1e0::3', 'tag:web:53')] }, { acls: [acl('100.64.0.3', 'tag:web:53')] });
+  assert.equal(lines(out.gained), ['d3 > d4 tcp:53, udp:53, icmp']);
+  assert.equal(lines(out.lost), ['d3 > d4 tcp:53, udp:53, icmp']);
+});
+
 test('protocols without ports are named', () => {
   const out = diff(
     { acls: [] },
@@ -111,5 +120,44 @@ test('the first fifty changes are listed and all are counted', () => {
   assert.is(out.gainedPairs, 380);
   assert.is(out.gained.length, 50);
 });
+
+test('random policies: a pair is counted when the reference lets a packet in that it did not, or no longer', () => {
+  let counted = 0;
+  for (let seed = 1; seed <= fuzzRounds(15); seed++) {
+    const dice = new Dice(seed + 4_000_000);
+    const texts = [somePolicy(dice), somePolicy(dice)] as const;
+    const devices = [1, 2, 3, 4].map(id => ({ ...someDevice(dice, id), routes: [] }));
+    const [before, after] = texts.map(text => new PolicyCompiler(policyOf(text), devices)) as [
+      PolicyCompiler,
+      PolicyCompiler,
+    ];
+    const [old, now] = texts.map(text => new Reference(text, devices)) as [Reference, Reference];
+    let [gained, lost] = [0, 0];
+    for (const a of devices) {
+      for (const b of devices) {
+        if (a === b) continue;
+        const probes = a.addresses.flatMap(from => b.addresses.flatMap(to => probesOf(from, to)));
+        const answers = probes.map(probe => [old.lets(b.id, ...probe), now.lets(b.id, ...probe)] as const);
+        if (answers.some(([was, is]) => !was && is)) gained++;
+        if (answers.some(([was, is]) => was && !is)) lost++;
+      }
+    }
+    const out = diffAccess(before, after, String);
+    assert.equal([out.gainedPairs, out.lostPairs], [gained, lost], `seed ${seed}`);
+    counted += gained + lost;
+  }
+  assert.ok(counted > 0);
+});
+
+type Probe = [source: string, destination: string, port: number, protocol: number];
+
+/** Packets about every port at which a rule of the generator may begin or end. */
+function probesOf(from: string, to: string): Probe[] {
+  const isIpv6 = from.includes(':');
+  if (to.includes(':') !== isIpv6) return [];
+  const ports = [0, 1, 19, 20, 22, 23, 24, 25, 30, 31, 53, 80, 81, 100, 101, 443, 65_534, 65_535];
+  const withPorts = [6, 17, 132].flatMap(protocol => ports.map(port => [from, to, port, protocol] as Probe));
+  return [...withPorts, ...[isIpv6 ? 58 : 1, 2, 4, 47, 50, 253].map(protocol => [from, to, 0, protocol] as Probe)];
+}
 
 test.run();
