@@ -9,11 +9,11 @@
  * Left out: the reverse rules that some of tailscaled's own capabilities imply (drive-sharer, relay-target).
  */
 import type { WireFilterRule } from '../filter/rule.ts';
-import type { Alias } from './alias.ts';
 import { Directory, type Member, type MemberChange, type PolicyDevice } from './directory.ts';
 import { FilterPlan, partAt } from './filter-plan.ts';
 import type { IpSet } from './ip-set.ts';
 import type { Policy, PolicyRule, RuleDestination } from './policy.ts';
+import { meet, numbersIn, type RuleBits, RuleIndex, setBit } from './rule-index.ts';
 import { type Slot, type Sources, SourceTable } from './sources.ts';
 
 /** A device that comes, changes or (without `device`) goes. */
@@ -30,13 +30,6 @@ export interface Affected {
   readonly visibility: ReadonlySet<number>;
 }
 
-/** Rules about a device, as bits: where its packets may come from, go to, and go to among devices of one user. */
-interface Bits {
-  readonly source: Uint32Array;
-  readonly destination: Uint32Array;
-  readonly self: Uint32Array;
-}
-
 /** Whether a rule could allow any packet: no packet has protocol 0 or 255. */
 export function isLive(rule: PolicyRule): boolean {
   return rule.protocols.length === 0 || rule.protocols.some(protocol => protocol > 0 && protocol < 255);
@@ -48,13 +41,15 @@ export class PolicyCompiler {
   readonly directory: Directory;
   readonly #rules: readonly PolicyRule[];
   readonly #sources: SourceTable;
-  readonly #bits = new Map<number, Bits>();
+  readonly #index: RuleIndex;
+  readonly #bits = new Map<number, RuleBits>();
   readonly #plans = new Map<number, FilterPlan>();
 
   /** Takes the devices that may take part: approved ones with a valid key. Throws what {@link update} throws. */
   constructor(policy: Policy, devices: Iterable<PolicyDevice>) {
     this.policy = policy;
     this.#rules = policy.rules.filter(isLive);
+    this.#index = new RuleIndex(this.#rules);
     this.directory = new Directory(policy.names);
     this.#sources = new SourceTable(this.#rules, this.directory);
     for (const device of devices) this.directory.add(device);
@@ -153,8 +148,8 @@ export class PolicyCompiler {
 
   /** Forgets what was made of lists that have changed. */
   #forget(changes: readonly MemberChange[], isWildcard: boolean, filters: Set<number>): void {
-    const changed = new Uint32Array(wordsOf(this.#rules));
-    const changedSelf = new Uint32Array(wordsOf(this.#rules));
+    const changed = this.#index.none();
+    const changedSelf = this.#index.none();
     const owners = new Set<string>();
     for (const { before, after } of changes)
       for (const owner of [before?.owner, after?.owner]) if (owner !== undefined) owners.add(owner);
@@ -186,52 +181,11 @@ export class PolicyCompiler {
     return isSame && (meet(left.source, right.self) || meet(right.source, left.self)); // INVARIANT: self never crosses users
   }
 
-  #bitsOf(member: Member): Bits {
+  #bitsOf(member: Member): RuleBits {
     const known = this.#bits.get(member.device.id);
     if (known !== undefined) return known;
-    const words = wordsOf(this.#rules);
-    const bits = { source: new Uint32Array(words), destination: new Uint32Array(words), self: new Uint32Array(words) };
-    this.#rules.forEach((rule, i) => {
-      if (rule.sources.some(alias => this.#isSource(alias, member))) setBit(bits.source, i);
-      for (const destination of rule.destinations) {
-        const part = partAt(rule, destination, member);
-        if (part === undefined || (part !== 'all' && part.isEmpty)) continue;
-        setBit(destination.alias.kind === 'self' ? bits.self : bits.destination, i);
-      }
-    });
+    const bits = this.#index.bitsOf(member, this.directory);
     this.#bits.set(member.device.id, bits);
     return bits;
   }
-
-  #isSource(alias: Alias, member: Member): boolean {
-    if (alias.kind === 'danger-all') return true;
-    const set = alias.kind === 'all' ? this.directory.wildcard : alias.addresses;
-    if (set === undefined) return member.aliases.has(alias.key);
-    return member.sends.ranges.some(range => set.overlaps(range));
-  }
-}
-
-function wordsOf(rules: readonly PolicyRule[]): number {
-  return (rules.length + 31) >>> 5;
-}
-
-function setBit(bits: Uint32Array, at: number): void {
-  bits[at >> 5]! |= 1 << (at & 31);
-}
-
-function meet(a: Uint32Array, b: Uint32Array): boolean {
-  for (let i = 0; i < a.length; i++) if ((a[i]! & b[i]!) !== 0) return true;
-  return false;
-}
-
-/** The numbers of the bits that are set in either. */
-function numbersIn(a: Uint32Array, b: Uint32Array): readonly number[] {
-  const out: number[] = [];
-  for (let word = 0; word < a.length; word++) {
-    for (let rest = (a[word]! | b[word]!) >>> 0; rest !== 0; rest &= rest - 1) {
-      const lowest = 31 - Math.clz32(rest & -rest);
-      out.push(word * 32 + lowest);
-    }
-  }
-  return out;
 }

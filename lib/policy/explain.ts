@@ -59,8 +59,9 @@ export function entrancesTo(
   const servers = server === undefined ? compiler.directory.serversOf(destination) : [server];
   const out: Entrance[] = [];
   const isIcmp = protocol === (destination.length === 9 ? 1 : 58);
-  compiler.rules.forEach((rule, i) => {
-    if (!rule.isNetwork) return; // CHECK: policy-app-no-network
+  for (const i of rulesTo(compiler, servers)) {
+    const rule = compiler.rules[i]!;
+    if (!rule.isNetwork) continue; // CHECK: policy-app-no-network
     for (const way of rule.destinations) {
       const fits = isIcmp || fitsPort(rule, way, port, protocol);
       if (!fits) continue; // CHECK: policy-explain-port
@@ -70,8 +71,16 @@ export function entrancesTo(
       for (const owner of isSelf ? new Set(at.map(member => member.owner)) : [undefined])
         out.push({ rule, sources: compiler.sourcesOf(i, owner), id: owner === undefined ? `${i}` : `${i} ${owner}` });
     }
-  });
+  }
   return out;
+}
+
+/** Numbers of the rules that may lead to any of the servers, in the order of the file; without a server all. */
+function rulesTo(compiler: PolicyCompiler, servers: readonly Member[]): Iterable<number> {
+  const [first] = servers;
+  if (first === undefined) return compiler.rules.keys();
+  if (servers.length === 1) return compiler.rulesAt(first);
+  return [...new Set(servers.flatMap(member => compiler.rulesAt(member)))].sort((a, b) => a - b);
 }
 
 /** The first entrance that a source may use. */
