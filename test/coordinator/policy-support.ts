@@ -77,9 +77,8 @@ export class PolicyWorld extends World {
         if (told !== undefined) changes.push({ ...change, value: { ...change.value!, ...told } });
       }
     }
-    const world = new PolicyWorld({ records: JSON.parse(JSON.stringify(changes)) as Change[] });
-    [world.nowMs, world.unixMs] = [this.nowMs, this.unixMs];
-    return world;
+    const records = JSON.parse(JSON.stringify(changes)) as Change[];
+    return new PolicyWorld({ records, unixMs: this.unixMs });
   }
 }
 

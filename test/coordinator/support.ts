@@ -33,6 +33,8 @@ export interface WorldOptions {
   readonly isManual?: boolean;
   readonly seed?: number;
   readonly sessions?: MapCarrier;
+  /** The wall clock at the start. */
+  readonly unixMs?: number;
 }
 
 /** See the top of the file. */
@@ -54,6 +56,7 @@ export class World {
     const random = new Seeded(o.seed ?? 1);
     this.random = random;
     this.isManual = o.isManual ?? false;
+    this.unixMs = o.unixMs ?? START_UNIX_MS;
     this.coordinator = new Coordinator({
       nowMs: this.nowMs,
       unixMs: this.unixMs,
