@@ -66,14 +66,17 @@ export class PeerCache {
     return peer.item;
   }
 
-  /** The whole message that these bits of a peer are; `make` makes it where it is not kept. */
-  patch(peer: MapEntry, bits: number, make: () => Uint8Array): Uint8Array {
-    if (peer.patch === undefined || peer.patchBits !== bits) {
-      this.#remember(peer);
-      peer.patch = make();
-      peer.patchBits = bits;
-    }
-    return peer.patch;
+  /** The whole message that these bits of a peer are; undefined while it is not kept. */
+  patch(peer: MapEntry, bits: number): Uint8Array | undefined {
+    return peer.patchBits === bits ? peer.patch : undefined;
+  }
+
+  /** Keeps such a message; returns it. */
+  keepPatch(peer: MapEntry, bits: number, message: Uint8Array): Uint8Array {
+    this.#remember(peer);
+    peer.patch = message;
+    peer.patchBits = bits;
+    return message;
   }
 
   #remember(peer: MapEntry): void {

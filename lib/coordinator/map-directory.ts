@@ -111,7 +111,7 @@ export function sees(viewer: MapEntry, device: MapEntry): boolean {
   if (viewer === device) return false;
   if (!viewer.isMember) return false; // CHECK: map-sees-viewer
   if (!device.isMember) return false; // CHECK: map-sees-device
-  if (!viewer.tailnet.policy.canSee(viewer.id, device.id)) return false; // CHECK: map-sees-policy
+  if (!viewer.tailnet.policy.canSee(viewer, device)) return false; // CHECK: map-sees-policy
   return device.isReachable;
 }
 
@@ -143,6 +143,8 @@ export class MapSession implements DeadlineOwner {
   readonly entry: MapEntry;
   readonly options: MapSessionOptions;
 
+  /** Which differences of a peer that it knows it is told, as bits. */
+  readonly interest: number;
   /** Slots of peers and of users that it knows. */
   readonly known = new SlotSet();
   readonly knownUsers = new SlotSet();
@@ -193,8 +195,8 @@ export class MapSession implements DeadlineOwner {
   hasPeers = false;
   /** Whether the list that is being written has an element yet. */
   hasItem = false;
-  /** Slots of the users that the message tells of. */
-  readonly users = new SlotSet();
+  /** Slots of the users that the message tells of, until it has. */
+  users: SlotSet | undefined = undefined;
   userIndex = 0;
   /** Index of the next peer, the order that it belongs to, and the peer before it. */
   peerIndex = 0;
@@ -205,6 +207,7 @@ export class MapSession implements DeadlineOwner {
     this.id = id;
     this.entry = entry;
     this.options = options;
+    this.interest = options.isSmall ? EVERYTHING & ~(DIFFERS_PRESENCE | DIFFERS_CAPABILITY) : EVERYTHING;
   }
 
   /** Whether a message is partly written. */
@@ -219,11 +222,6 @@ export class MapSession implements DeadlineOwner {
     this.known.delete(peer.slot);
     this.removed.add(peer.id);
     return true;
-  }
-
-  /** Which differences of a peer that it knows it is told, as bits. */
-  get interest(): number {
-    return this.options.isSmall ? EVERYTHING & ~(DIFFERS_PRESENCE | DIFFERS_CAPABILITY) : EVERYTHING;
   }
 
   /** Whether something about one peer is all that it is to be told. */

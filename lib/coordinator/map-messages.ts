@@ -13,6 +13,7 @@ import { concatBytes } from '../base/bytes.ts';
 import type { WireDerpMap } from '../derp/map.ts';
 import { PeerCache } from './map-cache.ts';
 import { DerpMaps } from './map-derp.ts';
+import { SlotSet } from './map-dirty.ts';
 import { encodeItem, type MapEntry, type MapUser, sees, type MapSession } from './map-directory.ts';
 import { attributesOf, keepAliveText, namesText, onlineText, rulesOf, selfText, settingsText } from './map-fields.ts';
 import { isSameFilter, MapFilters } from './map-filter.ts';
@@ -121,11 +122,12 @@ export class MapMessages {
   }
 
   #startWhole(session: MapSession, unixMs: number): void {
-    const { entry, users } = session;
+    const { entry } = session;
+    const users = new SlotSet();
     const { isSmall } = session.options;
     const { tailnet } = entry;
-    users.clear();
     users.add(entry.user);
+    session.users = users;
     session.regions = isSmall ? this.#derp.regionsFor(entry.record) : undefined;
     let peerBytes = -1; // the first of a list has no comma
     const order = session.options.omitPeers ? [] : tailnet.order;
@@ -176,7 +178,7 @@ export class MapMessages {
       if (this.#putItem(session, user.profile, session.restBytes)) return session.knownUsers.add(user.slot);
       session.owedUsers.add(user.slot);
     }
-    session.users.clear();
+    session.users = undefined;
     session.hasItem = false;
     session.stage = session.hasPeers ? 'peers' : 'padding';
     session.part = session.hasPeers ? this.#closeUsersOpenPeers : this.#closeAll;
@@ -274,9 +276,12 @@ export class MapMessages {
     if (!session.known.has(slot) || !sees(session.entry, peer)) return false;
     if ((bits & DIFFERS_REGION) !== 0 && session.regions?.has(peer.record.homeRegion) === false) return false;
     session.dirty.delete(slot);
-    const make = () => concatBytes(...this.#object(this.#patchFields([peer], [bits])));
-    this.#beginChanges(session, [this.#cache.patch(peer, bits, make)]);
+    this.#beginChanges(session, [this.#cache.patch(peer, bits) ?? this.#makePatch(peer, bits)]);
     return true;
+  }
+
+  #makePatch(peer: MapEntry, bits: number): Uint8Array {
+    return this.#cache.keepPatch(peer, bits, concatBytes(...this.#object(this.#patchFields([peer], [bits]))));
   }
 
   #beginChanges(session: MapSession, content: Uint8Array[]): void {
@@ -384,7 +389,7 @@ function hasPeerOf(session: MapSession, slot: number): boolean {
 function isTold(session: MapSession, user: MapUser): boolean {
   if (user.slot === session.entry.user) return true;
   if (!session.entry.isMember) return false; // CHECK: map-users-member
-  return session.users.has(user.slot);
+  return session.users?.has(user.slot) === true;
 }
 
 function bytesOf(parts: readonly Uint8Array[]): number {

@@ -79,8 +79,8 @@ export class MapPolicy {
   }
 
   /** Whether a rule lets one of two members reach the other. */
-  canSee(a: number, b: number): boolean {
-    return this.#policy === undefined || this.#compiled(this.#policy).canSee(a, b);
+  canSee(a: { readonly id: number }, b: { readonly id: number }): boolean {
+    return this.#policy === undefined || this.#compiled(this.#policy).canSee(a.id, b.id);
   }
 
   /** The packet filter of a member. The same array: nothing has changed; another one may have the same content. */
