@@ -8,7 +8,7 @@
 import type { WireFilterRule } from '../filter/rule.ts';
 import { type DeviceChange, PolicyCompiler } from '../policy/compiler.ts';
 import type { Directory, PolicyDevice } from '../policy/directory.ts';
-import { parseKey } from '../policy/ip-set.ts';
+import { type IpKey, parseKey } from '../policy/ip-set.ts';
 import type { Policy } from '../policy/policy.ts';
 import { attributesOf } from '../policy/roles.ts';
 import { routesInForce } from './map-routes.ts';
@@ -68,14 +68,13 @@ export class MapPolicy {
       this.#compiler = undefined;
       return 'all';
     }
-    const wildcard = directory.wildcard.id;
+    // What * means is of no matter to who has an address that is always in it.
+    const isRouting = real.some(({ id, device }) => hasRoutes(directory.members.get(id)?.device) || hasRoutes(device));
+    const claims = new Map<IpKey, number>();
     const { filters } = compiler.update(
-      real.map(({ id, device }) => ({
-        id,
-        device: device !== undefined && fits(directory, device) ? device : undefined,
-      })),
+      real.map(({ id, device }) => ({ id, device: fits(directory, device, claims) ? device : undefined })),
     );
-    return directory.wildcard.id === wildcard ? filters : 'all';
+    return isRouting && directory.outsiders.size > 0 ? 'all' : filters;
   }
 
   /** Whether a rule lets one of two members reach the other. */
@@ -100,21 +99,26 @@ export class MapPolicy {
   #compiled(policy: Policy): PolicyCompiler {
     if (this.#compiler !== undefined) return this.#compiler;
     const compiler = new PolicyCompiler(policy, []);
-    for (const device of this.#members()) if (fits(compiler.directory, device)) compiler.directory.add(device);
+    const claims = new Map<IpKey, number>();
+    for (const device of this.#members()) if (fits(compiler.directory, device, claims)) compiler.directory.add(device);
     this.#compiler = compiler;
     return compiler;
   }
 }
 
-/** Whether a device can be a member beside the others. */
-function fits(directory: Directory, device: PolicyDevice): boolean {
-  for (const text of device.addresses) {
+/** Whether a device can be a member beside the others, and beside those that `claims` has the addresses of; adds its own. */
+function fits(directory: Directory, device: PolicyDevice | undefined, claims: Map<IpKey, number>): boolean {
+  for (const text of device?.addresses ?? []) {
     const key = parseKey(text);
-    const owner = key === undefined ? undefined : directory.ownerOf(key);
-    const isOthers = owner !== undefined && owner.device.id !== device.id;
-    if (key === undefined || isOthers) return false; // CHECK: map-policy-address
+    const owner = key === undefined ? undefined : (claims.get(key) ?? directory.ownerOf(key)?.device.id);
+    if (key === undefined || (owner ?? device!.id) !== device!.id) return false; // CHECK: map-policy-address
   }
-  return true;
+  for (const text of device?.addresses ?? []) claims.set(parseKey(text)!, device!.id);
+  return device !== undefined;
+}
+
+function hasRoutes(device: PolicyDevice | undefined): boolean {
+  return device !== undefined && device.routes.length > 0;
 }
 
 function isSame(a: PolicyDevice | undefined, b: PolicyDevice | undefined): boolean {

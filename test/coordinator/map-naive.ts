@@ -46,13 +46,16 @@ export function randomPolicy(pick: (most: number) => number, logins: readonly st
   const anybody = ['autogroup:member', 'autogroup:tagged', ...Object.keys(groups), ...users, 'tag:a', 'tag:b'];
   const named = [...anybody, ...anybody, ...Object.keys(hosts)];
   const ports = ['22', '80-90', '*'];
-  const rule = (): NaiveRule => ({
-    src: some([...named, ...named, '*'], 2),
-    dst: some([...named, ...named, 'autogroup:self', 'autogroup:internet', '*'], 2).map(
-      to => `${to}:${some(ports, 0)}`,
-    ),
-    ...(pick(3) === 0 ? { proto: pick(2) === 0 ? 'tcp' : 'udp' } : {}),
-  });
+  const owners = ['autogroup:member', ...Object.keys(groups), ...users];
+  const rule = (): NaiveRule => {
+    const isSelf = pick(5) === 0; // which has sources of its own
+    const to = isSelf ? ['autogroup:self'] : some([...named, ...named, 'autogroup:internet', '*'], 2);
+    return {
+      src: some(isSelf ? owners : [...named, ...named, '*'], 2),
+      dst: to.map(alias => `${alias}:${some(ports, 0)}`),
+      ...(pick(3) === 0 ? { proto: pick(2) === 0 ? 'tcp' : 'udp' } : {}),
+    };
+  };
   const attr = () => ({ target: some(anybody, 1), attr: some(['funnel', 'attr-x'], 1) });
   return {
     groups,

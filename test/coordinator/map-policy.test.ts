@@ -282,6 +282,22 @@ test('devices with the address of another one, or with none, are nobody to the p
   assert.equal(peersOf(one!), [2]);
 });
 
+test('devices that claim an address together are not both let in', () => {
+  const world = worldOf(policy(['ann@ tag:web:80', 'bob@ tag:web:80']));
+  const free = 'fd7a:115c:a1e0::77';
+  for (const id of [7, 8])
+    world.put(
+      device(id, { user: 2, nodeKey: `nodekey:${hexKey(70 + id)}`, addresses: [device(id - 6).addresses[0], free] }),
+    );
+  const [web] = readersOf(world, [4]);
+  assert.equal(peersOf(web!), [1, 2, 3]);
+  world.remove(1);
+  world.remove(2);
+  world.sessions.userChanged(world.nowMs, user(2, 'one', 'ann'));
+  world.pass(500);
+  assert.equal(peersOf(web!), [3, 7]);
+});
+
 test('many devices that change at once are looked at together', () => {
   const world = worldOf(policy(['ann@ tag:web:80']));
   for (let id = 10; id < 40; id++) world.put(device(id));
