@@ -14,19 +14,17 @@
  * Left out: HTTP, connections, the store (the target's).
  */
 import { utf8Encode } from '../base/bytes.ts';
-import { formatKey, parseKeyText } from '../crypto/key-text.ts';
+import { formatKey } from '../crypto/key-text.ts';
 import type { WireDerpMap } from '../derp/map.ts';
 import { runCommand } from './admin.ts';
 import type { AdminCommand } from './commands.ts';
 import type { Actor, CoordinatorEvent, CoordinatorOptions, MachineRequest, MapCarrier } from './coordinator-types.ts';
 import { Core } from './core.ts';
-import { isExpired } from './device-standing.ts';
-import { DeviceTimers } from './device-timers.ts';
 import { removeDevice } from './join.ts';
-import type { AppliedChange } from './ledger.ts';
 import { MapSessions } from './map-sessions.ts';
-import { type Change, type Commit, type DeviceRecord, FIRST_TAILNET } from './model.ts';
+import { type Change, type Commit, FIRST_TAILNET } from './model.ts';
 import { pollMap } from './poll-request.ts';
+import { Publisher } from './publisher.ts';
 import { expireLogins, register } from './register.ts';
 import { type Fields, readRequest } from './request-json.ts';
 import { idOfSecret, isSecret } from './secrets.ts';
@@ -34,7 +32,6 @@ import { changeOf } from './state.ts';
 import { NODE_KEY_LIFE_MS, newTailnet } from './users.ts';
 
 const RETRY_SECONDS = '5';
-const WALL_CLOCK_MS = 60_000;
 
 /** What a coordinator holds. */
 export interface CoordinatorStatus {
@@ -53,10 +50,7 @@ export interface CoordinatorStatus {
 export class Coordinator {
   readonly #core: Core;
   readonly #sessions: MapCarrier;
-  /** By the wall clock: ends of node keys. */
-  readonly #expiries = new DeviceTimers();
-  /** Devices by node key, as they are durable: the relay asks for them. */
-  readonly #durable = new Map<string, DeviceRecord>();
+  readonly #publisher: Publisher;
 
   /** Throws Error for records that contradict themselves. */
   constructor(options: CoordinatorOptions) {
@@ -65,15 +59,8 @@ export class Coordinator {
     this.#core = new Core(options, this.#sessions);
     const { state } = this.#core;
     state.load(options.records ?? []);
-    for (const tailnet of state.tailnets.values()) {
-      this.#sessions.addTailnet(tailnet.record, tailnet.users.values());
-      for (const device of tailnet.devices.values()) this.#publishDevice(device, undefined);
-    }
     this.#core.policies.load(options.unixMs);
-    for (const id of state.tailnets.keys()) {
-      const policy = this.#core.policies.standing(id)?.policy;
-      if (policy !== undefined) this.#sessions.policyChanged(options.nowMs, id, policy);
-    }
+    this.#publisher = new Publisher(this.#core);
     this.#core.settlePolicies();
     if (state.tailnets.size === 0) newTailnet(this.#core, 'coordinator', FIRST_TAILNET, false, NODE_KEY_LIFE_MS);
   }
@@ -143,7 +130,7 @@ export class Coordinator {
   handleCommitted(nowMs: number, id: number): void {
     this.#setTime(nowMs, this.#core.unixMs + Math.max(0, nowMs - this.#core.nowMs));
     for (const { applied, effects } of this.#core.ledger.confirm(id)) {
-      this.#publish(applied);
+      this.#publisher.publish(applied);
       for (const effect of effects) effect();
     }
     this.#pump();
@@ -186,11 +173,7 @@ export class Coordinator {
 
   /** The tailnet of an approved device whose node key (32 bytes) is valid; undefined for any other key. */
   tailnetOfNode(unixMs: number, nodeKey: Uint8Array): string | undefined {
-    const text = formatKey('nodekey', nodeKey);
-    const device = this.#durable.get(text);
-    const latest = this.#core.state.deviceOfNodeKey(text);
-    const isMember = device !== undefined && mayRelay(device, unixMs) && latest?.id === device.id;
-    return isMember && mayRelay(latest, unixMs) ? device.tailnet : undefined;
+    return this.#publisher.tailnetOfNode(unixMs, formatKey('nodekey', nodeKey));
   }
 
   /** A login that waits, for the page at its address: what is about to be let in. Undefined for one that is over. */
@@ -210,7 +193,7 @@ export class Coordinator {
     this.#setTime(nowMs, unixMs);
     this.#sessions.handleTimeout(nowMs, unixMs);
     if (!this.#core.ledger.isStopped) {
-      this.#endKeys();
+      this.#publisher.endKeys();
       this.#pump();
       this.#removeEphemeral();
       expireLogins(this.#core);
@@ -220,13 +203,9 @@ export class Coordinator {
 
   /** When to call {@link handleTimeout}: absolute, monotonic; Infinity for never, and after a commit has failed. */
   nextTimeout(): number {
-    const { nowMs, unixMs, ledger } = this.#core;
-    if (ledger.isStopped) return Infinity;
-    // The wall clock may be set: ends of keys are looked at once a minute.
-    const expiryMs = nowMs + Math.min(Math.max(0, this.#expiries.nextMs - unixMs), WALL_CLOCK_MS);
-    const nextExpiryMs = this.#expiries.size === 0 ? Infinity : expiryMs;
+    if (this.#core.ledger.isStopped) return Infinity;
     return Math.min(
-      nextExpiryMs,
+      this.#publisher.nextTimeout(),
       this.#core.ephemeral.nextMs,
       this.#core.pending.nextTimeout(),
       this.#sessions.nextTimeout(),
@@ -275,60 +254,6 @@ export class Coordinator {
     this.#core.reply(request, status, { error }, isTemporary ? { 'retry-after': RETRY_SECONDS } : undefined);
   }
 
-  /** Tells the carrier of maps, the clocks and the relay what has become durable. */
-  #publish(applied: readonly AppliedChange[]): void {
-    const { nowMs } = this.#core;
-    for (const { change, previous } of applied) {
-      const { kind, value } = change;
-      if (kind === 'tailnet' && value === undefined) this.#sessions.removeTailnet(nowMs, change.id);
-      else if (kind === 'tailnet' && previous === undefined) this.#sessions.addTailnet(value!, []);
-      else if (kind === 'tailnet') this.#sessions.tailnetChanged(nowMs, value!);
-      else if (kind === 'user' && value !== undefined) this.#sessions.userChanged(nowMs, value);
-      else if (kind === 'device' && value !== undefined)
-        this.#publishDevice(value, previous as DeviceRecord | undefined);
-      else if (kind === 'device') this.#withdrawDevice(previous as DeviceRecord);
-      else if (kind === 'policy' && value?.id === 'current')
-        this.#sessions.policyChanged(nowMs, change.tailnet, this.#core.policies.read(value).policy);
-    }
-  }
-
-  #publishDevice(device: DeviceRecord, previous: DeviceRecord | undefined): void {
-    const { nowMs, unixMs, limits } = this.#core;
-    if (previous !== undefined && previous.nodeKey !== device.nodeKey) this.#durable.delete(previous.nodeKey);
-    this.#durable.set(device.nodeKey, device);
-    this.#sessions.deviceChanged(nowMs, unixMs, device, previous);
-    this.#expiries.set(device, device.keyExpiryMs > unixMs ? device.keyExpiryMs : Infinity);
-    if (!device.isEphemeral || this.#sessions.isOnline(device.id)) this.#core.ephemeral.remove(device.id);
-    else if (!this.#core.ephemeral.has(device.id)) this.#core.ephemeral.set(device, nowMs + limits.ephemeralGraceMs);
-    if (previous === undefined || !mayRelay(previous, 0)) return;
-    const isOut = previous.nodeKey !== device.nodeKey || !mayRelay(device, unixMs);
-    if (isOut) this.#disconnect(previous); // CHECK: coordinator-relay-disconnect
-  }
-
-  #withdrawDevice(device: DeviceRecord): void {
-    this.#durable.delete(device.nodeKey);
-    this.#expiries.remove(device.id);
-    this.#core.ephemeral.remove(device.id);
-    this.#sessions.deviceRemoved(this.#core.nowMs, device);
-    this.#disconnect(device);
-  }
-
-  #disconnect(device: DeviceRecord): void {
-    const nodeKey = parseKeyText('nodekey', device.nodeKey)!;
-    this.#core.emit({ type: 'relay-disconnect', tailnet: device.tailnet, nodeKey });
-  }
-
-  /** Node keys that have ended: no record changes, but the relay is to know. Maps have a clock of their own for it. */
-  #endKeys(): void {
-    const { unixMs, state } = this.#core;
-    for (let due = this.#expiries.takeDue(unixMs); due !== undefined; due = this.#expiries.takeDue(unixMs)) {
-      const device = state.tailnets.get(due.tailnet)?.devices.get(due.id);
-      const durable = device === undefined ? undefined : this.#durable.get(device.nodeKey);
-      if (durable === undefined || !isExpired(durable, unixMs)) continue;
-      this.#disconnect(durable);
-    }
-  }
-
   #removeEphemeral(): void {
     const core = this.#core;
     for (;;) {
@@ -366,8 +291,3 @@ const STOPPED = Object.freeze({
   code: 'conflict',
   message: 'the coordinator has stopped: a commit failed',
 } as const);
-
-/** Whether the relay carries for a device. */
-function mayRelay(device: DeviceRecord, unixMs: number): boolean {
-  return device.isApproved && !isExpired(device, unixMs);
-}
