@@ -73,8 +73,8 @@ export class Policies {
       const standing = this.#resolve(tailnet, unixMs);
       if (standing !== undefined) this.#stand(id, standing);
     }
-    for (const { value } of this.#state.records())
-      if (value !== undefined && 'keyExpiryMs' in value) this.#watch(value, unixMs);
+    for (const { devices } of this.#state.tailnets.values())
+      for (const device of devices.values()) this.#watch(device, unixMs);
   }
 
   /** The policy in force; undefined where nobody has set one, and everything is allowed. */
@@ -121,7 +121,7 @@ export class Policies {
     }
   }
 
-  /** Routes of a device were not approved by themselves. */
+  /** Routes of a device were not approved by themselves. The alarm does not outlive a restart: the routes then just wait. */
   decline(device: DeviceRecord, routes: readonly string[], failed: TestsFailed, unixMs: number): void {
     const message = `${routes.join(', ')} of device ${device.id} (${device.name}) would be approved, but tests would fail`;
     const alarm = { sinceMs: unixMs, message, failing: failed.lines };

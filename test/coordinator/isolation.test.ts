@@ -46,7 +46,7 @@ class Side {
     /** Nobody has this node key yet, so anybody may have it. */
     const isOpen = ({ nodeKey }: Machine) => !JSON.stringify([...this.#world.coordinator.records()]).includes(nodeKey);
     const key = this.keys[this.#random.below(this.keys.length)] ?? '';
-    switch (this.#random.below(14)) {
+    switch (this.#random.below(16)) {
       case 0:
       case 1:
         return this.#makeKey();
@@ -73,13 +73,19 @@ class Side {
             OmitPeers: true,
             Endpoints: [this.endpoint()],
             DiscoKey: machine.nodeKey.replace('node', 'disco'),
-            Hostinfo: { Hostname: machine.hostname, OS: this.canary },
+            Hostinfo: { Hostname: machine.hostname, OS: this.canary, RoutableIPs: [this.route()] },
           }),
         );
       case 11:
         return this.#command(foreign);
       case 12:
         return this.#login(machine);
+      case 13: {
+        const command = { type: 'policy-set', tailnet: this.id, text: this.policy() };
+        return void this.requests.push(this.#world.postCommand(command, this.actor));
+      }
+      case 14:
+        return this.#command(foreign);
       default:
         return this.#world.advance(1000 * this.#random.below(20));
     }
@@ -90,6 +96,19 @@ class Side {
     return this.canary === 'kanarie'
       ? `192.0.2.1:${1000 + this.#random.below(9)}`
       : `198.51.100.1:${1000 + this.#random.below(9)}`;
+  }
+
+  /** A route that only this side has. */
+  route(): string {
+    return this.canary === 'kanarie' ? '10.77.0.0/16' : '10.99.0.0/16';
+  }
+
+  /** A policy that only this side has, with a test that holds. */
+  policy(): string {
+    const tag = `tag:${this.canary}`;
+    const rules = { tagOwners: { [tag]: [] }, acls: [{ action: 'accept', src: ['*'], dst: ['*:*'] }] };
+    const more = { autoApprovers: { routes: { [this.route()]: [tag] } }, tests: [{ src: tag, accept: [`${tag}:22`] }] };
+    return `// ${this.canary} ${this.#random.below(3)}\n${JSON.stringify({ ...rules, ...more })}`;
   }
 
   #makeKey(): void {
@@ -140,6 +159,12 @@ class Side {
       'tailnet-list',
       'tailnet-update',
       'token-list',
+      'policy-get',
+      'policy-set',
+      'policy-explain',
+      'device-tags',
+      'device-routes',
+      'user-rename',
     ];
     const type = types[this.#random.below(types.length)]!;
     const own = this.machines[this.#random.below(this.machines.length)]!;
@@ -152,6 +177,14 @@ class Side {
       device,
       id: this.keys[0]?.split('-')[2] ?? 'x',
       name: `${this.canary}-n${this.#random.below(5)}`,
+      text: this.policy(),
+      source: own.hostname,
+      destination: device,
+      port: 22,
+      tags: this.#random.below(2) ? [`tag:${this.canary}`] : [],
+      routes: this.#random.below(2) ? [this.route()] : [],
+      loginName: this.#random.below(2) ? 'owner' : `${this.canary}-owner`,
+      newLoginName: this.#random.below(2) ? 'owner' : `${this.canary}-owner`,
     };
     const request = this.#world.postCommand(command, this.actor);
     if (isForeign && type !== 'tailnet-list') assert.is(this.#world.outcomes.get(request)!.isOk, false);
@@ -193,11 +226,16 @@ for (const seed of [1, 2, 3, 4, 5, 6]) {
       const marks = [
         other.canary,
         other.endpoint().split(':')[0]!,
+        other.route(),
         ...other.machines.map(({ nodeKey }) => nodeKey.slice(8)),
       ];
       for (const mark of marks) assert.not(text.includes(mark), `${side.id} has heard ${mark}`);
     }
     assert.ok(isHeard > 20, 'each hears of itself');
+    assert.ok(
+      world.auditLog.some(line => line.endsWith(' policy-set')),
+      'and has a policy',
+    );
     expectRestartable(world);
     const written = JSON.stringify([world.commits, world.events.filter(({ type }) => type === 'log')]);
     for (const side of sides)

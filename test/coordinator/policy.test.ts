@@ -65,6 +65,17 @@ test('nothing of a policy leaves before it is durable', () => {
   assert.ok(world.outcomes.get(reading)!.isOk);
 });
 
+test('a policy whose commit fails is in force nowhere, and its administrator is told', () => {
+  const world = new PolicyWorld({ isManual: true });
+  world.store();
+  const request = world.postCommand({ type: 'policy-set', tailnet: 'default', text: JSON.stringify(WEB) });
+  const commit = world.coordinator.pollCommit()!;
+  world.coordinator.handleCommitFailed(world.nowMs, commit.id);
+  world.drain();
+  assert.equal(world.sessions.heard, []);
+  assert.is(world.outcomes.get(request)!.isOk, false);
+});
+
 test('a text that is in force already changes nothing', () => {
   const world = new PolicyWorld();
   world.set(OPEN);
