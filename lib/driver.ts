@@ -69,6 +69,7 @@ export class Driver implements DatagramSink {
   readonly #streams = new Map<number, DriverStream>();
   readonly #authorities: string | undefined;
   #datagrams: Datagrams | undefined;
+  #chunk: Uint8Array | undefined;
   #isFlushing = false;
   #isScheduled = false;
   #isClosed = false;
@@ -128,6 +129,12 @@ export class Driver implements DatagramSink {
 
   failed(error: NetError): void {
     if (!this.#isClosed) this.#events.failed(error);
+  }
+
+  /** Memory that streams poll into, for {@link DriverStream}; its content is gone with the next call. */
+  chunk(): Uint8Array {
+    this.#chunk ??= new Uint8Array(Math.min(STREAM_CHUNK_BYTES, this.device.tailnet?.chunkBytes ?? STREAM_CHUNK_BYTES));
+    return this.#chunk;
   }
 
   /** Bytes of a stream, for {@link DriverStream}. */
@@ -259,10 +266,9 @@ class DriverStream implements StreamSink {
   readonly #streams: Streams;
   readonly #id: number;
   readonly #forget: () => void;
-  readonly #out = new Uint8Array(STREAM_CHUNK_BYTES);
-  /** What of `#out` was polled and not taken yet. */
+  /** What was polled and not taken yet: `#left[#start, )`. */
+  #left: Uint8Array | undefined;
   #start = 0;
-  #end = 0;
   #stream: HostStream | undefined;
   #isOpen = false;
   /** The host's buffer is full until `writable`. */
@@ -284,22 +290,36 @@ class DriverStream implements StreamSink {
   send(nowMs: number): boolean {
     for (let count = 0; count < STREAM_BURST; count++) {
       if (!this.#isOpen || this.#isFull) return true;
-      if (this.#start === this.#end) {
-        this.#start = 0;
-        this.#end = this.#streams.pollBytes(nowMs, this.#id, this.#out, 0, STREAM_CHUNK_BYTES);
-        if (this.#end === 0) return true;
-      }
-      const taken = this.#stream?.write(this.#out, this.#start, this.#end) ?? 0;
-      this.#start += taken;
-      this.#isFull = this.#start < this.#end;
+      const hasMore = this.#left === undefined ? this.#sendNext(nowMs) : this.#sendLeft(this.#left);
+      if (!hasMore) return true;
     }
     return false;
   }
 
+  /** Polls into memory that all streams share; what the host does not take is copied. False: there was nothing. */
+  #sendNext(nowMs: number): boolean {
+    const out = this.#driver.chunk();
+    const end = this.#streams.pollBytes(nowMs, this.#id, out, 0, out.length);
+    if (end === 0) return false;
+    const taken = this.#stream?.write(out, 0, end) ?? 0;
+    if (taken === end) return true;
+    this.#left = out.slice(taken, end);
+    this.#start = 0;
+    this.#isFull = true;
+    return true;
+  }
+
+  #sendLeft(left: Uint8Array): boolean {
+    this.#start += this.#stream?.write(left, this.#start, left.length) ?? 0;
+    this.#isFull = this.#start < left.length;
+    if (!this.#isFull) this.#left = undefined;
+    return true;
+  }
+
   /** Sends what was polled, as far as the host takes it, and ends. */
   close(): void {
-    if (this.#isOpen && !this.#isFull && this.#start < this.#end)
-      this.#stream?.write(this.#out, this.#start, this.#end);
+    const left = this.#left;
+    if (this.#isOpen && !this.#isFull && left !== undefined) this.#stream?.write(left, this.#start, left.length);
     this.#stream?.close();
     this.#stream = undefined;
     this.#isOpen = false;

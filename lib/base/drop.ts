@@ -130,35 +130,42 @@ export function dropName(reason: DropReason): DropName {
 
 /** Counters, one per reason. */
 export class DropCounters {
-  readonly #counts = new Float64Array(DROP_NAMES.length);
+  /** Made with the first drop: most machines of a microcontroller never have one. */
+  #counts: Float64Array | undefined;
 
   /** Counts one drop and returns the reason, so that a hot function can write `return drops.count(REASON)`. */
   count(reason: DropReason): DropReason {
+    this.#counts ??= new Float64Array(DROP_NAMES.length);
     this.#counts[-reason - 1]! += 1;
     return reason;
   }
 
   /** Adds what other counters have counted. */
   add(other: DropCounters): void {
-    for (let i = 0; i < this.#counts.length; i++) this.#counts[i]! += other.#counts[i]!;
+    const counts = other.#counts;
+    if (counts === undefined) return;
+    this.#counts ??= new Float64Array(DROP_NAMES.length);
+    for (let i = 0; i < counts.length; i++) this.#counts[i]! += counts[i]!;
   }
 
   /** How often a reason was counted. */
   get(name: DropName): number {
-    return this.#counts[DROP_NAMES.indexOf(name)]!;
+    return this.#counts?.[DROP_NAMES.indexOf(name)] ?? 0;
   }
 
   /** All drops together. */
   get total(): number {
     let sum = 0;
-    for (const count of this.#counts) sum += count;
+    for (const count of this.#counts ?? []) sum += count;
     return sum;
   }
 
   /** The reasons that occurred, with their counts. */
   snapshot(): { [name in DropName]?: number } {
     const out: { [name in DropName]?: number } = {};
-    for (let i = 0; i < DROP_NAMES.length; i++) if (this.#counts[i]! > 0) out[DROP_NAMES[i]!] = this.#counts[i]!;
+    this.#counts?.forEach((count, i) => {
+      if (count > 0) out[DROP_NAMES[i]!] = count;
+    });
     return out;
   }
 }

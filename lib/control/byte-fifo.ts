@@ -4,7 +4,7 @@
  */
 import { copyBytes } from '../base/bytes.ts';
 
-/** A queue that is empty keeps at most this much memory. */
+/** What a queue that is empty keeps of its memory at most, unless told. */
 const KEEP_BYTES = 4096;
 
 /** A queue of bytes. What waits is `buf[start, end)`. */
@@ -13,10 +13,12 @@ export class ByteFifo {
   start = 0;
   end = 0;
   readonly #capacity: number;
+  readonly #keepBytes: number;
 
-  /** Holds at most `capacity` bytes. */
-  constructor(capacity: number) {
+  /** Holds at most `capacity` bytes, and keeps at most `keepBytes` of memory while it is empty. */
+  constructor(capacity: number, keepBytes = KEEP_BYTES) {
     this.#capacity = capacity;
+    this.#keepBytes = keepBytes;
   }
 
   /** Bytes that wait. */
@@ -70,7 +72,7 @@ export class ByteFifo {
     if (this.start < this.end) return;
     this.start = 0;
     this.end = 0;
-    if (this.buf.length > KEEP_BYTES) this.buf = new Uint8Array(0);
+    if (this.buf.length > this.#keepBytes) this.buf = new Uint8Array(0);
   }
 
   /** Erases and forgets everything. */

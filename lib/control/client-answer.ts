@@ -49,7 +49,8 @@ export class AnswerReader {
   status = 0;
   headers: readonly Field[] = [];
   readonly #kind: string | undefined;
-  readonly #reader = new JsonReader(ANSWER_LIMITS);
+  /** Made when there is JSON to read. */
+  #reader: JsonReader | undefined;
   readonly #collector = new JsonCollector();
   #isComplete = false;
   #isBad = false;
@@ -71,17 +72,19 @@ export class AnswerReader {
   handleData(buf: Uint8Array, start: number, end: number): void {
     if (this.status !== 200) return this.#keepText(buf, start, end);
     if (this.#kind === undefined || this.#isBad) return;
-    this.#reader.write(buf, start, end);
-    for (let token = this.#reader.next(); token !== JSON_MORE; token = this.#reader.next()) {
+    this.#reader ??= new JsonReader(ANSWER_LIMITS);
+    const reader = this.#reader;
+    reader.write(buf, start, end);
+    for (let token = reader.next(); token !== JSON_MORE; token = reader.next()) {
       if (token === JSON_BAD) this.#isBad = true;
       if (this.#isBad) return;
-      this.#isComplete = this.#collector.handle(token, this.#reader);
+      this.#isComplete = this.#collector.handle(token, reader);
     }
   }
 
   /** The object, once everything has arrived; undefined when it is none, is cut off or is too large. */
   get value(): JsonObject | undefined {
-    const isWhole = this.#isComplete && !this.#isBad && this.#reader.finish();
+    const isWhole = this.#isComplete && !this.#isBad && this.#reader?.finish() === true;
     return isWhole ? asObject(this.#collector.value) : undefined;
   }
 

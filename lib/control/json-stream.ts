@@ -65,6 +65,9 @@ const NUMBER_E = 5;
 const NUMBER_SIGN = 6;
 const NUMBER_EXPONENT = 7;
 
+/** Units that a reader has room for at first; most texts are shorter. */
+const FIRST_UNITS = 64;
+
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const WORDS = Object.freeze({ [JSON_TRUE]: 'true', [JSON_FALSE]: 'false', [JSON_NULL]: 'null' });
@@ -86,7 +89,9 @@ export class JsonReader {
   /** Whether the last name, string or number was longer than is kept; `text` is empty then, and `number` NaN. */
   isTooLong = false;
   readonly #stack: Uint8Array;
-  readonly #units: Uint16Array;
+  /** Grows to the limit. */
+  #units: Uint16Array;
+  readonly #maxUnits: number;
   #unitCount = 0;
   #depth = 0;
   #want = WANT_VALUE;
@@ -107,7 +112,8 @@ export class JsonReader {
 
   constructor(limits: JsonLimits) {
     this.#stack = new Uint8Array(limits.depth);
-    this.#units = new Uint16Array(limits.textUnits);
+    this.#maxUnits = limits.textUnits;
+    this.#units = new Uint16Array(Math.min(FIRST_UNITS, limits.textUnits));
   }
 
   /** Forgets everything and expects a new document. */
@@ -192,6 +198,7 @@ export class JsonReader {
       const token = this.#in === IN_NOTHING ? this.#handleByte(this.#buf[this.#at++]!) : this.#goOn();
       if (token !== JSON_MORE) return token;
     }
+    this.#buf = this.#stack; // lets go of the input
     return JSON_MORE;
   }
 
@@ -296,8 +303,16 @@ export class JsonReader {
 
   #keep(unit: number): void {
     if (this.#skipTo >= 0 || this.isTooLong) return;
+    if (this.#unitCount === this.#units.length) this.#growUnits();
     if (this.#unitCount < this.#units.length) this.#units[this.#unitCount++] = unit;
     else this.isTooLong = true;
+  }
+
+  #growUnits(): void {
+    if (this.#unitCount >= this.#maxUnits) return;
+    const larger = new Uint16Array(Math.min(this.#maxUnits, 2 * this.#unitCount));
+    larger.set(this.#units);
+    this.#units = larger;
   }
 
   #readString(): number {

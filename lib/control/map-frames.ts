@@ -53,7 +53,7 @@ export class MapFrames {
       return FRAME_END;
     }
     while (this.#headerBytes < 4) {
-      if (this.#at === this.#end) return FRAME_MORE;
+      if (this.#at === this.#end) return this.#more();
       this.#header[this.#headerBytes++] = this.#buf[this.#at++]!;
       if (this.#headerBytes === 4 && !this.#start()) return FRAME_BAD;
     }
@@ -61,7 +61,13 @@ export class MapFrames {
     this.pieceEnd = Math.min(this.#end, this.#at + this.#left);
     this.#left -= this.pieceEnd - this.pieceStart;
     this.#at = this.pieceEnd;
-    return this.pieceEnd > this.pieceStart ? FRAME_PIECE : FRAME_MORE;
+    return this.pieceEnd > this.pieceStart ? FRAME_PIECE : this.#more();
+  }
+
+  /** Lets go of the input. */
+  #more(): number {
+    this.#buf = this.#header;
+    return FRAME_MORE;
   }
 
   #start(): boolean {

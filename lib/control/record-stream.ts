@@ -33,6 +33,8 @@ export interface TransportLimits {
   readonly receiveBytes: number;
   /** Plaintext that has not left yet. */
   readonly sendBytes: number;
+  /** Memory that a queue or a stage keeps while it is empty; at least {@link HEADER_BYTES}. */
+  readonly keepBytes: number;
   /** The head of the server's HTTP answer. */
   readonly headBytes: number;
   /** The early payload, without its header; less than `receiveBytes`. */
@@ -45,6 +47,7 @@ export interface TransportLimits {
 export const TRANSPORT_LIMITS_SMALL: TransportLimits = Object.freeze({
   receiveBytes: 8192,
   sendBytes: 4096,
+  keepBytes: 256,
   headBytes: 2048,
   earlyBytes: 1024,
   handshakeTimeoutMs: 10_000,
@@ -53,6 +56,7 @@ export const TRANSPORT_LIMITS_SMALL: TransportLimits = Object.freeze({
 export const TRANSPORT_LIMITS_LARGE: TransportLimits = Object.freeze({
   receiveBytes: 65_536,
   sendBytes: 65_536,
+  keepBytes: 4096,
   headBytes: 8192,
   earlyBytes: 16_384,
   handshakeTimeoutMs: 10_000,
@@ -78,7 +82,8 @@ export class RecordStream {
   #sendCounter = 0;
   #receiveCounter = 0;
   #isStarted = false;
-  /** The record that is coming in, from its header. */
+  readonly #keepBytes: number;
+  /** The record that is coming in, from its header; made as large as its header says. */
   #record = new Uint8Array(0);
   #recordBytes = 0;
   /** The sealed record that is going out: `#stage[#stageStart, #stageEnd)` is left of it. */
@@ -90,8 +95,9 @@ export class RecordStream {
     if (limits.receiveBytes < RECORD_BYTES || limits.earlyBytes + 16 > limits.receiveBytes)
       throw new RangeError(`"receiveBytes" expected at least ${RECORD_BYTES} and more than "earlyBytes"`);
     this.#suite = suite;
-    this.plain = new ByteFifo(limits.receiveBytes);
-    this.#sendQueue = new ByteFifo(limits.sendBytes);
+    this.plain = new ByteFifo(limits.receiveBytes, limits.keepBytes);
+    this.#sendQueue = new ByteFifo(limits.sendBytes, limits.keepBytes);
+    this.#keepBytes = limits.keepBytes;
   }
 
   /** Begins with these keys (32 bytes each, copied); the counters are for tests. */
@@ -100,8 +106,7 @@ export class RecordStream {
     this.#receiveKey.set(receiveKey);
     this.#sendCounter = sendCounter;
     this.#receiveCounter = receiveCounter;
-    this.#record = new Uint8Array(RECORD_BYTES);
-    this.#stage = new Uint8Array(RECORD_BYTES);
+    this.#record = new Uint8Array(this.#keepBytes);
     this.#isStarted = true;
   }
 
@@ -156,6 +161,7 @@ export class RecordStream {
       this.#stageStart += moved;
       at += moved;
     }
+    if (this.#stageStart === this.#stageEnd && this.#stage.length > this.#keepBytes) this.#stage = new Uint8Array(0);
     return at - start;
   }
 
@@ -182,6 +188,10 @@ export class RecordStream {
     if (this.#record[0] !== TYPE_RECORD) return this.fail('a message that is not a record'); // CHECK: ts2021-record-type
     if (length > RECORD_BYTES - HEADER_BYTES) return this.fail('a record that is too long'); // CHECK: ts2021-record-long
     if (length < TAG_BYTES) return this.fail('a record without a tag'); // CHECK: ts2021-record-short
+    if (this.#record.length >= HEADER_BYTES + length) return true;
+    const larger = new Uint8Array(HEADER_BYTES + length);
+    copyBytes(larger, 0, this.#record, 0, HEADER_BYTES);
+    this.#record = larger;
     return true;
   }
 
@@ -198,6 +208,7 @@ export class RecordStream {
     this.#receiveCounter++;
     plain.end += length;
     this.#recordBytes = 0;
+    if (this.#record.length > this.#keepBytes) this.#record = new Uint8Array(this.#keepBytes);
     return true;
   }
 
@@ -209,6 +220,7 @@ export class RecordStream {
     if (this.#sendCounter >= Number.MAX_SAFE_INTEGER) return this.fail('too many records'); // CHECK: ts2021-send-counter
     this.#stageStart = 0;
     this.#stageEnd = HEADER_BYTES + length + TAG_BYTES;
+    if (this.#stage.length < this.#stageEnd) this.#stage = new Uint8Array(this.#stageEnd);
     this.#stage[0] = TYPE_RECORD;
     writeU16BE(this.#stage, 1, length + TAG_BYTES);
     writeU64BE(this.#nonce, 4, this.#sendCounter++);

@@ -253,6 +253,8 @@ class ControlConnection implements StreamSink {
   readonly #out: Outgoing;
   readonly #http2 = new TestHttp2Server();
   readonly #streams = new Map<number, number>();
+  /** Maps of which there is more than the client's windows take now. */
+  readonly #held = new Set<number>();
   #head = '';
   #responder: ControlResponder | undefined;
   readonly #scratch = new Uint8Array(16_384);
@@ -308,16 +310,22 @@ class ControlConnection implements StreamSink {
       if (this.#http2.resets.includes(id)) return;
       this.#http2.write(id, this.#scratch.slice(0, count));
     }
+    this.#held.add(request);
   }
 
   endMap(request: number): void {
     this.#http2.end(this.#streams.get(request)!);
     this.#streams.delete(request);
+    this.#held.delete(request);
   }
 
   /** Sends what the layers have to send. */
   flush(): void {
     if (this.#responder === undefined) return;
+    for (const request of [...this.#held]) {
+      this.#held.delete(request);
+      this.sendMap(request);
+    }
     const plain = this.#http2.take();
     for (let at = 0; at < plain.length || !this.#responder.isDrained; ) {
       at += this.#responder.handlePlain(0, plain, at, plain.length);

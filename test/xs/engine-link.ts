@@ -28,7 +28,7 @@ export interface FrameOut {
   readonly bytes: Buffer;
 }
 
-const FRAME_KINDS = Object.freeze({ script: 0, counted: 1, collect: 2, fit: 3, forget: 4, figures: 5 });
+const FRAME_KINDS = Object.freeze({ script: 0, counted: 1, collect: 2, fit: 3, forget: 4, figures: 5, dump: 6 });
 /** Kinds of frames in. */
 export type FrameKind = keyof typeof FRAME_KINDS;
 

@@ -168,3 +168,21 @@ void memory_fit(txMachine* the) {
 uint32_t engine_steps(txMachine* the) {
   return the->meterIndex;
 }
+
+static void put_area(void (*put)(const void*, size_t), const void* start, const void* end) {
+  uint32_t head[2] = {(uint32_t)(uintptr_t)start, (uint32_t)((const txByte*)end - (const txByte*)start)};
+  put(head, sizeof(head));
+  put(start, head[1]);
+}
+
+void memory_dump(txMachine* the, void (*put)(const void* data, size_t size)) {
+  for (txSlot* heap = the->firstHeap; heap; heap = heap->next) put_area(put, heap, heap->value.reference);
+  for (txBlock* block = the->firstBlock; block; block = block->nextBlock) put_area(put, block, block->current);
+  put_area(put, NULL, NULL);
+  for (txID id = 0; id < the->keyIndex; id++) {
+    const char* name = fxGetKeyName(the, id);
+    uint32_t length = name ? (uint32_t)strlen(name) : 0;
+    put(&length, sizeof(length));
+    put(name, length);
+  }
+}

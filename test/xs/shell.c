@@ -178,10 +178,38 @@ __attribute__((noinline)) void shell_handle_counted(xsMachine* the, const void* 
   shell_handle(the, data, size);
 }
 
+static struct {
+  uint8_t* data;
+  size_t used, room;
+} gDump;
+
+static void add_to_dump(const void* data, size_t size) {
+  if (gDump.used + size > gDump.room) {
+    gDump.room = 2 * (gDump.used + size);
+    gDump.data = realloc(gDump.data, gDump.room);
+    if (!gDump.data) _exit(1);
+  }
+  memcpy(gDump.data + gDump.used, data, size);
+  gDump.used += size;
+}
+
+static void send_dump(xsMachine* the) {
+  char text[32];
+  uint32_t root = (uint32_t)(uintptr_t)gHandle.data[2];
+  xsBeginHost(the);
+  xsCollectGarbage();
+  xsEndHost(the);
+  gDump.used = 0;
+  memory_dump(the, add_to_dump);
+  snprintf(text, sizeof(text), "%u", root);
+  send_frame(text, gDump.data, (uint32_t)gDump.used);
+}
+
 /*
  * Frames in: length (4 bytes, little-endian), kind, content. Kind 0: for the script. 1: for the script, counted.
  * 2: collect. 3: fit. 4: forget the peaks. Every frame is answered by the frames that the script sends and then by an
- * empty one; kinds 2 to 5 answer with the figures first (5 does nothing else).
+ * empty one; kinds 2 to 5 answer with the figures first (5 does nothing else). 6: collect, and answer with both heaps
+ * (memory_dump), whose text is the address of the script's own function that takes frames.
  */
 static void serve(xsMachine* the) {
   uint32_t size;
@@ -191,6 +219,7 @@ static void serve(xsMachine* the) {
     switch (frame[0]) {
       case 0: shell_handle(the, frame + 1, size - 1); break;
       case 1: shell_handle_counted(the, frame + 1, size - 1); break;
+      case 6: send_dump(the); break;
       default: {
         char text[512];
         xsBeginHost(the);
