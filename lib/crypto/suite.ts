@@ -25,6 +25,8 @@ export interface Cipher {
 export interface CryptoSuite {
   /** `noble`, `wasm`, … as status output shows it. */
   readonly name: string;
+  /** What whoever runs this has to know about the suite, as one line; a target prints it once. Most have none. */
+  readonly warning?: string;
   /** BLAKE2s-256 (RFC 7693) of `a || b`; `out` is 32 and may be `a` or `b`. */
   hash(out: Uint8Array, a: Uint8Array, b?: Uint8Array): void;
   /** HMAC (RFC 2104, block 64) over BLAKE2s-256 of `a || b`; `out` is 32 and may alias any input; `key` at most 64. */
