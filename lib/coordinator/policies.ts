@@ -104,11 +104,13 @@ export class Policies {
 
   /** What tests changes would make fail, before they are made. Undefined: they are fine, and are made at once. */
   judge(tailnet: string, changes: readonly Change[], unixMs: number): TestsFailed | undefined {
+    this.#expire(unixMs);
     return this.#standing.get(tailnet)?.guard?.judgeChanges(unixMs, changes);
   }
 
   /** Changes that were made; `isJudged`: after {@link judge}. */
   noted(applied: readonly AppliedChange[], isJudged: boolean, unixMs: number): void {
+    this.#expire(unixMs); // INVARIANT: whoever counts as gone below has been taken out of the compiler
     for (const { change, previous } of applied) {
       const { kind, tailnet, value } = change;
       if (kind === 'tailnet' && value === undefined) this.#forget(tailnet);
@@ -123,18 +125,17 @@ export class Policies {
 
   /** Routes of a device were not approved by themselves. The alarm does not outlive a restart: the routes then just wait. */
   decline(device: DeviceRecord, routes: readonly string[], failed: TestsFailed, unixMs: number): void {
-    const message = `${routes.join(', ')} of device ${device.id} (${device.name}) would be approved, but tests would fail`;
-    const alarm = { sinceMs: unixMs, message, failing: failed.lines };
-    this.#alarmsOf(device.tailnet).declined.set(device.id, { routes, alarm });
+    const { declined } = this.#alarmsOf(device.tailnet);
+    const all = [...new Set([...(declined.get(device.id)?.routes ?? []), ...routes])];
+    const open = all.filter(route => device.advertisedRoutes.includes(route));
+    const message = `${open.join(', ')} of device ${device.id} (${device.name}) would be approved, but tests would fail`;
+    declined.set(device.id, { routes: open, alarm: { sinceMs: unixMs, message, failing: failed.lines } });
     this.#tell(device.tailnet, 'warn', message);
   }
 
   /** Runs the tests that may go otherwise by now; what comes of it is in {@link takeNews}. */
   settle(unixMs: number): void {
-    for (let due = this.#expiries.takeDue(unixMs); due !== undefined; due = this.#expiries.takeDue(unixMs)) {
-      this.#standing.get(due.tailnet)?.guard?.touch(due.id);
-      this.#due.add(due.tailnet);
-    }
+    this.#expire(unixMs);
     for (const tailnet of this.#due) {
       this.#due.delete(tailnet);
       this.#judgeState(tailnet, unixMs);
@@ -159,6 +160,13 @@ export class Policies {
     const message = [first, ...others].map(alarm => alarm.message).join('; ');
     const sinceMs = Math.min(first.sinceMs, ...others.map(alarm => alarm.sinceMs));
     return { sinceMs, message, failing: [first, ...others].flatMap(({ failing }) => failing) };
+  }
+
+  #expire(unixMs: number): void {
+    for (let due = this.#expiries.takeDue(unixMs); due !== undefined; due = this.#expiries.takeDue(unixMs)) {
+      this.#standing.get(due.tailnet)?.guard?.touch(due.id);
+      this.#due.add(due.tailnet);
+    }
   }
 
   #stand(tailnet: string, standing: StandingPolicy): void {

@@ -342,6 +342,31 @@ test('while a test fails, what does not make it worse is not held up, and what d
   assert.match(machine.join(world.key()).Error, /^an access test/, 'one more of owner, who cannot reach it either');
 });
 
+test('a device whose key has just ended is gone, also when a command comes before the clock does', () => {
+  const ends: Record<string, (world: PolicyWorld) => void> = {
+    remove: world => void world.run({ type: 'device-remove', ...DEFAULT, device: 'router' }),
+    rename: world => void world.run({ type: 'device-rename', ...DEFAULT, device: 'laptop', name: 'renamed' }),
+    tags: world => void world.run({ type: 'device-tags', ...DEFAULT, device: 'other', tags: ['tag:any'] }),
+  };
+  for (const [name, end] of Object.entries(ends)) {
+    const world = new PolicyWorld();
+    world.device('laptop');
+    world.device('other', { user: 'owner' });
+    world.device('router', { routes: ['10.9.0.0/24'] });
+    world.run({ type: 'device-routes', ...DEFAULT, device: 'router', routes: ['10.9.0.0/24'] });
+    world.device('server', { tags: ['tag:server'] });
+    world.set({
+      tagOwners: { 'tag:server': [], 'tag:any': [] },
+      hosts: { sensor: '10.9.0.5' },
+      acls: [{ action: 'accept', src: ['*'], dst: ['tag:server:22'] }],
+      tests: [{ src: 'sensor', accept: ['tag:server:22'] }],
+    });
+    world.unixMs = world.record('router').keyExpiryMs;
+    end(world);
+    assert.match(world.policy.alarm?.failing[0] ?? '', /sensor to tag:server:22 should be accepted/, name);
+  }
+});
+
 test('an alarm is heard of only when what it tells of is durable', () => {
   const world = new PolicyWorld();
   const router = withRouter(world);
