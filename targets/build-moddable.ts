@@ -3,15 +3,14 @@
  * (a bundle would turn `const` into `var`, and only modules of constants can lie in flash), the C of the native parts,
  * and `manifest.json`, which names exactly these files. `package.json` has the same manifest for mcpack, by reference.
  */
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { build } from 'esbuild';
 
 /** Copied as they are: what the C compiler reads, and the JavaScript that names its functions. */
 const NATIVE_FOLDERS = ['targets/moddable', 'targets/moddable/native'];
-/** Where npm puts the dependencies of an installed motenet, seen from dist/moddable. */
-const NOBLE_FOLDER = '../../..';
-
+/** Complete apps, published ready to be built: their TypeScript has become JavaScript, the rest is copied. */
+const EXAMPLES = ['examples/esp32-sensor', 'examples/esp32-button'];
 /** Modules of the SDK that the image needs, by what includes them. */
 const INCLUDES = [
   '$(MODDABLE)/examples/manifest_base.json',
@@ -25,13 +24,26 @@ const INCLUDES = [
 export interface ModdableManifest {
   readonly include: readonly string[];
   /** Module to file without ending; under `*` what has C only. */
-  readonly modules: Readonly<Record<string, string | readonly string[]>>;
+  readonly modules?: Readonly<Record<string, string | readonly string[]>>;
   /** Modules that are run at build time and frozen into flash. */
   readonly preload: readonly string[];
 }
 
-/** Files of the entry, and modules of dependencies that it needs: paths below `root`, with their endings. */
-export async function moddableSources(root: string): Promise<{ own: string[]; packages: string[] }> {
+/** The manifests of dist/moddable, by file. */
+export interface ModdableManifests {
+  /** For a manifest of one's own to include: everything. */
+  readonly 'manifest.json': ModdableManifest;
+  /** For mcpack, which finds the modules by itself: what is native, and what is to lie in flash. */
+  readonly 'mcpack.json': ModdableManifest;
+  /** The native parts, and the modules of the SDK. */
+  readonly 'native.json': ModdableManifest;
+}
+
+/**
+ * The sources that the entry needs at run time, below `root`. Throws Error when a dependency is among them: what of
+ * `@noble` XS can hold is a question that `up.ts` answers.
+ */
+export async function moddableSources(root: string): Promise<string[]> {
   const { metafile } = await build({
     entryPoints: [join(root, 'targets/moddable/index.ts')],
     bundle: true,
@@ -45,10 +57,9 @@ export async function moddableSources(root: string): Promise<{ own: string[]; pa
     external: ['embedded:*', 'modules', 'net', 'preference', 'time', 'timer'],
   });
   const inputs = Object.keys(metafile.inputs).sort();
-  return {
-    own: inputs.filter(path => !path.includes('node_modules/')),
-    packages: inputs.filter(path => path.includes('node_modules/')),
-  };
+  const foreign = inputs.filter(path => path.includes('node_modules/'));
+  if (foreign.length > 0) throw new Error(`the entry for Moddable needs ${foreign.join(' ')}`);
+  return inputs;
 }
 
 /** Files of C and of native JavaScript, below `root`. */
@@ -60,42 +71,44 @@ export function nativeFiles(root: string): string[] {
   ).sort();
 }
 
-/**
- * The manifest. BigInt that was made at build time is never equal to one made later (XS 17.9), so modules that make any
- * at their top level, or are too near to it to tell, stay out of `preload`.
- */
-export function moddableManifest(
-  root: string,
-  own: readonly string[],
-  packages: readonly string[],
-  native: readonly string[],
-): ModdableManifest {
-  const bare = (path: string) => path.replace(/\.[a-z]+$/, '');
-  const isC = (path: string) => path.endsWith('.c');
-  const scripts = native.filter(path => path.endsWith('.js')).map(bare);
-  const modules: Record<string, string | string[]> = { motenet: './motenet' };
-  for (const path of own) modules[`motenet/${bare(path)}`] = `./${bare(path)}`;
-  for (const path of packages) {
-    const name = bare(path).replace(/^.*node_modules\//, '');
-    modules[name] = `${NOBLE_FOLDER}/${name}`;
-  }
-  modules['motenet-random'] = './targets/moddable/random';
-  modules['motenet-crypto'] = './targets/moddable/native/crypto';
-  modules['*'] = native.filter(path => isC(path) && !scripts.includes(bare(path))).map(path => `./${bare(path)}`);
-  const preload = [
-    'motenet',
-    'motenet-random',
-    'motenet-crypto',
-    ...own.filter(path => !mentionsBigInt(join(root, path))).map(path => `motenet/${bare(path)}`),
-    ...packages
-      .filter(path => !mentionsBigInt(join(root, path)))
-      .map(path => bare(path).replace(/^.*node_modules\//, '')),
-  ];
-  return { include: INCLUDES, modules, preload };
+/** What of the examples is copied: everything but TypeScript. Below `root`. */
+export function exampleFiles(root: string): string[] {
+  return EXAMPLES.flatMap(folder =>
+    readdirSync(join(root, folder))
+      .filter(name => !name.endsWith('.ts'))
+      .map(name => `${folder}/${name}`),
+  );
 }
 
-function mentionsBigInt(path: string): boolean {
-  return /\bBigInt\b|\b\d+n\b|bigint/.test(readFileSync(path, 'utf8'));
+/**
+ * The manifests. All of it is preloaded: XS never finds a BigInt that was made at build time equal to one made later, but
+ * motenet makes none at the top level of a module (`test/checks` sees to it), and what of noble does is left out.
+ */
+export function moddableManifests(own: readonly string[], native: readonly string[]): ModdableManifests {
+  const bare = (path: string) => path.replace(/\.[a-z]+$/, '');
+  const scripts = native.filter(path => path.endsWith('.js')).map(bare);
+  const onlyC = native.filter(path => path.endsWith('.c') && !scripts.includes(bare(path)));
+  const inside = (prefix: string) => own.map(path => `${prefix}/${bare(path)}`);
+  return {
+    'native.json': {
+      include: INCLUDES,
+      modules: {
+        'motenet-random': './targets/moddable/random',
+        'motenet-crypto': './targets/moddable/native/crypto',
+        '*': onlyC.map(path => `./${bare(path)}`),
+      },
+      preload: ['motenet-random', 'motenet-crypto'],
+    },
+    'mcpack.json': { include: ['./native.json'], preload: inside('motenet/dist/moddable') },
+    'manifest.json': {
+      include: ['./native.json'],
+      modules: {
+        motenet: './motenet',
+        ...Object.fromEntries(own.map(path => [`motenet/${bare(path)}`, `./${bare(path)}`])),
+      },
+      preload: ['motenet', ...inside('motenet')],
+    },
+  };
 }
 
 /**
@@ -103,18 +116,19 @@ function mentionsBigInt(path: string): boolean {
  * removed. Throws Error when a module is missing.
  */
 export async function buildModdable(root: string, dist: string): Promise<void> {
-  const { own, packages } = await moddableSources(root);
+  const own = await moddableSources(root);
   const native = nativeFiles(root);
-  for (const path of native) {
+  for (const path of [...native, ...exampleFiles(root)]) {
     mkdirSync(dirname(join(dist, path)), { recursive: true });
     copyFileSync(join(root, path), join(dist, path));
   }
   const wanted = new Set([...own.map(path => path.replace(/\.ts$/, '.js')), ...native]);
-  for (const path of listFiles(dist)) if (!wanted.delete(path)) rmSync(join(dist, path));
+  const isExample = (path: string) => EXAMPLES.some(folder => path.startsWith(`${folder}/`));
+  for (const path of listFiles(dist)) if (!wanted.delete(path) && !isExample(path)) rmSync(join(dist, path));
   if (wanted.size > 0) throw new Error(`dist/moddable lacks ${[...wanted].join(' ')}`);
   writeFileSync(join(dist, 'motenet.js'), "export * from 'motenet/targets/moddable/index';\n");
-  const manifest = moddableManifest(root, own, packages, native);
-  writeFileSync(join(dist, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+  for (const [name, manifest] of Object.entries(moddableManifests(own, native)))
+    writeFileSync(join(dist, name), `${JSON.stringify(manifest, null, 2)}\n`);
 }
 
 function listFiles(folder: string): string[] {

@@ -64,6 +64,8 @@ export const ENTRIES: readonly Entry[] = [
   { name: 'cli', sources: ['targets/cli/main.ts'], platform: 'node', budgetBytes: 225_000 },
 ];
 
+/** The project of what is built for Moddable, with the examples. */
+const MODDABLE = 'targets/moddable/tsconfig.build.json';
 /** Budget of all modules for Moddable together, minified one by one and not compressed: it is what lies in flash. */
 export const MODDABLE_BUDGET_BYTES = 520_000;
 
@@ -129,14 +131,17 @@ async function buildAll(): Promise<void> {
   await buildServer();
   chmodSync(join(DIST, 'cli.js'), 0o755);
   tsc('tsconfig.build.json');
+  tsc(MODDABLE, ...'--noEmit false --declaration --emitDeclarationOnly --rootDir . --outDir dist/types'.split(' '));
+  rmSync(join(DIST, 'types/examples'), { recursive: true });
   fixImports(join(DIST, 'types'));
   for (const entry of ENTRIES) {
     const sources = entry.name === 'cli' ? [] : entry.sources;
     const lines = sources.map(source => `export * from './types/${source.replace(/\.ts$/, '.js')}';\n`);
     if (lines.length > 0) writeFileSync(join(DIST, `${entry.name}.d.ts`), lines.join(''));
   }
+  writeFileSync(join(DIST, 'moddable.d.ts'), "export * from './types/targets/moddable/index.js';\n");
   tsc(
-    'targets/moddable/tsconfig.build.json',
+    MODDABLE,
     ...'--noEmit false --rewriteRelativeImportExtensions --declaration false'.split(' '),
     ...'--rootDir . --outDir dist/moddable --removeComments'.split(' '),
   );
@@ -166,7 +171,7 @@ async function measure(): Promise<boolean> {
   const server = (await build(serverOptions(true))).outputFiles![0]!.contents;
   print('server', server.length, gzipSync(server, { level: 9 }).length, SERVER_BUDGET_BYTES);
   const modules = await build({
-    entryPoints: (await moddableSources(ROOT)).own.map(path => join(ROOT, path)),
+    entryPoints: (await moddableSources(ROOT)).map(path => join(ROOT, path)),
     outdir: DIST,
     minify: true,
     write: false,

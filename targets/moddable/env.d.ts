@@ -20,5 +20,5 @@ declare module 'embedded:network/interface/wifi' {
     readonly connection: number;
     readonly address: string | undefined;
   }
-  export default WiFi;
+  export { WiFi as default };
 }

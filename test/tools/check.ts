@@ -8,8 +8,8 @@ import { findFiles, ROOT } from './files.ts';
 import { runFiles } from './run.ts';
 import { addTally, closingLine, emptyTally, exitCode, type Tally } from './tally.ts';
 
-/** The TypeScript projects: everything on Node's types, the core on none, and Deno's target on its own. */
-const PROJECTS = ['.', 'lib', 'targets/deno'];
+/** The TypeScript projects: everything on Node's types, the core on none, Deno's and Moddable's targets on their own. */
+const PROJECTS = ['.', 'lib', 'targets/deno', 'targets/moddable'];
 
 async function main(words: readonly string[]): Promise<void> {
   const sum = emptyTally();

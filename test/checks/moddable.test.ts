@@ -1,0 +1,115 @@
+/** What is published for Moddable: the manifests name exactly what is there, and nothing in it belongs to another runtime. */
+import { existsSync, readdirSync } from 'node:fs';
+import { builtinModules } from 'node:module';
+import { dirname, join, normalize } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { exampleFiles, moddableManifests, moddableSources, nativeFiles } from '../../targets/build-moddable.ts';
+import { ROOT } from '../tools/files.ts';
+import { importsOf } from './layers.ts';
+import { parseSources, readText, type Source } from './source.ts';
+
+const test = suite('moddable');
+const own = await moddableSources(ROOT);
+const native = nativeFiles(ROOT);
+const manifests = moddableManifests(own, native);
+const sources = parseSources(Object.fromEntries(own.map(path => [path, readText(path)])));
+
+/** Modules of the SDK, by what of `INCLUDES` brings them. */
+const OF_SDK = ['embedded:io/socket/tcp', 'embedded:io/socket/udp', 'modules', 'net', 'preference', 'time', 'timer'];
+
+/** Files that a path of a manifest stands for. */
+function filesOf(path: string): string[] {
+  const base = path.replace('./', '');
+  const all = [...own.map(name => name.replace(/\.ts$/, '.js')), ...native.filter(name => !name.endsWith('.h'))];
+  return all.filter(name => name.replace(/\.[a-z]+$/, '') === base);
+}
+
+test('the manifests name every module and every file of C once, and nothing else', () => {
+  const paths = [manifests['manifest.json'], manifests['native.json']].flatMap(({ modules = {} }) =>
+    Object.values(modules).flat(),
+  );
+  assert.is(new Set(paths).size, paths.length);
+  const named = paths.filter(path => path !== './motenet').flatMap(filesOf);
+  const there = [...own.map(path => path.replace(/\.ts$/, '.js')), ...native];
+  assert.equal(named.sort(), there.filter(path => !path.endsWith('.h')).sort());
+  for (const path of native.filter(name => name.endsWith('.h')))
+    assert.ok(
+      native.some(name => dirname(name) === dirname(path) && name.endsWith('.c')),
+      path,
+    );
+});
+
+test('the C is that of the list which tests build', () => {
+  const listed = readText('targets/moddable/native/sources.txt').trim().split('\n');
+  const there = readdirSync(join(ROOT, 'targets/moddable/native')).filter(name => name.endsWith('.c'));
+  assert.equal(there.sort(), listed.sort());
+});
+
+test('a module is named as its relative imports need it, and preloaded', () => {
+  const { modules = {}, preload } = manifests['manifest.json'];
+  for (const source of sources)
+    for (const { specifier } of importsOf(source)) {
+      if (!specifier.startsWith('.') || specifier.endsWith('native/crypto.js')) continue;
+      const name = normalize(join('motenet', dirname(source.path), specifier)).replace(/\.ts$/, '');
+      const isThere = name in modules || !isNeeded(name);
+      assert.ok(isThere, `${source.path} imports ${name}`);
+    }
+  assert.equal([...preload].sort(), Object.keys(modules).sort());
+  assert.equal(
+    manifests['mcpack.json'].preload.map(name => name.replace('motenet/dist/moddable/', 'motenet/')),
+    preload.slice(1),
+  );
+});
+
+/** Files of types only are not among those of run time. */
+function isNeeded(name: string): boolean {
+  return own.includes(`${name.replace('motenet/', '')}.ts`);
+}
+
+/** What a source imports from outside the repository. */
+function foreign(source: Source): string[] {
+  return importsOf(source)
+    .map(({ specifier }) => specifier)
+    .filter(specifier => !specifier.startsWith('.'));
+}
+
+test('nothing imports Node, noble or any package; the SDK is imported by the entry alone', () => {
+  for (const source of sources) {
+    // "(computed)" is the native crypto, which an image may or may not carry.
+    const expected = source.path === 'targets/moddable/index.ts' ? ['(computed)', ...OF_SDK] : [];
+    assert.equal(foreign(source).sort(), expected, source.path);
+  }
+  assert.ok(foreign(parseSources({ 'lib/a.ts': "import 'node:fs';\nimport '@noble/x';" })[0]!).length === 2);
+  assert.not.ok(OF_SDK.some(name => builtinModules.includes(name) && name !== 'net'));
+});
+
+test('mcpack finds the entry and the manifest by package.json', () => {
+  const { exports, moddable } = JSON.parse(readText('package.json'));
+  assert.is(exports['.'].moddable.default, './dist/moddable/targets/moddable/index.js');
+  assert.equal(moddable.manifest, { include: ['./dist/moddable/mcpack.json'] });
+});
+
+test('the manifests of the examples name every file of them, and the sources are there', () => {
+  for (const name of ['esp32-sensor', 'esp32-button']) {
+    const { modules } = JSON.parse(readText(`examples/${name}/manifest.json`)) as { modules: Record<string, string> };
+    const sourcesOf = Object.values(modules).map(path => normalize(join('examples', name, path)));
+    for (const path of sourcesOf)
+      assert.ok(
+        ['.ts', '.js'].some(ending => existsSync(join(ROOT, `${path}${ending}`))),
+        path,
+      );
+    const files = readdirSync(join(ROOT, 'examples', name)).filter(file => /\.(ts|js)$/.test(file));
+    const onBoard = files.filter(file => !/-node\.ts$|^provision\.ts$|\.d\.ts$/.test(file));
+    for (const file of onBoard)
+      assert.ok(sourcesOf.includes(`examples/${name}/${file.replace(/\.(ts|js)$/, '')}`), file);
+  }
+  assert.ok(exampleFiles(ROOT).includes('examples/esp32-button/deep-sleep.c'));
+});
+
+test('no secret is part of what is compiled into an image', () => {
+  for (const path of exampleFiles(ROOT).filter(name => name.endsWith('.json')))
+    assert.not.match(readText(path), /ssid|password|auth/i);
+});
+
+test.run();
