@@ -142,16 +142,16 @@ export class ControlSession {
     this.#map = undefined;
   }
 
-  /** Bytes of the connection, at most {@link receiveRoom}; `unixMs` is the wall clock. */
-  handleBytes(nowMs: number, unixMs: number, buf: Uint8Array, start: number, end: number): void {
+  /** Bytes of the connection, at most {@link receiveRoom}. */
+  handleBytes(nowMs: number, buf: Uint8Array, start: number, end: number): void {
     this.#link.handleBytes(nowMs, buf, start, end);
-    this.#drain(nowMs, unixMs);
+    this.#drain(nowMs);
   }
 
   /** The connection has ended. */
-  handleEnd(nowMs: number, unixMs: number): void {
+  handleEnd(nowMs: number): void {
     this.#link.handleEnd(nowMs);
-    this.#drain(nowMs, unixMs);
+    this.#drain(nowMs);
   }
 
   /** Writes what is to go to the coordinator into `out[start, end)`; returns how many bytes. */
@@ -164,9 +164,9 @@ export class ControlSession {
     return this.#events.shift();
   }
 
-  handleTimeout(nowMs: number, unixMs: number): void {
+  handleTimeout(nowMs: number): void {
     this.#link.handleTimeout(nowMs);
-    this.#drain(nowMs, unixMs);
+    this.#drain(nowMs);
     const silentMs = this.#map === undefined ? 0 : nowMs - this.#map.lastMessageMs;
     if (silentMs >= WATCHDOG_MS) this.#endMap(nowMs, silenceError(), true); // CHECK: control-watchdog
     for (const call of [...this.#calls]) if (nowMs >= call.deadlineMs) this.#giveUp(nowMs, call); // CHECK: control-call-timeout
@@ -188,16 +188,16 @@ export class ControlSession {
     return this.#link.http2.request(nowMs, body.length === 0 ? head : { ...head, body });
   }
 
-  #drain(nowMs: number, unixMs: number): void {
+  #drain(nowMs: number): void {
     for (let event = this.#link.pollEvent(); event !== undefined; event = this.#link.pollEvent()) {
       if (event.type === 'goaway') this.#events.push({ type: 'goaway' });
-      else if (event.type !== 'closed') this.#dispatch(nowMs, unixMs, event);
+      else if (event.type !== 'closed') this.#dispatch(nowMs, event);
     }
   }
 
-  #dispatch(nowMs: number, unixMs: number, event: Exclude<Http2Event, { type: 'goaway' | 'closed' }>): void {
+  #dispatch(nowMs: number, event: Exclude<Http2Event, { type: 'goaway' | 'closed' }>): void {
     const map = this.#map;
-    if (map?.id === event.id) return this.#handleMap(nowMs, unixMs, map, event);
+    if (map?.id === event.id) return this.#handleMap(nowMs, map, event);
     const call = this.#calls.find(({ id }) => id === event.id);
     if (event.type === 'data') {
       call?.answer.handleData(event.buf, event.start, event.end);
@@ -212,14 +212,14 @@ export class ControlSession {
     else this.#events.push({ type: 'call-failed', kind, error: event.error });
   }
 
-  #handleMap(nowMs: number, unixMs: number, map: MapStream, event: Http2Event): void {
+  #handleMap(nowMs: number, map: MapStream, event: Http2Event): void {
     if (event.type === 'headers') {
       map.answer.handleHead(event.status, event.headers);
       map.isOpen = event.status === 200;
       if (map.isOpen) this.#events.push({ type: 'map-open' });
     } else if (event.type === 'data') {
       const { buf, start, end } = event;
-      if (map.isOpen) this.#decode(nowMs, unixMs, map, buf, start, end);
+      if (map.isOpen) this.#decode(nowMs, map, buf, start, end);
       else map.answer.handleData(buf, start, end);
       this.#link.http2.consumed(nowMs, event.id, end - start);
     } else if (event.type === 'end') {
@@ -230,10 +230,10 @@ export class ControlSession {
     }
   }
 
-  #decode(nowMs: number, unixMs: number, map: MapStream, buf: Uint8Array, start: number, end: number): void {
+  #decode(nowMs: number, map: MapStream, buf: Uint8Array, start: number, end: number): void {
     const decoder = this.#decoder;
     const before = decoder.messages;
-    const result = decoder.handleBytes(unixMs, buf, start, end);
+    const result = decoder.handleBytes(buf, start, end);
     if (decoder.messages > before) {
       map.lastMessageMs = nowMs;
       this.mapSinceMs = Math.min(this.mapSinceMs, nowMs);

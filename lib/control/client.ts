@@ -92,7 +92,7 @@ export class ControlClient {
     this.#mapBackoff = new Backoff(random);
     this.#updateBackoff = new Backoff(random);
     this.#dueMs = nowMs + (options.startDelayMs ?? 0);
-    if (options.snapshot !== undefined) this.#restore(options.unixMs, options.snapshot);
+    if (options.snapshot !== undefined) this.#restore(options.snapshot);
     this.#advance(nowMs);
   }
 
@@ -162,13 +162,13 @@ export class ControlClient {
   /** Bytes of the stream, lent for the call, at most {@link receiveRoom} (RangeError). `unixMs` is the wall clock. */
   handleBytes(nowMs: number, unixMs: number, buf: Uint8Array, start: number, end: number): void {
     this.#member.clock.setClock(nowMs, unixMs);
-    this.#session?.handleBytes(nowMs, this.#unixMs(nowMs), buf, start, end);
+    this.#session?.handleBytes(nowMs, buf, start, end);
     this.#advance(nowMs);
   }
 
   /** The other side has ended the stream. */
   handleEnd(nowMs: number): void {
-    this.#session?.handleEnd(nowMs, this.#unixMs(nowMs));
+    this.#session?.handleEnd(nowMs);
     this.#advance(nowMs);
   }
 
@@ -197,7 +197,7 @@ export class ControlClient {
   /** Time has passed. */
   handleTimeout(nowMs: number, unixMs: number): void {
     this.#member.clock.setClock(nowMs, unixMs);
-    this.#session?.handleTimeout(nowMs, this.#unixMs(nowMs));
+    this.#session?.handleTimeout(nowMs);
     const isLate = (this.#phase === 'key' || this.#phase === 'opening') && nowMs >= this.#dueMs;
     if (isLate) this.#giveUpWaiting(nowMs); // CHECK: control-caller-timeout
     this.#advance(nowMs);
@@ -261,8 +261,8 @@ export class ControlClient {
   }
 
   /** What cannot be read is as if it were not there; the first message of a stream replaces it either way. */
-  #restore(unixMs: number, snapshot: Uint8Array): void {
-    this.#decoder.handleBytes(unixMs, snapshot, 0, snapshot.length);
+  #restore(snapshot: Uint8Array): void {
+    this.#decoder.handleBytes(snapshot, 0, snapshot.length);
     for (let event = this.#decoder.pollEvent(); event !== undefined; event = this.#decoder.pollEvent())
       if (event.type === 'netmap') this.#tellNetmap(event.changes);
     this.#decoder.startStream();

@@ -47,7 +47,7 @@ const LISTS = Object.freeze([
   'PacketFilter',
 ]);
 /** Fields that are objects with any names. */
-const ENTRIES = Object.freeze(['PeerSeenChange', 'OnlineChange', 'PacketFilters', 'DERPMap']);
+const ENTRIES = Object.freeze(['OnlineChange', 'PacketFilters', 'DERPMap']);
 
 /** Where in a message the decoder stands. */
 type Where = 'document' | 'message' | 'field' | 'list' | 'entries' | 'entry' | 'derp' | 'regions' | 'end';
@@ -103,10 +103,9 @@ export class MapDecoder {
   }
 
   /**
-   * Bytes of the stream, `buf[start, end)`, lent for the call; all are consumed. `unixMs` is the wall clock. Returns 0,
-   * or -1 when the stream is dead: `error` says why, and {@link startStream} is needed.
+   * Bytes of the stream, `buf[start, end)`, lent for the call; all are consumed. Returns 0, or -1 when the stream is dead: `error` says why, and {@link startStream} is needed.
    */
-  handleBytes(unixMs: number, buf: Uint8Array, start: number, end: number): number {
+  handleBytes(buf: Uint8Array, start: number, end: number): number {
     if (this.error !== undefined) return -1;
     const frames = this.#frames;
     frames.write(buf, start, end);
@@ -114,7 +113,7 @@ export class MapDecoder {
       const kind = frames.next();
       if (kind === FRAME_BAD) return this.#fail('a message of the map stream has a length that cannot be');
       if (kind === FRAME_END) {
-        if (!this.#finish(unixMs)) return -1;
+        if (!this.#finish()) return -1;
       } else if (kind === FRAME_PIECE) {
         if (!this.#decode(buf, frames.pieceStart, frames.pieceEnd)) return -1;
       } else {
@@ -176,7 +175,7 @@ export class MapDecoder {
     return false;
   }
 
-  #finish(unixMs: number): boolean {
+  #finish(): boolean {
     const stage = this.#stage;
     const isWhole = this.#reader.finish() && this.#where === 'end';
     if (stage === undefined || !isWhole) return this.#refuse('it is cut off'); // CHECK: map-truncated
@@ -189,7 +188,7 @@ export class MapDecoder {
       if (stage.controlTimeMs > 0) this.netmap.controlTimeMs = stage.controlTimeMs;
       return true;
     }
-    const changes = this.netmap.apply(stage, Math.floor(unixMs / 1000));
+    const changes = this.netmap.apply(stage);
     if (typeof changes === 'string') return this.#refuse(changes);
     this.#changes = mergedChanges(this.#changes, changes);
     return true;

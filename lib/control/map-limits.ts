@@ -24,6 +24,8 @@ export interface MapLimits extends PeerTableLimits, JsonLimits {
   readonly ruleBytes: number;
   /** User profiles. */
   readonly users: number;
+  /** Of peers their users, and routes behind them, are not kept. */
+  readonly isLean: boolean;
   /** Health texts. */
   readonly healthTexts: number;
 }
@@ -39,13 +41,14 @@ export const MAP_LIMITS_SMALL: MapLimits = Object.freeze({
   valueBytes: 4096,
   wholeBytes: 8192,
   stagedBytes: 32_768,
-  endpoints: 8,
+  endpoints: 2,
   tags: 8,
   regions: 32,
   regionNodes: 2,
   rules: 128,
   ruleBytes: 32_768,
-  users: 64,
+  users: 0,
+  isLean: true,
   healthTexts: 4,
 });
 
@@ -67,5 +70,6 @@ export const MAP_LIMITS_LARGE: MapLimits = Object.freeze({
   rules: 20_000,
   ruleBytes: 16 << 20,
   users: 20_000,
+  isLean: false,
   healthTexts: 32,
 });

@@ -53,7 +53,6 @@ export class MapStage {
   readonly removed = new Set<number>();
   readonly patches: PeerPatch[] = [];
   readonly online = new Map<number, boolean>();
-  readonly seen = new Map<number, boolean>();
   regions: Map<number, WireDerpRegion> | undefined = undefined;
   dns: WireDnsConfig | undefined = undefined;
   domain: string | undefined = undefined;
@@ -139,8 +138,7 @@ export class MapStage {
     if (field === 'Regions') return this.#addRegion(key, value);
     const id = /^[1-9][0-9]{0,15}$/.test(key) ? positive(Number(key)) : undefined;
     if (id === undefined || typeof value !== 'boolean') return void this.malformed++;
-    const target = field === 'OnlineChange' ? this.online : this.seen;
-    if (target.has(id) || this.#mayStage(id, CHANGE_COST)) target.set(id, value);
+    if (this.online.has(id) || this.#mayStage(id, CHANGE_COST)) this.online.set(id, value);
   }
 
   #need<T>(field: string, value: T | undefined): T | undefined {
@@ -212,7 +210,7 @@ export class MapStage {
   #addUser(user: WireUserProfile | undefined): void {
     if (user === undefined) this.malformed++;
     else if (this.users.size < this.#limits.users || this.users.has(user.ID)) this.users.set(user.ID, user);
-    else this.overLimit++;
+    else if (!this.#limits.isLean) this.overLimit++;
   }
 
   #addRule(rule: WireFilterRule | undefined, cost: number): void {

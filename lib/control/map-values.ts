@@ -45,12 +45,10 @@ export interface NetmapSelf {
 export interface PeerPatch {
   readonly id: number;
   readonly homeRegion?: number;
-  readonly capability?: number;
   readonly endpoints?: readonly Endpoint[];
   readonly key?: Uint8Array;
   readonly discoKey?: Uint8Array;
   readonly isOnline?: boolean;
-  readonly lastSeen?: number;
   readonly keyExpiry?: number;
 }
 
@@ -210,15 +208,13 @@ export function peerOf(value: Collected, limits: MapLimits): NetmapPeer | undefi
   const fields = {
     id: positive(node['ID']),
     name: name === undefined ? undefined : dnsName(name),
-    user: natural(node['User']),
+    user: limits.isLean ? 0 : natural(node['User']),
     key,
     addresses,
-    allowedIPs: hasAllowed ? all(list(node['AllowedIPs']), prefix) : addresses,
+    allowedIPs: hasAllowed && !limits.isLean ? all(list(node['AllowedIPs']), prefix) : addresses,
     endpoints: endpoints(node['Endpoints'], limits.endpoints),
     homeRegion: regionOf(node),
-    capability: natural(node['Cap'], 65_535),
     keyExpiry: seconds(node['KeyExpiry']),
-    lastSeen: seconds(node['LastSeen']),
     tags: tagsOf(node['Tags'], limits.tags),
     isExpired: flag(node['Expired']),
     isWireGuardOnly: flag(node['IsWireGuardOnly']),
@@ -247,12 +243,10 @@ export function patchOf(value: Collected, limits: MapLimits): PeerPatch | undefi
   };
   const isFine =
     read('homeRegion', 'DERPRegion', given => natural(given, 65_535)) &&
-    read('capability', 'Cap', given => natural(given, 65_535)) &&
     read('endpoints', 'Endpoints', given => endpoints(given, limits.endpoints)) &&
     read('key', 'Key', key('nodekey')) &&
     read('discoKey', 'DiscoKey', key('discokey')) &&
     read('isOnline', 'Online', given => (typeof given === 'boolean' ? given : undefined)) &&
-    read('lastSeen', 'LastSeen', seconds) &&
     read('keyExpiry', 'KeyExpiry', seconds);
   return isFine ? (patch as PeerPatch) : undefined;
 }

@@ -96,14 +96,14 @@ export class Netmap {
     return { peer, user: this.users.get(peer.user) };
   }
 
-  /** Applies a message that was read whole. `unixSeconds` is now. Returns a text when it cannot be applied. */
-  apply(stage: MapStage, unixSeconds: number): NetmapChanges | string {
+  /** Applies a message that was read whole. Returns a text when it cannot be applied. */
+  apply(stage: MapStage): NetmapChanges | string {
     if (stage.problem !== undefined) return stage.problem;
     const isFirst = this.#isFirst;
     if (isFirst && stage.self === undefined) return 'the first message lacks this device'; // CHECK: map-first-node
     if (isFirst) this.#clear();
     this.#isFirst = false;
-    const peers = this.#applyPeers(stage, unixSeconds);
+    const peers = this.#applyPeers(stage);
     const isFilter = this.#applyFilter(stage);
     this.self = stage.self ?? this.self;
     if (this.self !== undefined) this.#dropConflicts(this.self, stage);
@@ -143,7 +143,7 @@ export class Netmap {
   }
 
   /** The order that the protocol prescribes; a full list of peers stands alone. */
-  #applyPeers(stage: MapStage, unixSeconds: number): Set<number> {
+  #applyPeers(stage: MapStage): Set<number> {
     const touched = new Set<number>();
     if (stage.peers !== undefined) {
       this.peers = stage.peers;
@@ -158,7 +158,6 @@ export class Netmap {
       if (!peers.put(changed.pageAt(slot), changed.offsetAt(slot))) this.#drop(id);
       touched.add(id);
     }
-    for (const [id, isSeen] of stage.seen) if (peers.setLastSeen(id, isSeen ? unixSeconds : 0)) touched.add(id);
     for (const [id, isOnline] of stage.online) if (peers.setOnline(id, isOnline)) touched.add(id);
     for (const patch of stage.patches) if (this.#patch(patch)) touched.add(patch.id);
     return touched;

@@ -1,15 +1,16 @@
 /**
- * A peer of the netmap as bytes: everything that is kept of it in one record of about 140 bytes, since a microcontroller
+ * A peer of the netmap as bytes: everything that is kept of it in one record of about 110 bytes, since a microcontroller
  * holds hundreds of them. Layout:
  *
- *     u16 length | u16 flags | u32 last seen | 56-bit id | 32 node key | [32 disco key] | [u32 key expiry]
- *     | varints: user, home relay, capability version | name | addresses | [allowed IPs] | endpoints | tags
+ *     u16 length | u16 flags | 56-bit id | 32 node key | [32 disco key] | [u32 key expiry] | [varint user]
+ *     | varint home relay | name | addresses | [allowed IPs] | [endpoints] | [tags]
  *
  * Numbers are little endian; lists begin with their count; times are seconds since 1970. A name that ends in the
- * table's suffix is stored without it. An address of the tailnet's usual IPv6 prefix is stored without that prefix.
+ * table's suffix is stored without it. An address of the tailnet's usual IPv6 prefix is stored without that prefix and the
+ * zeros behind it; one that ends in the IPv4 address in front of it, behind zeros only, not at all: then the addresses are 4 bytes.
  */
 import { type Endpoint, formatAddress, type Prefix, parseAddress } from '../base/address.ts';
-import { copyBytes, equalBytes, readU32LE, utf8Decode, utf8Encode, writeU32LE } from '../base/bytes.ts';
+import { copyBytes, equalBytes, readU32LE, utf8Decode, utf8Encode } from '../base/bytes.ts';
 
 /** A peer, as the application and the other machines see it. */
 export interface NetmapPeer {
@@ -24,11 +25,8 @@ export interface NetmapPeer {
   readonly endpoints: readonly Endpoint[];
   /** 0: unknown. */
   readonly homeRegion: number;
-  readonly capability: number;
   /** Seconds since 1970; 0: never. */
   readonly keyExpiry: number;
-  /** Seconds since 1970; 0: unknown. */
-  readonly lastSeen: number;
   readonly isOnline: boolean | undefined;
   /** `tag:name`. */
   readonly tags: readonly string[];
@@ -39,11 +37,10 @@ export interface NetmapPeer {
 }
 
 /** Offset of the node key. */
-export const RECORD_KEY_AT = 15;
+export const RECORD_KEY_AT = 11;
 const FLAGS_AT = 2;
-const LAST_SEEN_AT = 4;
-const ID_AT = 8;
-const FIXED_BYTES = 47;
+const ID_AT = 4;
+const FIXED_BYTES = 43;
 
 const ONLINE_KNOWN = 1;
 const ONLINE = 2;
@@ -55,11 +52,16 @@ const HAS_DISCO = 64;
 const HAS_EXPIRY = 128;
 const HAS_ALLOWED = 256;
 const HAS_SUFFIX = 512;
+const HAS_USER = 1024;
+const HAS_PAIR = 2048;
+const HAS_ENDPOINTS = 4096;
+const HAS_TAGS = 8192;
 
 /** fd7a:115c:a1e0::/48, from which tailnets have their IPv6 addresses. */
 const TAILNET_V6 = Object.freeze([0xfd, 0x7a, 0x11, 0x5c, 0xa1, 0xe0]);
-/** In place of a prefix length: an address of that prefix follows, without it. */
+/** In place of a prefix length: an address of that prefix follows, as the number of zeros behind it and the rest. */
 const SHORT_V6 = 255;
+const SHORT_V6_BYTES = 10;
 /** Prefix lengths of IPv6 are stored with this added. */
 const V6 = 64;
 
@@ -94,22 +96,25 @@ class Writer {
     if (peer.keyExpiry > 0) flags |= HAS_EXPIRY;
     if (hasAllowed) flags |= HAS_ALLOWED;
     if (isShort) flags |= HAS_SUFFIX;
+    if (peer.user > 0) flags |= HAS_USER;
+    if (isPair(peer.addresses)) flags |= HAS_PAIR;
+    if (peer.endpoints.length > 0) flags |= HAS_ENDPOINTS;
+    if (peer.tags.length > 0) flags |= HAS_TAGS;
     this.#number(0, 2);
     this.#number(flags, 2);
-    this.#number(peer.lastSeen, 4);
     this.#number(peer.id, 7);
     this.#bytes(peer.key);
     if (peer.discoKey !== undefined) this.#bytes(peer.discoKey);
     if (peer.keyExpiry > 0) this.#number(peer.keyExpiry, 4);
-    this.#varint(peer.user);
+    if (peer.user > 0) this.#varint(peer.user);
     this.#varint(peer.homeRegion);
-    this.#varint(peer.capability);
     this.#text(isShort ? peer.name.slice(0, -suffix.length) : peer.name);
-    this.#prefixes(peer.addresses);
+    if ((flags & HAS_PAIR) !== 0) this.#bytes(peer.addresses[0]!.bytes);
+    else this.#prefixes(peer.addresses);
     if (hasAllowed) this.#prefixes(peer.allowedIPs);
-    this.#varint(peer.endpoints.length);
+    if (peer.endpoints.length > 0) this.#varint(peer.endpoints.length);
     for (const endpoint of peer.endpoints) this.#endpoint(endpoint);
-    this.#varint(peer.tags.length);
+    if (peer.tags.length > 0) this.#varint(peer.tags.length);
     for (const tag of peer.tags) this.#text(tag.slice(4));
     if (this.#at > Math.min(this.#out.length, 65_535)) return 0;
     this.#out[0] = this.#at;
@@ -146,8 +151,11 @@ class Writer {
     this.#varint(prefixes.length);
     for (const { bytes, bits } of prefixes) {
       if (bits === 128 && TAILNET_V6.every((byte, i) => bytes[i] === byte)) {
+        let zeros = 0;
+        while (zeros < SHORT_V6_BYTES && bytes[TAILNET_V6.length + zeros] === 0) zeros++;
         this.#number(SHORT_V6, 1);
-        this.#bytes(bytes.subarray(TAILNET_V6.length));
+        this.#number(zeros, 1);
+        this.#bytes(bytes.subarray(TAILNET_V6.length + zeros));
       } else {
         this.#number(bytes.length === 4 ? bits : V6 + bits, 1);
         this.#bytes(bytes.subarray(0, Math.ceil(bits / 8)));
@@ -169,6 +177,23 @@ function samePrefixes(a: readonly Prefix[], b: readonly Prefix[]): boolean {
   );
 }
 
+/** Whether the addresses are one of IPv4 and the one of IPv6 that follows from it. */
+function isPair(addresses: readonly Prefix[]): boolean {
+  const [v4, v6] = addresses;
+  if (addresses.length !== 2 || v4!.bits !== 32 || v4!.bytes.length !== 4 || v6!.bits !== 128) return false;
+  return equalBytes(pairOf(v4!.bytes)[1]!.bytes, v6!.bytes);
+}
+
+function pairOf(v4: Uint8Array): Prefix[] {
+  const v6 = new Uint8Array(16);
+  v6.set(TAILNET_V6);
+  v6.set(v4, 12);
+  return [
+    { bytes: v4, bits: 32 },
+    { bytes: v6, bits: 128 },
+  ];
+}
+
 /** Id of the record at `start`. */
 export function recordId(buf: Uint8Array, start: number): number {
   const at = start + ID_AT;
@@ -187,14 +212,31 @@ export function setRecordOnline(buf: Uint8Array, start: number, isOnline: boolea
   buf[start + FLAGS_AT]! |= isOnline ? ONLINE | ONLINE_KNOWN : ONLINE_KNOWN;
 }
 
-/** Sets when the peer was seen, in seconds; 0: unknown. */
-export function setRecordLastSeen(buf: Uint8Array, start: number, seconds: number): void {
-  writeU32LE(buf, start + LAST_SEEN_AT, seconds);
-}
-
 /** Reads the record at `start`. */
 export function readPeer(buf: Uint8Array, start: number, suffix: string): NetmapPeer {
   return new Reader(buf, start).read(suffix);
+}
+
+/** The name of the record at `start`. */
+export function recordName(buf: Uint8Array, start: number, suffix: string): string {
+  return new Reader(buf, start).readName(suffix);
+}
+
+/**
+ * Whether the last 4 bytes of an address or key, without zeros in front, stand anywhere in the record at `start`, as they
+ * do where it has it.
+ */
+export function recordHasBytes(buf: Uint8Array, start: number, bytes: Uint8Array): boolean {
+  let from = bytes.length - 4;
+  while (from < bytes.length - 1 && bytes[from] === 0) from++;
+  const length = bytes.length - from;
+  const end = start + recordLength(buf, start) - length;
+  for (let at = start + FIXED_BYTES; at <= end; at++) {
+    let same = 0;
+    while (same < length && buf[at + same] === bytes[from + same]) same++;
+    if (same === length) return true;
+  }
+  return false;
 }
 
 class Reader {
@@ -214,12 +256,13 @@ class Reader {
     const flags = buf[start + FLAGS_AT]! + 256 * buf[start + FLAGS_AT + 1]!;
     const discoKey = (flags & HAS_DISCO) !== 0 ? this.#bytes(32) : undefined;
     const keyExpiry = (flags & HAS_EXPIRY) !== 0 ? readU32LE(this.#bytes(4), 0) : 0;
-    const [user, homeRegion, capability] = [this.#varint(), this.#varint(), this.#varint()];
+    const user = (flags & HAS_USER) !== 0 ? this.#varint() : 0;
+    const homeRegion = this.#varint();
     const name = this.#text() + ((flags & HAS_SUFFIX) !== 0 ? suffix : '');
-    const addresses = this.#list(() => this.#prefix());
+    const addresses = (flags & HAS_PAIR) !== 0 ? pairOf(this.#bytes(4)) : this.#list(() => this.#prefix());
     const allowedIPs = (flags & HAS_ALLOWED) !== 0 ? this.#list(() => this.#prefix()) : addresses;
-    const endpoints = this.#list(() => this.#endpoint());
-    const tags = this.#list(() => `tag:${this.#text()}`);
+    const endpoints = (flags & HAS_ENDPOINTS) !== 0 ? this.#list(() => this.#endpoint()) : [];
+    const tags = (flags & HAS_TAGS) !== 0 ? this.#list(() => `tag:${this.#text()}`) : [];
     return {
       id: recordId(buf, start),
       name,
@@ -230,9 +273,7 @@ class Reader {
       allowedIPs,
       endpoints,
       homeRegion,
-      capability,
       keyExpiry,
-      lastSeen: readU32LE(buf, start + LAST_SEEN_AT),
       isOnline: (flags & ONLINE_KNOWN) !== 0 ? (flags & ONLINE) !== 0 : undefined,
       tags,
       isExpired: (flags & EXPIRED) !== 0,
@@ -240,6 +281,15 @@ class Reader {
       isJailed: (flags & JAILED) !== 0,
       isUnsignedPeerApiOnly: (flags & UNSIGNED) !== 0,
     };
+  }
+
+  readName(suffix: string): string {
+    const buf = this.#buf;
+    const flags = buf[this.#start + FLAGS_AT]! + 256 * buf[this.#start + FLAGS_AT + 1]!;
+    if ((flags & HAS_DISCO) !== 0) this.#at += 32;
+    if ((flags & HAS_EXPIRY) !== 0) this.#at += 4;
+    for (let left = (flags & HAS_USER) !== 0 ? 2 : 1; left > 0; left--) while (buf[this.#at++]! >= 128);
+    return this.#text() + ((flags & HAS_SUFFIX) !== 0 ? suffix : '');
   }
 
   #bytes(length: number): Uint8Array {
@@ -270,7 +320,9 @@ class Reader {
     const bits = isShort ? 128 : code >= V6 ? code - V6 : code;
     const bytes = new Uint8Array(code >= V6 ? 16 : 4);
     if (isShort) bytes.set(TAILNET_V6);
-    bytes.set(this.#bytes(isShort ? 10 : Math.ceil(bits / 8)), isShort ? TAILNET_V6.length : 0);
+    const zeros = isShort ? this.#buf[this.#at++]! : 0;
+    const length = isShort ? SHORT_V6_BYTES - zeros : Math.ceil(bits / 8);
+    bytes.set(this.#bytes(length), isShort ? TAILNET_V6.length + zeros : 0);
     return { bytes, bits };
   }
 

@@ -8,9 +8,10 @@ import {
   type NetmapPeer,
   RECORD_KEY_AT,
   readPeer,
+  recordHasBytes,
   recordId,
   recordLength,
-  setRecordLastSeen,
+  recordName,
   setRecordOnline,
   suffixOf,
 } from './peer-record.ts';
@@ -79,6 +80,7 @@ export class PeerTable {
   /** Slot of the first peer behind `after` with this disco key (32 bytes), or -1; reads every peer. */
   findDiscoKey(key: Uint8Array, after = -1): number {
     for (let slot = after + 1; slot < this.#count; slot++) {
+      if (!this.hasBytes(slot, key)) continue;
       const { discoKey } = this.peerAt(slot);
       if (discoKey !== undefined && equalRange(discoKey, 0, key, 0, KEY_BYTES)) return slot;
     }
@@ -94,6 +96,7 @@ export class PeerTable {
   /** Slot of the peer that has this address (4 or 16 bytes) as its own, or -1; reads every peer. */
   findAddress(address: Uint8Array): number {
     for (let slot = 0; slot < this.#count; slot++) {
+      if (!this.hasBytes(slot, address)) continue;
       const { addresses } = this.peerAt(slot);
       const isOwn = addresses.some(
         ({ bytes, bits }) =>
@@ -114,6 +117,16 @@ export class PeerTable {
   /** The peer in a slot, as a new object. */
   peerAt(slot: number): NetmapPeer {
     return readPeer(this.pageAt(slot), this.offsetAt(slot), this.suffix);
+  }
+
+  /** The name of the peer in a slot, without reading the rest. */
+  nameAt(slot: number): string {
+    return recordName(this.pageAt(slot), this.offsetAt(slot), this.suffix);
+  }
+
+  /** Whether an address (4 or 16 bytes) may be one of the peer in a slot: false for certain, or worth reading it. */
+  hasBytes(slot: number, address: Uint8Array): boolean {
+    return recordHasBytes(this.pageAt(slot), this.offsetAt(slot), address);
   }
 
   /** The page that holds the record of a slot. */
@@ -168,13 +181,6 @@ export class PeerTable {
   setOnline(id: number, isOnline: boolean): boolean {
     const slot = this.find(id);
     if (slot >= 0) setRecordOnline(this.pageAt(slot), this.offsetAt(slot), isOnline);
-    return slot >= 0;
-  }
-
-  /** Sets when a peer was seen, in seconds since 1970, 0 for unknown; false when there is none with this id. */
-  setLastSeen(id: number, seconds: number): boolean {
-    const slot = this.find(id);
-    if (slot >= 0) setRecordLastSeen(this.pageAt(slot), this.offsetAt(slot), seconds);
     return slot >= 0;
   }
 

@@ -73,7 +73,6 @@ function nodeOf(peer: NetmapPeer): WireNode {
     Addresses: peer.addresses.map(formatPrefix),
     Endpoints: peer.endpoints.map(formatEndpoint),
     HomeDERP: peer.homeRegion,
-    Cap: peer.capability,
     ...(peer.tags.length > 0 ? { Tags: peer.tags } : {}),
     ...(peer.isJailed ? { IsJailed: true } : {}),
     ...(peer.isExpired ? { Expired: true } : {}),

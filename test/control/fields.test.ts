@@ -14,23 +14,23 @@ const START = { Node: self(), Peers: [node(1)], PacketFilters: { old: [rule] } }
 const SAMPLES: { readonly [kind: string]: { readonly [field: string]: unknown } } = {
   MapResponse: {
     KeepAlive: true, Node: self({ User: 5 }), Peers: [node(2)], PeersChanged: [node(3)], PeersRemoved: [1],
-    PeersChangedPatch: [{ NodeID: 1, Cap: 3 }], PeerSeenChange: { '1': true }, OnlineChange: { '1': false },
+    PeersChangedPatch: [{ NodeID: 1, DERPRegion: 3 }], OnlineChange: { '1': false },
     DERPMap: { Regions: { '1': region } }, DNSConfig: { Proxied: true }, Domain: 'd', PacketFilter: [rule],
     PacketFilters: { x: [rule] }, UserProfiles: [{ ID: 5, LoginName: 'l' }], Health: ['h'], ControlTime: '2026-01-01T00:00:00Z',
     PingRequest: { URL: 'http://c' }, PopBrowserURL: 'https://c',
   },
   Node: {
     ID: 2, Name: 'x.test.', User: 7, Key: keyText(9), KeyExpiry: '2030-01-01T00:00:00Z', DiscoKey: keyText(9, 'discokey'),
-    Addresses: ['100.64.9.9/32'], AllowedIPs: ['10.0.0.0/8'], Endpoints: ['1.2.3.4:5'], HomeDERP: 3, Cap: 5, Tags: ['tag:x'],
-    LastSeen: '2026-01-01T00:00:00Z', Online: false, Expired: true, IsWireGuardOnly: true, IsJailed: true, UnsignedPeerAPIOnly: true,
+    Addresses: ['100.64.9.9/32'], AllowedIPs: ['10.0.0.0/8'], Endpoints: ['1.2.3.4:5'], HomeDERP: 3, Tags: ['tag:x'],
+    Online: false, Expired: true, IsWireGuardOnly: true, IsJailed: true, UnsignedPeerAPIOnly: true,
   },
   Self: {
     ID: 3, StableID: 's', Name: 'x.test.', User: 7, Key: keyText(9), KeyExpiry: '2030-01-01T00:00:00Z', Addresses: ['100.64.9.9/32'],
     Tags: ['tag:x'], MachineAuthorized: false, Expired: true, CapMap: { x: [1] }, Capabilities: ['y'],
   },
   PeerChange: {
-    NodeID: 1, DERPRegion: 3, Cap: 5, Endpoints: ['1.2.3.4:5'], Key: keyText(9), DiscoKey: keyText(9, 'discokey'), Online: false,
-    LastSeen: '2026-01-01T00:00:00Z', KeyExpiry: '2030-01-01T00:00:00Z',
+    NodeID: 1, DERPRegion: 3, Endpoints: ['1.2.3.4:5'], Key: keyText(9), DiscoKey: keyText(9, 'discokey'), Online: false,
+    KeyExpiry: '2030-01-01T00:00:00Z',
   },
   DERPMap: { Regions: { '1': { ...region, Nodes: [] } } },
   DERPRegion: { RegionID: 2, RegionCode: 'x', RegionName: 'x', Avoid: true, NoMeasureNoHome: true, Nodes: [] },

@@ -2,8 +2,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { formatPrefix, parseAddress } from '../../lib/base/address.ts';
-import { MapDecoder } from '../../lib/control/map-decoder.ts';
 import { MAP_LIMITS_SMALL } from '../../lib/control/map-limits.ts';
+import { MapDecoder } from '../../lib/control/map-decoder.ts';
 import type { NetmapPeer } from '../../lib/control/peer-record.ts';
 import { Seeded } from '../crypto/support.ts';
 import {
@@ -14,11 +14,11 @@ import {
   idsOf,
   keyBytes,
   keyText,
-  NOW_MS,
   node,
   peersOf,
   self,
   snapshot,
+  TEST_LIMITS,
 } from './map-support.ts';
 
 const test = suite('map-decoder');
@@ -63,7 +63,7 @@ test('a full message is read, whole or in pieces of any size', () => {
   const bytes = frames(FULL);
   const whole = decoderWith([FULL]);
   for (const size of [1, 2, 7, 100]) {
-    const decoder = new MapDecoder(MAP_LIMITS_SMALL);
+    const decoder = new MapDecoder(TEST_LIMITS);
     assert.is(feedMap(decoder, bytes, size), 0);
     assert.is(snapshot(decoder), snapshot(whole));
   }
@@ -73,7 +73,6 @@ test('a full message is read, whole or in pieces of any size', () => {
   assert.is(one!.name, 'host-00001.tail1234.mote.internal.');
   assert.equal([...one!.tags], ['tag:web']);
   assert.is(one!.isOnline, false);
-  assert.is(one!.lastSeen, 1_767_225_600);
   assert.is(two!.isOnline, true);
   assert.equal(two!.key, keyBytes(2));
   assert.equal(two!.discoKey, keyBytes(2, 2));
@@ -97,6 +96,24 @@ test('a full message is read, whole or in pieces of any size', () => {
   assert.is(netmap.whois(parseAddress('100.64.0.3')!), undefined);
 });
 
+test('the small preset keeps of a peer neither its user nor the routes behind it, and two endpoints', () => {
+  const Endpoints = ['203.0.113.1:1', '203.0.113.1:2', '203.0.113.1:3'];
+  const message = first({ Peers: [node(1, { Endpoints, AllowedIPs: ['10.0.0.0/8'] })], UserProfiles: [{ ID: 3 }] });
+  const decoder = new MapDecoder(MAP_LIMITS_SMALL);
+  assert.is(feedMap(decoder, frames(message), 100), 0);
+  const [peer] = peersOf(decoder);
+  assert.equal([peer!.user, peer!.allowedIPs, peer!.endpoints.length], [0, peer!.addresses, 2]);
+  assert.is(decoder.netmap.users.size + decoder.netmap.overLimit, 0);
+});
+
+test('three hundred peers take at most 40 KB on the small preset', () => {
+  const peers = Array.from({ length: 300 }, (_, i) => node(i + 1));
+  const decoder = new MapDecoder(MAP_LIMITS_SMALL);
+  feedMap(decoder, frames(first({ Peers: peers })), 1000);
+  assert.is(decoder.netmap.peers.count, 300);
+  assert.ok(decoder.netmap.peers.heldBytes <= 40 * 1024, `${decoder.netmap.peers.heldBytes} bytes`);
+});
+
 test('peers that are there replace all; an empty list and null change nothing', () => {
   const decoder = decoderWith([FULL, { Peers: [] }, { Peers: null }, {}]);
   assert.equal(idsOf(decoder), [1, 2]);
@@ -108,13 +125,13 @@ test('peers that are there replace all; an empty list and null change nothing', 
   assert.is(peersOf(decoder)[0]!.isOnline, true);
 });
 
-test('deltas apply in the order removed, changed, seen, online, patch, however they stand in the message', () => {
+test('deltas apply in the order removed, changed, online, patch, however they stand in the message', () => {
   const parts: [string, unknown][] = [
     [
       'PeersChangedPatch',
       [
         { NodeID: 2, DERPRegion: 7, Online: true, LastSeen: '2026-05-05T00:00:00Z' },
-        { NodeID: 3, Cap: 9 },
+        { NodeID: 3, DERPRegion: 9 },
       ],
     ],
     ['OnlineChange', { '2': false, '1': false, '3': true }],
@@ -127,27 +144,24 @@ test('deltas apply in the order removed, changed, seen, online, patch, however t
     const [one, two, three] = peersOf(decoder);
     assert.is(one!.homeRegion, 5, 'removed first, then added');
     assert.is(one!.isOnline, false);
-    assert.is(one!.lastSeen, NOW_MS / 1000);
     assert.is(two!.isOnline, true, 'the patch comes last');
-    assert.is(two!.lastSeen, 1_777_939_200);
     assert.is(two!.homeRegion, 7);
-    assert.equal([three!.isOnline, three!.capability], [true, 9]);
+    assert.equal([three!.isOnline, three!.homeRegion], [true, 9]);
     return snapshot(decoder);
   });
   assert.is(snapshots[0], snapshots[1]);
 });
 
-test('a change of a peer replaces all of it; seen false means unknown', () => {
+test('a change of a peer replaces all of it; when it was seen is not kept', () => {
   const decoder = decoderWith([first({ Peers: [node(1, { Tags: ['tag:a'], LastSeen: '2026-01-01T00:00:00Z' })] })]);
   const { Online, Endpoints, ...bare } = node(1) as { Online: unknown; Endpoints: unknown };
   feedMap(decoder, frames({ PeersChanged: [bare] }));
   const [one] = peersOf(decoder);
-  assert.equal([one!.isOnline, one!.lastSeen, one!.tags, one!.endpoints], [undefined, 0, [], []]);
+  assert.equal([one!.isOnline, one!.tags, one!.endpoints], [undefined, [], []]);
   assert.ok(Online !== undefined && Endpoints !== undefined);
+  const before = snapshot(decoder);
   feedMap(decoder, frames({ PeerSeenChange: { '1': true } }));
-  assert.is(peersOf(decoder)[0]!.lastSeen, NOW_MS / 1000);
-  feedMap(decoder, frames({ PeerSeenChange: { '1': false } }));
-  assert.is(peersOf(decoder)[0]!.lastSeen, 0);
+  assert.is(snapshot(decoder), before);
 });
 
 test('a patch changes what it names, and nothing for an unknown id', () => {
@@ -177,7 +191,7 @@ test('a patch changes what it names, and nothing for an unknown id', () => {
 });
 
 test('the first message must have this device; without peers there are none', () => {
-  const decoder = new MapDecoder(MAP_LIMITS_SMALL);
+  const decoder = new MapDecoder(TEST_LIMITS);
   assert.is(feedMap(decoder, frames({ Peers: [node(1)] })), -1);
   assert.match(decoder.error!.message, 'lacks this device');
   assert.is(decoder.netmap.peers.count, 0);
@@ -282,7 +296,7 @@ test('a message cut off at any byte changes nothing', () => {
   const bytes = frames(message);
   for (let end = 1; end < bytes.length; end += 3) {
     const cut = decoderWith([FULL]);
-    assert.is(cut.handleBytes(NOW_MS, bytes, 0, end), 0);
+    assert.is(cut.handleBytes(bytes, 0, end), 0);
     assert.is(snapshot(cut), before);
     assert.is(cut.handleEnd(), false);
     assert.is(cut.error?.code, 'ERR_PROTOCOL');
@@ -335,7 +349,7 @@ test('random damage never throws, and changes everything or nothing', () => {
 test('lengths of frames: none, too long, and just the limit', () => {
   for (const [length, result] of [[0, -1], [101, -1], [100, 0]] as const) {
     const decoder = decoderWith([], { messageBytes: 100 });
-    assert.is(decoder.handleBytes(NOW_MS, Uint8Array.of(length, 0, 0, 0), 0, 4), result);
+    assert.is(decoder.handleBytes(Uint8Array.of(length, 0, 0, 0), 0, 4), result);
   } // biome-ignore format: a table
 });
 
@@ -399,7 +413,7 @@ test('relay regions: present replaces all, absent keeps; a malformed one is drop
   assert.equal([...decoder.netmap.regions.keys()], [5]);
   const many = Object.fromEntries(Array.from({ length: 40 }, (_, i) => [i + 1, region(i + 1)]));
   feedMap(decoder, frames({ DERPMap: { Regions: many } }));
-  assert.is(decoder.netmap.regions.size, MAP_LIMITS_SMALL.regions);
+  assert.is(decoder.netmap.regions.size, TEST_LIMITS.regions);
 });
 
 test('events: what has changed, merged; keepalives, pings and pages', () => {
@@ -444,7 +458,7 @@ test('peers beyond the limits in number or bytes are left out and counted; a cha
   assert.equal(idsOf(decoder), [1, 3, 5]);
   feedMap(decoder, frames({ PeersChanged: [node(9)] }));
   assert.equal(idsOf(decoder), [1, 3, 5]);
-  const bytes = decoderWith([first({ Peers: peers })], { peerBytes: 340 });
+  const bytes = decoderWith([first({ Peers: peers })], { peerBytes: 290 });
   assert.equal(idsOf(bytes), [4, 5]);
   const grown = Array.from({ length: 8 }, (_, i) => `198.51.100.${i}:9`);
   feedMap(
@@ -480,7 +494,7 @@ function peak(count: number) {
   const bytes = frames(first({ Peers: Array.from({ length: count }, (_, i) => node(i + 1)) }));
   let most = 0;
   for (let at = 0; at < bytes.length; at++) {
-    assert.is(decoder.handleBytes(NOW_MS, bytes, at, at + 1), 0);
+    assert.is(decoder.handleBytes(bytes, at, at + 1), 0);
     const held = at % 64 === 0 || at === bytes.length - 1 ? decoder.heldBytes : 0;
     most = Math.max(most, held);
   }

@@ -32,12 +32,12 @@ function measure(count: 300 | 3000): { peakBytes: number; keptBytes: number } {
   const [first, second] = [messages[300], messages[count]];
   const before = liveBytes();
   const decoder = new MapDecoder(MAP_LIMITS_SMALL);
-  decoder.handleBytes(0, first, 0, first.length);
+  decoder.handleBytes(first, 0, first.length);
   decoder.pollEvent();
   let peak = 0;
   const step = Math.ceil(second.length / SAMPLES);
   for (let at = 0; at < second.length; at++) {
-    const result = decoder.handleBytes(0, second, at, at + 1);
+    const result = decoder.handleBytes(second, at, at + 1);
     if (result !== 0) throw decoder.error;
     if (at % step === step - 1) peak = Math.max(peak, liveBytes() - before);
   }

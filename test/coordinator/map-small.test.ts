@@ -137,7 +137,7 @@ test('a filter is cut into rules that a small device takes, and says the same', 
   const framed = new Uint8Array(content.length + 4);
   new DataView(framed.buffer).setUint32(0, content.length, true);
   framed.set(content, 4);
-  assert.is(decoder.handleBytes(0, framed, 0, framed.length), 0);
+  assert.is(decoder.handleBytes(framed, 0, framed.length), 0);
   assert.is(decoder.netmap.overLimit + decoder.netmap.malformed, 0);
   const pairs = (rules: readonly WireFilterRule[]) =>
     rules.flatMap(({ SrcIPs, DstPorts }) =>

@@ -114,7 +114,7 @@ export class Reader {
     this.decoder.startStream();
   }
 
-  take(unixMs: number, bytes: Uint8Array): void {
+  take(bytes: Uint8Array): void {
     const pending = new Uint8Array(this.#pending.length + bytes.length);
     pending.set(this.#pending);
     pending.set(bytes, this.#pending.length);
@@ -123,7 +123,7 @@ export class Reader {
       const end = at + 4 + readU32LE(pending, at);
       const content = this.#isZstd ? unzstd(pending.subarray(at + 4, end)) : pending.slice(at + 4, end);
       this.frameBytes.push(end - at - 4);
-      this.#decode(unixMs, content);
+      this.#decode(content);
       at = end;
     }
     this.#pending = pending.slice(at);
@@ -133,14 +133,14 @@ export class Reader {
     return this.messages[this.messages.length - 1]!;
   }
 
-  #decode(unixMs: number, content: Uint8Array): void {
+  #decode(content: Uint8Array): void {
     const text = utf8Decode(content);
     this.texts.push(text);
     this.messages.push(JSON.parse(text) as WireMapResponse);
     const framed = new Uint8Array(content.length + 4);
     new DataView(framed.buffer).setUint32(0, content.length, true);
     framed.set(content, 4);
-    if (this.decoder.handleBytes(unixMs, framed, 0, framed.length) !== 0) throw this.decoder.error!;
+    if (this.decoder.handleBytes(framed, 0, framed.length) !== 0) throw this.decoder.error!;
     const { netmap } = this.decoder;
     const lost = netmap.malformed + netmap.overLimit + netmap.conflicting;
     if (lost > 0) throw new Error(`the client left ${lost} values out of ${text}`);
@@ -281,7 +281,7 @@ export class World {
     const out = new Uint8Array(most + 2).fill(0xee);
     const length = this.sessions.pollBytes(this.nowMs, this.unixMs, id, out, 1, most + 1);
     if (out[0] !== 0xee || out[most + 1] !== 0xee || length > most) throw new Error('wrote beyond its room');
-    this.readers.get(id)!.take(this.unixMs, out.slice(1, 1 + length));
+    this.readers.get(id)!.take(out.slice(1, 1 + length));
     return length;
   }
 
@@ -348,7 +348,6 @@ export class World {
         routes: this.#served(all, peer),
         endpoints: peer.endpoints,
         region: peer.homeRegion,
-        capability: isSmall ? 0 : peer.capability,
         expiry: seconds(peer.keyExpiryMs),
         tags: peer.tags,
         isOnline: isSmall ? undefined : this.sessions.isOnline(peer.id),
@@ -397,7 +396,6 @@ export class World {
           .sort(),
         endpoints: peer.endpoints.map(({ address, port }) => `${address}:${port}`),
         region: peer.homeRegion,
-        capability: isSmall ? 0 : peer.capability,
         expiry: peer.keyExpiry,
         tags: peer.tags,
         isOnline: isSmall ? undefined : peer.isOnline,

@@ -75,7 +75,7 @@ class World {
 
   send(message: object): NetmapChanges {
     const bytes = frames(message);
-    if (this.decoder.handleBytes(NOW_MS, bytes, 0, bytes.length) < 0) throw this.decoder.error!;
+    if (this.decoder.handleBytes(bytes, 0, bytes.length) < 0) throw this.decoder.error!;
     const event = this.decoder.pollEvent();
     if (event?.type !== 'netmap') throw new Error('no netmap');
     return event.changes;
