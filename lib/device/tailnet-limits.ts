@@ -3,7 +3,10 @@ import { DERP_CLIENT_LIMITS_LARGE, DERP_CLIENT_LIMITS_SMALL } from '../derp/clie
 import { NAME_LIMITS_LARGE, NAME_LIMITS_SMALL } from '../dns/limits.ts';
 import { FILTER_LIMITS_LARGE, FILTER_LIMITS_SMALL } from '../filter/limits.ts';
 
-/** By preset: peers in use, relays at a time, bytes of a stream handled in one go, and those of the parts. */
+/**
+ * By preset: peers in use, relays at a time, bytes of a stream handled in one go, those of the parts, and whether names
+ * have an index of their own beside the netmap.
+ */
 export const TAILNET_LIMITS = /* @__PURE__ */ Object.freeze({
   small: Object.freeze({
     peers: 16,
@@ -12,6 +15,7 @@ export const TAILNET_LIMITS = /* @__PURE__ */ Object.freeze({
     derp: DERP_CLIENT_LIMITS_SMALL,
     filter: FILTER_LIMITS_SMALL,
     names: NAME_LIMITS_SMALL,
+    indexesNames: false,
   }),
   large: Object.freeze({
     peers: 10_000,
@@ -20,5 +24,6 @@ export const TAILNET_LIMITS = /* @__PURE__ */ Object.freeze({
     derp: DERP_CLIENT_LIMITS_LARGE,
     filter: FILTER_LIMITS_LARGE,
     names: NAME_LIMITS_LARGE,
+    indexesNames: true,
   }),
 });

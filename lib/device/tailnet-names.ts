@@ -1,19 +1,24 @@
 /**
  * The names of the netmap, kept up with its changes: this device, its peers, and the records that the coordinator adds.
  */
+import { equalBytes } from '../base/bytes.ts';
 import type { Netmap, NetmapChanges } from '../control/netmap.ts';
 import { answerQuery } from '../dns/answer.ts';
 import type { NameLimits } from '../dns/limits.ts';
-import { NameTable, OWN_HOST } from '../dns/name-table.ts';
+import { normalName } from '../dns/name.ts';
+import { type NameDirectory, NameTable, OWN_HOST } from '../dns/name-table.ts';
 
 /** The names of one device's netmap. */
 export class TailnetNames {
   readonly #netmap: Netmap;
   readonly #table: NameTable;
+  readonly #isIndexed: boolean;
 
-  constructor(netmap: Netmap, limits: NameLimits) {
+  /** `isIndexed`: names are found at once, for 450 bytes a peer; else each question reads through the netmap. */
+  constructor(netmap: Netmap, limits: NameLimits, isIndexed: boolean) {
     this.#netmap = netmap;
-    this.#table = new NameTable(limits);
+    this.#isIndexed = isIndexed;
+    this.#table = new NameTable(limits, isIndexed ? undefined : new NetmapDirectory(netmap, limits.addresses));
   }
 
   /** Addresses of a name, IPv4 first; undefined when there is no such name. */
@@ -32,6 +37,7 @@ export class TailnetNames {
     if (changes.self || changes.dns) this.#table.configure(netmap.suffix, netmap.dns);
     if (changes.self && netmap.self !== undefined)
       this.#table.setHost(OWN_HOST, netmap.self.name, netmap.self.addresses);
+    if (!this.#isIndexed) return this.#table.touch();
     if (changes.peers !== 'all') {
       for (const id of changes.peers) this.#follow(id);
       return;
@@ -46,5 +52,46 @@ export class TailnetNames {
     if (slot < 0) return this.#table.removeHost(id);
     const { name, addresses } = this.#netmap.peers.peerAt(slot);
     this.#table.setHost(id, name, addresses);
+  }
+}
+
+/** The peers of a netmap, found by reading through them. */
+class NetmapDirectory implements NameDirectory {
+  readonly #netmap: Netmap;
+  readonly #maxAddresses: number;
+
+  constructor(netmap: Netmap, maxAddresses: number) {
+    this.#netmap = netmap;
+    this.#maxAddresses = maxAddresses;
+  }
+
+  find(name: string): readonly Uint8Array[] | undefined {
+    const { peers, self } = this.#netmap;
+    if (self !== undefined && normalName(self.name) === name) return undefined; // this device has it
+    for (let slot = 0; slot < peers.count; slot++) {
+      if (normalName(peers.nameAt(slot)) !== name) continue;
+      const { addresses } = peers.peerAt(slot);
+      if (addresses.length > 0) return addresses.slice(0, this.#maxAddresses).map(({ bytes }) => bytes);
+    }
+    return undefined;
+  }
+
+  reverse(address: Uint8Array): string | undefined {
+    const { peers } = this.#netmap;
+    for (let slot = 0; slot < peers.count; slot++) {
+      if (!peers.hasBytes(slot, address)) continue;
+      const { name, addresses } = peers.peerAt(slot);
+      const isOwn = addresses.slice(0, this.#maxAddresses).some(({ bytes }) => equalBytes(bytes, address));
+      const normal = isOwn ? normalName(name) : undefined;
+      if (normal !== undefined) return normal;
+    }
+    return undefined;
+  }
+
+  hasBelow(name: string): boolean {
+    const { peers } = this.#netmap;
+    for (let slot = 0; slot < peers.count; slot++)
+      if (normalName(peers.nameAt(slot))?.endsWith(`.${name}`) === true) return true;
+    return false;
   }
 }

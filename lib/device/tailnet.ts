@@ -152,7 +152,7 @@ export class Tailnet {
       resolvePeer: (now, discoKey, key) => this.#peers.resolveDisco(now, this.#unixMs(now), this.#owner, discoKey, key),
     });
     this.#peers = new TailnetPeers(this.client.netmap, this.paths, limits.peers, options.sessions);
-    this.#names = new TailnetNames(this.client.netmap, limits.names);
+    this.#names = new TailnetNames(this.client.netmap, limits.names, limits.indexesNames);
     this.#gate = new TailnetGate(limits.filter, this.drops);
     this.#createRelays = key =>
       new RelayLinks({

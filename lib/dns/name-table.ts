@@ -33,11 +33,22 @@ interface Host {
 type Claims = number | readonly number[];
 
 /** Reverse zones of the addresses that tailnets have: 100.64.0.0/10 and fd7a:115c:a1e0::/48. And `onion` (RFC 7686). */
-const FIXED_ZONES: readonly string[] = /* @__PURE__ */ Object.freeze([
-  ...Array.from({ length: 64 }, (_, i) => `${64 + i}.100.in-addr.arpa`),
-  '0.e.1.a.c.5.1.1.a.7.d.f.ip6.arpa',
-  'onion',
-]);
+const FIXED_ZONE =
+  /^(?:(?:6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\.100\.in-addr\.arpa|0\.e\.1\.a\.c\.5\.1\.1\.a\.7\.d\.f\.ip6\.arpa|onion)$/;
+const FIXED_ZONES = 66;
+
+/**
+ * Devices that are known elsewhere, for a table without a copy of them. Where two have a name or an address, it is the
+ * one with the lower id.
+ */
+export interface NameDirectory {
+  /** The addresses of the device that has this full name in normal form. */
+  find(name: string): readonly Uint8Array[] | undefined;
+  /** The full name in normal form of the device that has this address (4 or 16 bytes). */
+  reverse(address: Uint8Array): string | undefined;
+  /** Whether the name of a device lies below this one. */
+  hasBelow(name: string): boolean;
+}
 
 /** Names and addresses. */
 export class NameTable {
@@ -54,13 +65,15 @@ export class NameTable {
   readonly #above = new Map<string, number>();
   #records = new Map<string, string[]>();
   #recordByAddress = new Map<string, string>();
-  #zones: ReadonlySet<string> = new Set(FIXED_ZONES);
+  #zones: ReadonlySet<string> = new Set();
+  readonly #directory: NameDirectory | undefined;
   #searched: readonly string[] = [];
   #serial = 1;
 
-  /** An empty table. */
-  constructor(limits: NameLimits) {
+  /** An empty table; devices of a directory count beside those that are set here. */
+  constructor(limits: NameLimits, directory?: NameDirectory) {
     this.#limits = limits;
+    this.#directory = directory;
   }
 
   /** Counts changes: the serial number of the zones, 1 to 2^32-1. */
@@ -78,10 +91,10 @@ export class NameTable {
     this.#change();
     this.malformed = 0;
     const own = suffix === '' ? undefined : normalName(suffix);
-    const zones = new Set(own === undefined ? FIXED_ZONES : [own, ...FIXED_ZONES]);
+    const zones = new Set(own === undefined ? [] : [own]);
     const searched = new Set(own === undefined ? [] : [own]);
     for (const [zone, resolvers] of Object.entries(settings.Routes ?? {}))
-      if ((resolvers ?? []).length === 0) this.#addName(zones, zone);
+      if ((resolvers ?? []).length === 0) this.#addName(zones, zone, FIXED_ZONES);
     for (const domain of settings.Domains ?? []) this.#addName(searched, domain);
     this.#zones = zones;
     this.#searched = [...searched];
@@ -92,10 +105,10 @@ export class NameTable {
     for (const name of this.#records.keys()) this.#countAbove(name, 1);
   }
 
-  #addName(names: Set<string>, text: string): void {
+  #addName(names: Set<string>, text: string, fixed = 0): void {
     const name = normalName(text);
     if (name === undefined) return void this.malformed++;
-    if (names.size >= this.#limits.zones) return void this.overLimit++; // CHECK: dns-zone-limit
+    if (names.size + fixed >= this.#limits.zones) return void this.overLimit++; // CHECK: dns-zone-limit
     names.add(name);
   }
 
@@ -151,6 +164,11 @@ export class NameTable {
     this.#change();
   }
 
+  /** The directory has changed. */
+  touch(): void {
+    this.#change();
+  }
+
   /** Removes all devices. */
   clearHosts(): void {
     for (const id of [...this.#hosts.keys()]) this.removeHost(id);
@@ -178,8 +196,9 @@ export class NameTable {
     const claims = this.#byName.get(name);
     const host = claims === undefined ? undefined : this.#hosts.get(firstOf(claims));
     const records = this.#records.get(name);
-    if (host === undefined && records === undefined) return undefined;
-    const texts = new Set([...(host?.addresses ?? []), ...(records ?? [])]);
+    const listed = this.#directory?.find(name);
+    if (host === undefined && records === undefined && listed === undefined) return undefined;
+    const texts = new Set([...(listed?.map(bytes => formatAddress(bytes)) ?? []), ...(host?.addresses ?? []), ...(records ?? [])]);
     const sorted = [...texts].map(text => parseAddress(text)!).sort((a, b) => a.length - b.length);
     return sorted.slice(0, this.#limits.addresses);
   }
@@ -188,22 +207,28 @@ export class NameTable {
   reverse(address: Uint8Array): string | undefined {
     const text = formatAddress(address);
     const claims = this.#byAddress.get(text);
-    return claims === undefined ? this.#recordByAddress.get(text) : this.#hosts.get(firstOf(claims))!.name;
+    if (claims !== undefined) return this.#hosts.get(firstOf(claims))!.name;
+    return this.#directory?.reverse(address) ?? this.#recordByAddress.get(text);
   }
 
   /** Whether a name in normal form exists, if only because others lie below it (RFC 8020). */
   exists(name: string): boolean {
-    return this.#byName.has(name) || this.#records.has(name) || this.#above.has(name) || this.#zones.has(name);
+    const isListed = this.#byName.has(name) || this.#records.has(name) || this.#above.has(name) || this.#isZone(name);
+    return isListed || this.#directory?.find(name) !== undefined || this.#directory?.hasBelow(name) === true;
   }
 
   /** The longest zone that a name belongs to, of those that this table knows completely; undefined for none. */
   zoneOf(name: string): string | undefined {
     for (let zone = name; ; ) {
-      if (this.#zones.has(zone)) return zone;
+      if (this.#isZone(zone)) return zone;
       const dot = zone.indexOf('.');
       if (dot < 0) return undefined;
       zone = zone.slice(dot + 1);
     }
+  }
+
+  #isZone(name: string): boolean {
+    return this.#zones.has(name) || FIXED_ZONE.test(name);
   }
 
   #change(): void {
