@@ -85,6 +85,16 @@ function parseEntry(
   }
 }
 
+/** Parses what follows `motenet status` or `doctor` where `--server` is one of it. Throws {@link UsageError}. */
+export function parseServerQuestion(
+  command: string,
+  args: readonly string[],
+  environment: Environment,
+): Pick<AdminOptions, 'place' | 'isJson'> {
+  const flags: Readonly<Record<string, AdminFlag>> = { server: { type: 'boolean', help: '' } };
+  return parse(`${command} --server`, { takes: [], flags }, args, environment).common;
+}
+
 /** Where a coordinator keeps its data unless told. */
 export function usualDataDir(environment: Environment): string {
   const base = environment['XDG_DATA_HOME'];

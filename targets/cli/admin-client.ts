@@ -30,10 +30,15 @@ export interface AdminClient {
   /** The value of an outcome. Rejects with {@link AdminRefusal}, {@link UsageError} or {@link RunError}. */
   command(command: AdminCommand): Promise<unknown>;
   audit(query: AuditQuery): Promise<readonly AuditRow[]>;
+  /** What the coordinator says of itself; of one that does not run, what its data say. */
+  status(): Promise<CoordinatorReport>;
   /** Writes a copy of the database to a new file at `path`, mode 0600; its size in bytes. */
   backup(path: string): Promise<number>;
   close(): Promise<void>;
 }
+
+/** The status of a server; where none runs, of its data alone. */
+export type CoordinatorReport = ReturnType<AdminContext['status']>;
 
 /** A refusal of the coordinator. */
 export class AdminRefusal extends RunError {
@@ -107,6 +112,7 @@ function httpClient(target: Target): AdminClient & { isThere(): Promise<boolean>
       const search = new URLSearchParams(entries.map(([name, value]): [string, string] => [name, String(value)]));
       return (await askJson('GET', `audit?${search}`)) as AuditRow[];
     },
+    status: async () => (await askJson('GET', 'status')) as CoordinatorReport,
     backup: async path => saveBody(await ask('POST', 'backup'), path),
     close: async () => undefined,
     isThere: async () => {
@@ -130,6 +136,7 @@ function offlineClient(context: AdminContext & { close(): Promise<void> }): Admi
       throw refused(outcome.code, outcome.message, outcome.details);
     },
     audit: async query => context.audit(query),
+    status: async () => context.status(),
     backup: async path => {
       await context.backup(path);
       return statSync(path).size;

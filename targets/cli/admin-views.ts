@@ -10,7 +10,7 @@ import type {
 } from '../../lib/coordinator/commands.ts';
 import type { AuditRow } from '../server/types.ts';
 import { formatDuration, formatMoment, formatWhen } from './duration.ts';
-import { changeView, explainView, policyView, type View } from './policy-views.ts';
+import { changeView, explainView, policyText, policyView, type View } from './policy-views.ts';
 import { formatTable, plainText } from './table.ts';
 
 type Views = {
@@ -141,11 +141,6 @@ function tokenTable(values: readonly TokenView[], nowMs: number): string[] {
 
 function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
-}
-
-function policyText({ policyVersion, policyAlarm }: TailnetView): string {
-  const version = policyVersion === 0 ? 'none' : `version ${policyVersion}`;
-  return policyAlarm === undefined ? version : `${version}, ALARM`;
 }
 
 function keyLife(ms: number): string {

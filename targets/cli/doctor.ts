@@ -2,10 +2,12 @@
  * `motenet doctor`: in one screen what is wrong with the device here, and what to do. It asks a running `motenet up`,
  * also one that still waits to be let in; where none runs, it looks at the state folder.
  */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NetcheckStatus } from '../../lib/netcheck/summary.ts';
 import type { Host } from '../../lib/ports.ts';
-import { type Check, checksOf, type Findings } from './doctor-checks.ts';
+import { type Check, checksOf, type Findings, ok } from './doctor-checks.ts';
 import { stateChecks } from './doctor-state.ts';
 import { codeOf, messageOf, RunError } from './errors.ts';
 import { fetchRegions, measure } from './netcheck-run.ts';
@@ -28,6 +30,8 @@ export interface DoctorEnvironment {
   unixMs(): number;
   /** For a look at the network before the device is a member. */
   readonly host: Host;
+  /** Where a coordinator keeps its data unless told. */
+  readonly serverDir: string;
 }
 
 /** Checks and prints. Rejects with {@link RunError} when there is a problem. */
@@ -57,7 +61,8 @@ async function examine(stateDir: string, environment: DoctorEnvironment): Promis
     status = await within(STATUS_TIMEOUT_MS, ask<'status'>(stateDir, { command: 'status' }));
   } catch (error) {
     const cause = codeOf((error as Error).cause);
-    if (cause === 'ENOENT' || cause === 'ECONNREFUSED' || cause === 'ENOTDIR') return stateChecks(stateDir);
+    if (cause === 'ENOENT' || cause === 'ECONNREFUSED' || cause === 'ENOTDIR')
+      return [...stateChecks(stateDir), ...serverHint(environment.serverDir)];
     const next = 'run this as the user who runs `motenet up`; if it hangs, start that again';
     return [{ check: 'mote', verdict: 'problem', text: messageOf(error), next }];
   }
@@ -66,6 +71,12 @@ async function examine(stateDir: string, environment: DoctorEnvironment): Promis
     compareClocks(status, environment.unixMs),
   ]);
   return checksOf({ status, network, clockAheadMs, nowMs: environment.unixMs() });
+}
+
+/** Whoever looks for a coordinator that runs here is told how. */
+function serverHint(serverDir: string): Check[] {
+  if (!existsSync(join(serverDir, 'coordinator.db'))) return [];
+  return [ok('server', `a coordinator has its data in ${serverDir}: \`motenet doctor --server\` looks at that`)];
 }
 
 /** By the mote, which has the socket that counts; before it is a member, from here, where the coordinator tells its relays. */

@@ -6,9 +6,9 @@ import { adminHelp } from './admin-help.ts';
 export const COMMANDS: Readonly<Record<string, string>> = /* @__PURE__ */ Object.freeze({
   wg: 'Join a WireGuard network with a wg-quick file, without root',
   up: 'Join the tailnet of a coordinator, without root',
-  status: 'Show a running `motenet up`: itself, its peers, what is carried',
+  status: 'Show a running `motenet up`: itself, its peers, what is carried; or a coordinator (--server)',
   netcheck: 'Show how this machine is connected: UDP, addresses, NAT, nearest relays',
-  doctor: 'Say what is wrong with the device here, and what to do',
+  doctor: 'Say what is wrong with the device here, or with a coordinator (--server), and what to do',
   nc: 'Connect standard input and output to a port inside the tailnet',
   ping: 'Ping a device of the tailnet: which path answers, and how fast',
   whois: 'Show who has an address inside the tailnet',
@@ -78,18 +78,25 @@ Standard output has one line that begins with "ready" once everything listens. C
 Exit codes: 0 ended by a signal or \`motenet logout\`, 1 failed while running, 2 wrong flag, file or folder.`;
 
 const STATUS = `Usage: motenet status [--json] [--verbose] [--state DIR]
+       motenet status --server [--json] [--data DIR | --admin URL [--token T]]
 
 Shows a running \`motenet up\`: itself, its services, and each peer with name, address, whether it is online, how packets
 reach it (idle: none lately; direct: at that address; relay: through that one, and why), round trip of a direct path,
 bytes in and out, last handshake. --verbose (-v) adds keys and dropped packets. --json prints one object. --state says
-whose, as with \`motenet up\`.`;
+whose, as with \`motenet up\`.
+
+With --server a coordinator: how long it has run, who is connected, its tailnets and their policies, and what somebody has
+to look at. Which one is said as in \`motenet help devices\`.`;
 
 const DOCTOR = `Usage: motenet doctor [--json] [--state DIR]
+       motenet doctor --server [--json] [--data DIR | --admin URL [--token T]]
 
 Says in one screen what is wrong with the device here, and what to do: whether it runs, its coordinator, clock, login or
 approval, UDP, NAT, home relay, key, policy, peers and their paths. One line per check: ok, warning or problem, what was
 found, and behind -> the next step. It asks a running \`motenet up\`, also one that still waits to be let in; where none
 runs, it looks at the state folder. --json prints one object. --state says whose, as with \`motenet up\`.
+With --server it looks at a coordinator instead: whether it runs and can write, its setup, and policies whose access tests
+fail or that are not in force. Which one is said as in \`motenet help devices\`.
 Exit code 1 when there is a problem.`;
 
 const NETCHECK = `Usage: motenet netcheck [--json] [--state DIR | --control URL]
@@ -140,6 +147,9 @@ where nothing else works. Nothing has to be configured; what to do next is print
   --tls-cert FILE        Certificate (and its chain) in PEM, with --tls-key FILE: it speaks https.
   --relay-port PORT      Port of the relay's own TLS listener, where there is no --tls-cert; 8443 unless told.
   --stun-port PORT       UDP port of STUN, 3478 unless told; off for none.
+  --policy [TAILNET=]FILE
+                         Takes the policy of a tailnet (default, unless told) from a file, at the start and at SIGHUP. What
+                         is refused is said, and the last good policy stays in force.
   --json                 Events as JSON lines on standard output.
   --log LEVEL            error, warn, info (default) or debug. --verbose (-v) is --log debug.
   --debug                Stack traces of errors.

@@ -10,7 +10,7 @@ import { fileStore, host, up } from '../node/index.ts';
 import pkg from '../../package.json' with { type: 'json' };
 import { runAdmin } from './admin.ts';
 import { type AskEnvironment, runLogout, runStatus, runWhois } from './ask.ts';
-import { isAdminCommand, parseAdminArgs } from './admin-args.ts';
+import { isAdminCommand, parseAdminArgs, parseServerQuestion, usualDataDir } from './admin-args.ts';
 import { parseFlags, parseWgArgs, quote, type WgOptions } from './args.ts';
 import { runDoctor } from './doctor.ts';
 import { EXIT_DONE, EXIT_USAGE, exitCodeOf, messageOf, UsageError } from './errors.ts';
@@ -24,8 +24,9 @@ import { createReport } from './report.ts';
 import { runServe } from './serve.ts';
 import { parseServeArgs, type ServeOptions } from './serve-args.ts';
 import { createServeReport } from './serve-report.ts';
+import { runServerDoctor, runServerStatus } from './server-checks.ts';
 import { loadServer } from './server-module.ts';
-import { catchSignals } from './signals.ts';
+import { catchSignals, RELOAD_SIGNAL, SIGNALS } from './signals.ts';
 import { processTerminal } from './terminal.ts';
 import { runUp } from './up.ts';
 import {
@@ -123,15 +124,23 @@ async function joinTailnet(options: UpOptions): Promise<void> {
 async function serve(options: ServeOptions): Promise<void> {
   const report = createServeReport({ isJson: options.isJson, level: options.level, out, err, now: Date.now });
   const { version } = pkg;
-  await untilStopped(report, stopped => runServe(options, { version, report, load: loadServer, stopped }));
+  let reload = () => undefined as void; // while it starts the files are about to be read
+  const onReload = (listener: () => void) => {
+    reload = listener;
+  };
+  if (options.policies.length > 0) process.on(RELOAD_SIGNAL, () => reload());
+  const signals = options.policies.length === 0 ? SIGNALS : SIGNALS.filter(signal => signal !== RELOAD_SIGNAL);
+  const environment = { version, report, load: loadServer, onReload };
+  await untilStopped(report, stopped => runServe(options, { ...environment, stopped }), signals);
 }
 
 /** Runs a command until a signal comes or standard output goes away; a failure is an event, too. */
 async function untilStopped(
   report: (event: 'error', fields: { message: string; exitCode: number }) => void,
   run: (stopped: Promise<string>) => Promise<void>,
+  caught: readonly NodeJS.Signals[] = SIGNALS,
 ): Promise<void> {
-  const signals = catchSignals(process, () => performance.now());
+  const signals = catchSignals(process, () => performance.now(), caught);
   process.stdout.on('error', () => signals.stop('standard output was closed'));
   try {
     await run(signals.stopped);
@@ -154,11 +163,18 @@ function isQuestion(command: string): command is Question {
 async function askMote(command: Question, args: readonly string[]): Promise<void> {
   const { env, stdin: input, stdout: output } = process;
   const never = new Promise<never>(() => undefined);
+  if ((command === 'status' || command === 'doctor') && args.includes('--server')) {
+    const ask = command === 'status' ? runServerStatus : runServerDoctor;
+    return ask(parseServerQuestion(command, args, env), { out, unixMs: Date.now, load: loadServer });
+  }
   const environment: AskEnvironment = { out, unixMs: Date.now, stopped: never };
   if (command === 'nc') return runNc(parseNcArgs(args, env), { input, output });
   if (command === 'status') return runStatus(parseStatusArgs(args, env), environment);
   if (command === 'netcheck') return runNetcheck(parseNetcheckArgs(args, env), { out, host });
-  if (command === 'doctor') return runDoctor(parseDoctorArgs(args, env), { out, unixMs: Date.now, host });
+  if (command === 'doctor')
+    return runDoctor(parseDoctorArgs(args, env), {
+      ...{ out, unixMs: Date.now, host, serverDir: usualDataDir(env) },
+    });
   if (command === 'whois') return runWhois(parseWhoisArgs(args, env), environment);
   if (command === 'logout') return runLogout(parseLogoutArgs(args, env), environment);
   const signals = catchSignals(process, () => performance.now());

@@ -153,7 +153,8 @@ async function editPolicy(tailnet: string, use: UseClient, environment: PolicyEn
     if (!existsSync(path)) throw cause;
     const refusal = cause instanceof AdminRefusal ? cause : undefined;
     const next = refusal?.code === 'conflict' ? `: ${mergeHint(tailnet, path)}` : '';
-    throw new RunError(`${messageOf(cause)}; nothing was changed, and your text is in ${path}${next}`, { cause });
+    const why = messageOf(cause).replace(/: nothing was changed$/, '');
+    throw new RunError(`${why}; nothing was changed, and your text is in ${path}${next}`, { cause });
   }
 }
 

@@ -1,5 +1,6 @@
 /** Answers about policies as people read them: what is in force, who gains or loses access, why somebody may or not. */
 import type { ExplainView, PolicyAlarm, PolicyChangeView, PolicyView } from '../../lib/coordinator/policy-commands.ts';
+import type { TailnetView } from '../../lib/coordinator/commands.ts';
 import type { AccessChange } from '../../lib/policy/access-diff.ts';
 import { formatMoment, formatWhen } from './duration.ts';
 import { EXIT_FAILED } from './errors.ts';
@@ -58,6 +59,12 @@ export function changeView(change: PolicyChangeView): View {
       ...noteLines(notes),
     ],
   };
+}
+
+/** The policy of a tailnet in a table: `version 3`, and whether somebody has to look at it. */
+export function policyText({ policyVersion, policyAlarm }: TailnetView): string {
+  const version = policyVersion === 0 ? 'none' : `version ${policyVersion}`;
+  return policyAlarm === undefined ? version : `${version}, ALARM`;
 }
 
 /** Whether one may reach the other; exit code 1 when not. */

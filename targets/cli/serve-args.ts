@@ -1,5 +1,8 @@
 /** Arguments of `motenet serve`. */
 import { resolve } from 'node:path';
+import { FIRST_TAILNET } from '../../lib/coordinator/model.ts';
+import { isLabel } from '../server/admin-syntax.ts';
+import type { PolicyFile } from '../server/types.ts';
 import { type Environment, usualDataDir } from './admin-args.ts';
 import { isLevel, parseBind, parseFlags, portOf, quote } from './args.ts';
 import { UsageError } from './errors.ts';
@@ -17,6 +20,8 @@ export interface ServeOptions {
   /** Undefined: the usual port; -1: none. */
   readonly stunPort: number | undefined;
   readonly relayPort: number | undefined;
+  /** Files that policies are taken from, at most one for each tailnet. */
+  readonly policies: readonly PolicyFile[];
   readonly isJson: boolean;
   readonly level: Level;
 }
@@ -29,6 +34,7 @@ const FLAGS = {
   'tls-key': { type: 'string' },
   'relay-port': { type: 'string' },
   'stun-port': { type: 'string' },
+  policy: { type: 'string', multiple: true },
   json: { type: 'boolean' },
   log: { type: 'string' },
   verbose: { type: 'boolean', short: 'v' },
@@ -64,8 +70,22 @@ export function parseServeArgs(args: readonly string[], environment: Environment
     ...{ isDataTold: values.data !== undefined, listen: { host: bind, port }, url, tls },
     stunPort: stunPort === undefined ? undefined : stunPort === 'off' ? -1 : portOf('--stun-port', stunPort, 0),
     relayPort: relayPort === undefined ? undefined : portOf('--relay-port', relayPort, 0),
-    ...{ isJson: values.json === true, level },
+    ...{ policies: parsePolicies(values.policy ?? []), isJson: values.json === true, level },
   };
+}
+
+/** `FILE` or `TAILNET=FILE`, each. What is before a `=` and cannot be the name of a tailnet is part of the path. */
+function parsePolicies(texts: readonly string[]): readonly PolicyFile[] {
+  const policies = texts.map(text => {
+    const [, name = '', rest = ''] = /^([^=]*)=(.*)$/s.exec(text) ?? [];
+    const isNamed = isLabel(name);
+    const path = isNamed ? rest : text;
+    if (path === '') throw new UsageError(`--policy expected FILE or TAILNET=FILE, got ${quote(text)}`);
+    return { tailnet: isNamed ? name : FIRST_TAILNET, path: resolve(path) };
+  });
+  const twice = policies.find(({ tailnet }, i) => policies.findIndex(other => other.tailnet === tailnet) !== i);
+  if (twice !== undefined) throw new UsageError(`--policy gives the tailnet ${twice.tailnet} two files: keep one`);
+  return policies;
 }
 
 /** A URL of a host, with or without a port, and nothing else; without a slash at the end. */

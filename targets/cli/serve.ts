@@ -25,6 +25,8 @@ export interface ServeEnvironment {
   readonly load: () => Promise<ServerModule>;
   /** Resolves with the reason when the command is to end. */
   readonly stopped: Promise<string>;
+  /** Calls the listener whenever files are to be read again. */
+  readonly onReload?: (listener: () => void) => void;
 }
 
 /** Runs until `stopped`. Rejects with {@link UsageError} for wrong files and with {@link RunError} for failures. */
@@ -35,9 +37,10 @@ export async function runServe(options: ServeOptions, environment: ServeEnvironm
   report('start', { version, dataDir: options.dataDir });
   const startedMs = performance.now();
   const server = await startServer(serverOptions(options, tls, report)).catch((error: unknown) => {
-    throw new RunError(describeStart(error, options), { cause: error });
+    throw startError(error, options);
   });
   try {
+    if (options.policies.length > 0) environment.onReload?.(() => reload(server, report));
     tellReady(server, options, report);
     const reason = await Promise.race([stopped, server.failed]);
     if (typeof reason !== 'string') throw new RunError(`the coordinator has stopped: ${messageOf(reason)}`);
@@ -49,7 +52,7 @@ export async function runServe(options: ServeOptions, environment: ServeEnvironm
 }
 
 function serverOptions(
-  { dataDir, listen, url, stunPort, relayPort }: ServeOptions,
+  { dataDir, listen, url, stunPort, relayPort, policies }: ServeOptions,
   tls: ServerOptions['tls'],
   report: ServeReport,
 ): ServerOptions {
@@ -57,6 +60,7 @@ function serverOptions(
     ...{ dataDir, listen, stunPort, relayPort },
     ...(url === undefined ? {} : { url }),
     ...(tls === undefined ? {} : { tls }),
+    ...(policies.length === 0 ? {} : { policies }),
     log: (level, message, details = {}) => {
       report('log', { level, message: plainText(message), details });
     },
@@ -135,6 +139,20 @@ function readPem(flag: string, path: string): string {
     if (code === 'EACCES') throw new UsageError(`${flag}: no permission to read ${quote(path)}`, { cause });
     throw new UsageError(`${flag}: cannot read ${quote(path)}: ${messageOf(cause)}`, { cause });
   }
+}
+
+/** Reads policies again; what became of them is in the log. */
+function reload(server: Server, report: ServeReport): void {
+  server.readPolicies().catch((error: unknown) => {
+    report('warning', { message: `the policy files could not be read: ${plainText(messageOf(error))}` });
+  });
+}
+
+/** A policy file that is refused where nothing could stay in force is a mistake in it. */
+function startError(error: unknown, options: ServeOptions): Error {
+  const details: unknown = (error as { details?: unknown } | undefined)?.details;
+  if (!Array.isArray(details)) return new RunError(describeStart(error, options), { cause: error });
+  return new UsageError(plainText(messageOf(error)), { cause: error });
 }
 
 function describeStart(error: unknown, { listen }: ServeOptions): string {

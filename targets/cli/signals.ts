@@ -6,6 +6,9 @@ export const SAME_SIGNAL_MS = 300;
 /** SIGINT and SIGTERM as people and supervisors send them, SIGHUP when the terminal goes away. */
 export const SIGNALS = /* @__PURE__ */ Object.freeze(['SIGINT', 'SIGTERM', 'SIGHUP'] as const);
 
+/** The signal that asks a server with policy files to read them again, instead of ending it. */
+export const RELOAD_SIGNAL = 'SIGHUP';
+
 /** The part of `process` that this file needs. */
 export interface SignalSource {
   on(signal: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): unknown;
@@ -23,8 +26,12 @@ export interface Stop {
   release(): void;
 }
 
-/** Catches signals of `source`; a second one ends the process with 128 and its number (130 for SIGINT). */
-export function catchSignals(source: SignalSource, now: () => number): Stop {
+/** Catches `signals` of `source`; a second one ends the process with 128 and its number (130 for SIGINT). */
+export function catchSignals(
+  source: SignalSource,
+  now: () => number,
+  signals: readonly NodeJS.Signals[] = SIGNALS,
+): Stop {
   let resolveStopped: (reason: string) => void = () => undefined;
   const stopped = new Promise<string>(resolve => {
     resolveStopped = resolve;
@@ -35,12 +42,12 @@ export function catchSignals(source: SignalSource, now: () => number): Stop {
     firstMs ??= now();
     resolveStopped(signal);
   };
-  for (const signal of SIGNALS) source.on(signal, onSignal);
+  for (const signal of signals) source.on(signal, onSignal);
   return {
     stopped,
     stop: resolveStopped,
     release: () => {
-      for (const signal of SIGNALS) source.off(signal, onSignal);
+      for (const signal of signals) source.off(signal, onSignal);
     },
   };
 }

@@ -6,11 +6,14 @@
  * | `POST /api/v1/command` with an {@link AdminCommand} | what {@link AdminResults} says for it |
  * | `GET /api/v1/tailnets`, `GET /api/v1/tailnets/NAME/users`, `keys`, `devices`, `tokens` | the list |
  * | `GET /api/v1/audit?tailnet=NAME&limit=N&before=SEQ` | lines of the audit log, newest first |
- * | `GET /api/v1/status` | counts and versions |
+ * | `GET /api/v1/status` | counts, and what somebody has to look at |
+ * | `GET /metrics` | the same as numbers, in the text format of Prometheus |
  * | `POST /api/v1/backup` | a copy of the database as a file (without the keys of the server, which are not in it) |
  *
  * A mistake is answered with `{"error":{"code","message"}}`: 400 `invalid`, 401 `unauthorized`, 403 `forbidden`,
- * 404 `not-found`, 405 `method`, 408 `timeout`, 409 `conflict`, 413 `too-large`, 415 `media-type`, 500 `failed`.
+ * 404 `not-found`, 405 `method`, 408 `timeout`, 409 `conflict`, 413 `too-large`, 415 `media-type`, 422 `tests-failed`,
+ * 500 `failed`, 503 `busy`. What would make access tests fail, and a policy that is not valid, have `details`, too: the
+ * lines that fail, or what is wrong where.
  * Whoever asks has a token (`Authorization: Bearer`, RFC 6750 §2.1), or comes through a socket that only the
  * administrator can open. A token is never taken from a query, and never written anywhere.
  */
@@ -20,9 +23,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import type { AdminCommand, AdminErrorCode, AdminOutcome } from '../../lib/coordinator/commands.ts';
-import { CommandError, readCommand } from './admin-command.ts';
+import type { AdminCommand, AdminErrorCode, AdminOutcome, TailnetView } from '../../lib/coordinator/commands.ts';
+import { LargeBodies, Refusal, RequestBody } from './admin-body.ts';
 import { isLabel } from './admin-syntax.ts';
+import { METRICS_TYPE, metricsText } from './metrics.ts';
 import type { Actor, AdminContext, AuditQuery } from './types.ts';
 
 /** The administrator on the machine itself: whoever can open the data folder or its socket. */
@@ -34,10 +38,12 @@ export interface AdminOptions {
   readonly onError?: (message: string) => void;
   /** Time for the whole body of a request; 10 seconds unless told. */
   readonly bodyTimeoutMs?: number;
+  /** The count of large bodies that this request shares with others; unless told it is alone. */
+  readonly largeBodies?: LargeBodies;
 }
 
-/** Largest command in bytes. */
-export const BODY_LIMIT_BYTES = 65_536;
+/** Where the metrics are. */
+export const METRICS_PATH = '/metrics';
 /** Time for the whole body of a request. */
 const BODY_TIMEOUT_MS = 10_000;
 /** Longest text that is looked up as a token; ours have 65 characters. */
@@ -54,22 +60,8 @@ const STATUS: Readonly<Record<AdminErrorCode, number>> = /* @__PURE__ */ Object.
   'tests-failed': 422,
 });
 
-/** Ends a request with a status and `{"error":…}`. */
-class Refusal extends Error {
-  readonly status: number;
-  readonly code: string;
-  readonly headers: Readonly<Record<string, string>>;
-
-  constructor(status: number, code: string, message: string, headers: Readonly<Record<string, string>> = {}) {
-    super(message);
-    this.status = status;
-    this.code = code;
-    this.headers = headers;
-  }
-}
-
 /**
- * Answers one request whose path begins with `/api/`. Never rejects: whatever goes wrong is an answer, or the end of the
+ * Answers one request whose path begins with `/api/`, or is {@link METRICS_PATH}. Never rejects: whatever goes wrong is an answer, or the end of the
  * connection where an answer has begun.
  */
 export async function handleAdmin(
@@ -79,9 +71,11 @@ export async function handleAdmin(
   options: AdminOptions = {},
 ): Promise<void> {
   response.on('error', () => undefined); // the client went away: nobody is left to tell
+  const { bodyTimeoutMs = BODY_TIMEOUT_MS, largeBodies = new LargeBodies() } = options;
+  const body = new RequestBody(request, bodyTimeoutMs, largeBodies);
   try {
     const actor = authenticate(request, context);
-    await route(request, response, context, actor, options.bodyTimeoutMs ?? BODY_TIMEOUT_MS);
+    await route(request, response, context, actor, body);
   } catch (error) {
     if (response.headersSent) return void response.destroy();
     if (error instanceof Refusal) {
@@ -92,6 +86,8 @@ export async function handleAdmin(
     }
     options.onError?.(error instanceof Error ? error.message.split('\n', 1)[0]! : 'failed');
     answer(response, 500, failure('failed', 'the coordinator failed: its log says why'), { connection: 'close' });
+  } finally {
+    body.close();
   }
 }
 
@@ -123,14 +119,19 @@ async function route(
   response: ServerResponse,
   context: AdminContext,
   actor: Actor,
-  bodyTimeoutMs: number,
+  body: RequestBody,
 ): Promise<void> {
   const [whole, query = ''] = (request.url ?? '').split(/\?(.*)/s, 2) as [string, string?];
+  if (whole === METRICS_PATH) {
+    expectMethod(request, 'GET');
+    expectWholeServer(actor, 'the metrics');
+    return sendText(response, await metricsOf(context, actor));
+  }
   const path = whole.replace(/^\/api\/v1(?=\/|$)/, '');
   if (path === whole) throw new Refusal(404, 'not-found', 'the administration interface is at /api/v1/');
   if (path === '/command') {
     expectMethod(request, 'POST');
-    return finish(response, await context.command(actor, await readBody(request, bodyTimeoutMs)));
+    return finish(response, await context.command(actor, await body.readCommand()));
   }
   if (path === '/audit') {
     expectMethod(request, 'GET');
@@ -198,56 +199,6 @@ function outOfScope(actor: Actor, what = 'this'): Refusal {
   return new Refusal(403, 'forbidden', message);
 }
 
-/** The command in the body of a request. */
-async function readBody(request: IncomingMessage, timeoutMs: number): Promise<AdminCommand> {
-  const type = (request.headers['content-type'] ?? '').split(';', 1)[0]!.trim().toLowerCase();
-  if (type !== 'application/json')
-    throw new Refusal(415, 'media-type', 'a command is sent as Content-Type: application/json');
-  const text = await readText(request, timeoutMs);
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new Refusal(400, 'invalid', 'the body is not JSON'); // the parser's own text would repeat what was sent
-  }
-  try {
-    return readCommand(value);
-  } catch (error) {
-    if (error instanceof CommandError) throw new Refusal(400, 'invalid', error.message);
-    throw error;
-  }
-}
-
-function readText(request: IncomingMessage, timeoutMs: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const tooLarge = new Refusal(413, 'too-large', `a command has at most ${BODY_LIMIT_BYTES} bytes`);
-    if (Number(request.headers['content-length'] ?? 0) > BODY_LIMIT_BYTES) return reject(tooLarge);
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    let isSettled = false;
-    const settle = (run: () => void) => {
-      if (isSettled) return;
-      isSettled = true;
-      clearTimeout(timer);
-      request.removeAllListeners('data').pause();
-      run();
-    };
-    const timer = setTimeout(
-      () => settle(() => reject(new Refusal(408, 'timeout', 'the command did not arrive in time'))),
-      timeoutMs,
-    );
-    request.on('data', (chunk: Buffer) => {
-      bytes += chunk.length;
-      if (bytes > BODY_LIMIT_BYTES) return settle(() => reject(tooLarge)); // CHECK: admin-body-limit
-      chunks.push(chunk);
-    });
-    request.once('end', () => settle(() => resolve(Buffer.concat(chunks).toString('utf8'))));
-    const gone = () => settle(() => reject(new Refusal(400, 'invalid', 'the body broke off')));
-    request.once('error', gone);
-    request.once('close', gone);
-  });
-}
-
 function finish(response: ServerResponse, outcome: AdminOutcome): void {
   if (outcome.isOk) return answer(response, 200, outcome.value);
   const { code, message, details } = outcome;
@@ -267,6 +218,19 @@ function answer(response: ServerResponse, status: number, value: unknown, more: 
     'x-content-type-options': 'nosniff',
     ...more,
   });
+  response.end(body);
+}
+
+/** The metrics, with what only a command tells. */
+async function metricsOf(context: AdminContext, actor: Actor): Promise<string> {
+  const command = { type: 'tailnet-list' } as const;
+  const outcome = await context.command(actor, command).catch(() => undefined); // where the store has failed
+  return metricsText(context.status(), outcome?.isOk === true ? (outcome.value as readonly TailnetView[]) : []);
+}
+
+function sendText(response: ServerResponse, text: string): void {
+  const body = Buffer.from(text);
+  response.writeHead(200, { 'content-type': METRICS_TYPE, 'content-length': body.length, 'cache-control': 'no-store' });
   response.end(body);
 }
 

@@ -7,9 +7,10 @@
  */
 import { NetError } from '../../lib/base/errors.ts';
 import type { AdminCommand, AdminOutcome } from '../../lib/coordinator/commands.ts';
-import type { Coordinator } from '../../lib/coordinator/coordinator.ts';
+import type { Coordinator, CoordinatorStatus } from '../../lib/coordinator/coordinator.ts';
 import type { Commit } from '../../lib/coordinator/model.ts';
 import type { Host, Timer } from '../../lib/ports.ts';
+import { Pace } from './pace.ts';
 import type { Store } from './store.ts';
 import type { Actor, Log } from './types.ts';
 
@@ -18,6 +19,9 @@ const SLAB_BYTES = 65_536;
 const SLAB_LEAST_BYTES = 4096;
 /** Longest pause between two transactions, however slow the disk is. */
 const MAX_PAUSE_MS = 50;
+
+/** Commands that compile a whole policy. */
+const PACED: readonly AdminCommand['type'][] = Object.freeze(['policy-set', 'policy-explain']);
 
 /** How one request of a device is answered: by one `reply`, or by `begin`, writes and `end`. */
 export interface Exchange {
@@ -62,6 +66,7 @@ export class CoordinatorHost {
   readonly #streams = new Set<number>();
   readonly #full = new Set<number>();
   readonly #commands = new Map<number, { resolve(outcome: AdminOutcome): void; reject(error: Error): void }>();
+  readonly #pace = new Pace(() => this.#nowMs);
   #slab = Buffer.alloc(0);
   #isScheduled = false;
   #commitAtMs = Number.NEGATIVE_INFINITY;
@@ -105,13 +110,17 @@ export class CoordinatorHost {
     this.#schedule();
   }
 
-  /** Carries a command out; what it changed is durable when this resolves. */
+  /** Carries a command out; what it changed is durable when this resolves. Policies are read one after the other. */
   command(actor: Actor, command: AdminCommand): Promise<AdminOutcome> {
     return new Promise((resolve, reject) => {
-      if (this.error !== undefined) return reject(this.error);
-      const request = this.#coordinator.command(this.#nowMs, this.#unixMs, actor, command);
-      this.#commands.set(request, { resolve, reject });
-      this.#schedule();
+      const run = () => {
+        if (this.error !== undefined) return reject(this.error);
+        const request = this.#coordinator.command(this.#nowMs, this.#unixMs, actor, command);
+        this.#commands.set(request, { resolve, reject });
+        this.#schedule();
+      };
+      if (PACED.includes(command.type)) this.#pace.run(run);
+      else run();
     });
   }
 
@@ -126,8 +135,8 @@ export class CoordinatorHost {
   }
 
   /** What the coordinator says of itself. */
-  status(): Readonly<Record<string, unknown>> {
-    return this.#coordinator.status() as unknown as Readonly<Record<string, unknown>>;
+  status(): CoordinatorStatus {
+    return this.#coordinator.status();
   }
 
   /** Makes everything durable that was decided, then stops. */
@@ -252,6 +261,7 @@ export class CoordinatorHost {
   #stop(error: NetError): void {
     if (this.error !== undefined) return;
     this.error = error;
+    this.#pace.close(); // what waits there is rejected
     this.#timer.cancel();
     clearTimeout(this.#commitTimer);
     for (const { reject } of this.#commands.values()) reject(error);

@@ -9,14 +9,14 @@ import { answerControlRequest } from '../../lib/control/upgrade.ts';
 import { formatKey } from '../../lib/crypto/key-text.ts';
 import { answerRelayRequest, type RelayAnswer } from '../../lib/derp/http.ts';
 import type { WireDerpMap } from '../../lib/derp/map.ts';
-import { handleAdmin } from './admin.ts';
+import { type AdminOptions, handleAdmin, METRICS_PATH } from './admin.ts';
 import type { ControlHost } from './control-host.ts';
 import type { HttpHandlers } from './http-front.ts';
 import { adminPage, registerPage, sendPage, sendText } from './pages.ts';
 import type { RelayHost } from './relay-host.ts';
 import { socketPipe, webSocketPipe } from './relay-pipe.ts';
 import type { Ticket } from './source-gate.ts';
-import type { AdminContext, Log } from './types.ts';
+import type { AdminContext } from './types.ts';
 
 /** Largest WebSocket message: a few of the largest frames. */
 const WEBSOCKET_MESSAGE_BYTES = 262_144;
@@ -32,7 +32,7 @@ export interface RouteTargets {
   readonly derpMap: WireDerpMap;
   /** Whether everything works; false: /health says so. */
   readonly isHealthy: () => boolean;
-  readonly log: Log;
+  readonly adminOptions: AdminOptions;
 }
 
 /** The table. `targets` says undefined while the server is not ready: everything is answered with 503. */
@@ -65,7 +65,8 @@ export function createRoutes(targets: () => RouteTargets | undefined): HttpHandl
 
 function answer(targets: RouteTargets, request: IncomingMessage, response: ServerResponse): void {
   const path = pathOf(request);
-  if (path.startsWith('/api/')) return void handleAdmin(request, response, targets.admin, adminOptions(targets.log));
+  const isAdmin = path.startsWith('/api/') || path === METRICS_PATH;
+  if (isAdmin) return void handleAdmin(request, response, targets.admin, targets.adminOptions);
   if (path === '/ts2021') return sendText(response, 400, 'missing or unknown upgrade\n');
   const relayed = relayAnswer(targets, request);
   if (relayed !== undefined) return sendRelayAnswer(request, response, relayed);
@@ -79,11 +80,6 @@ function answer(targets: RouteTargets, request: IncomingMessage, response: Serve
   const login = /^\/register\/([^/]{1,128})$/.exec(path)?.[1];
   if (login !== undefined) return sendPage(request, response, 200, registerPage(login));
   sendText(response, 404, 'there is nothing at this address\n');
-}
-
-/** What {@link handleAdmin} is told beside its context. */
-export function adminOptions(log: Log): { onError: (message: string) => void } {
-  return { onError: message => log('error', `administration: ${message}`) };
 }
 
 function pathOf(request: IncomingMessage): string {

@@ -13,6 +13,8 @@ import { createWasmSuite } from '../../lib/crypto/wasm.ts';
 import type { WireDerpMap } from '../../lib/derp/map.ts';
 import type { Store as ValueStore } from '../../lib/ports.ts';
 import { host } from '../node/host.ts';
+import type { AdminOptions } from './admin.ts';
+import { LargeBodies } from './admin-body.ts';
 import { openAdminSocket } from './admin-socket.ts';
 import { ControlHost } from './control-host.ts';
 import { CoordinatorHost } from './coordinator-host.ts';
@@ -20,6 +22,7 @@ import { ADMIN_SOCKET_NAME, openDataDir } from './data-dir.ts';
 import { ownDerpMap } from './derp-map.ts';
 import { HttpFront } from './http-front.ts';
 import { type CertifiedKey, certificateDigest, keyStore, loadCertificate, loadKey } from './keys.ts';
+import { PolicyFiles } from './policy-file.ts';
 import { RelayHost } from './relay-host.ts';
 import { createRoutes, type RouteTargets } from './routes.ts';
 import { SourceGate } from './source-gate.ts';
@@ -28,6 +31,7 @@ import { openStun, type StunHost } from './stun-host.ts';
 import {
   type Actor,
   type AdminContext,
+  type PolicyFileStatus,
   SERVER_LIMITS,
   type Server,
   type ServerLimits,
@@ -71,6 +75,8 @@ class RunningServer implements Server {
   readonly #suite = selectSuite([createWasmSuite]);
   readonly #startedMs = host.clock.nowMs();
   readonly #gate: SourceGate;
+  readonly #policyFiles: PolicyFiles;
+  readonly #largeBodies = new LargeBodies();
   /** Run in reverse. */
   readonly #closers: (() => void | Promise<void>)[] = [];
   #closing: Promise<void> | undefined;
@@ -84,6 +90,12 @@ class RunningServer implements Server {
     this.#options = options;
     this.#limits = { ...SERVER_LIMITS, ...options.limits };
     this.#gate = new SourceGate(this.#limits);
+    this.#policyFiles = new PolicyFiles({
+      files: options.policies ?? [],
+      command: (actor, command) => this.command(actor, command),
+      unixMs: () => host.clock.unixMs(),
+      log: options.log,
+    });
     this.failed = new Promise(resolve => {
       this.#tellFailure = resolve;
     });
@@ -104,6 +116,7 @@ class RunningServer implements Server {
     await this.#openStun();
     const map = derpMap ?? (await this.#openRelayListener(keys, url));
     this.#startMachines(map, relayKey);
+    await this.#policyFiles.start(); // before anybody is answered
     this.#openRoutes(controlKey, map);
     await this.#openAdminSocket();
     this.warnings = [...warnings, ...urlWarnings(url, tls !== undefined)];
@@ -120,6 +133,10 @@ class RunningServer implements Server {
     return this.#coordinator.command(actor, command);
   }
 
+  readPolicies(): Promise<readonly PolicyFileStatus[]> {
+    return this.#policyFiles.read();
+  }
+
   status(): ServerStatus {
     const { answered = 0, rateLimited = 0, malformed = 0 } = this.#stun?.counters ?? {};
     const { transactions, commits } = this.#store;
@@ -134,6 +151,8 @@ class RunningServer implements Server {
       stun: { answered, rateLimited, malformed },
       store: { transactions, commits },
       coordinator: this.#coordinator.status(),
+      warnings: this.warnings,
+      policyFiles: this.#policyFiles.status,
     };
   }
 
@@ -227,15 +246,21 @@ class RunningServer implements Server {
       admin: this.#adminContext(),
       derpMap,
       isHealthy: () => coordinator.error === undefined,
-      log,
+      adminOptions: this.#adminOptions(),
     };
   }
 
   async #openAdminSocket(): Promise<void> {
     const { dataDir, log } = this.#options;
-    const socket = await openAdminSocket(join(dataDir, ADMIN_SOCKET_NAME), this.#adminContext(), log);
+    const path = join(dataDir, ADMIN_SOCKET_NAME);
+    const socket = await openAdminSocket(path, this.#adminContext(), this.#adminOptions());
     if (socket === undefined) log('warn', `no socket for the administration: the path of ${dataDir} is too long`);
     else this.#closers.push(() => socket.close());
+  }
+
+  #adminOptions(): AdminOptions {
+    const { log } = this.#options;
+    return { onError: message => log('error', `administration: ${message}`), largeBodies: this.#largeBodies };
   }
 
   #adminContext(): AdminContext {

@@ -2,6 +2,7 @@
  * What a server takes, gives and holds: options and limits.
  */
 import type { AdminCommand, AdminOutcome } from '../../lib/coordinator/commands.ts';
+import type { CoordinatorStatus } from '../../lib/coordinator/coordinator.ts';
 import type { AuditEntry } from '../../lib/coordinator/model.ts';
 import type { WireDerpMap } from '../../lib/derp/map.ts';
 import type { RelayLimits, RelayStatus } from '../../lib/derp/relay-types.ts';
@@ -87,6 +88,8 @@ export interface ServerOptions {
   readonly log: Log;
   /** Relays to publish instead of the own one. */
   readonly derpMap?: WireDerpMap;
+  /** Files whose text becomes the policy of a tailnet, one for each, at the start and with {@link Server.readPolicies}. */
+  readonly policies?: readonly PolicyFile[];
   readonly limits?: Partial<ServerLimits>;
 }
 
@@ -122,7 +125,7 @@ export interface AdminContext {
   authenticate(token: string): Actor | undefined;
   audit(query: AuditQuery): AuditRow[];
   /** {@link ServerStatus} of a server that runs; of a store that is opened offline `coordinator` alone. */
-  status(): object;
+  status(): Partial<ServerStatus> & Pick<ServerStatus, 'coordinator'>;
   /** Writes a copy of the database to a new file, mode 0600. Rejects with NetError `ERR_STORE`. */
   backup(path: string): Promise<void>;
 }
@@ -141,7 +144,30 @@ export interface ServerStatus {
   /** Group commits, and the commits in them. */
   readonly store: { readonly transactions: number; readonly commits: number };
   /** What the coordinator says of itself. */
-  readonly coordinator: Readonly<Record<string, unknown>>;
+  readonly coordinator: CoordinatorStatus;
+  /** What an operator should know and change, as of the start. */
+  readonly warnings: readonly string[];
+  /** Files that policies are taken from. */
+  readonly policyFiles: readonly PolicyFileStatus[];
+}
+
+/** A file that the policy of a tailnet is taken from. */
+export interface PolicyFile {
+  readonly tailnet: string;
+  readonly path: string;
+}
+
+/** What became of a {@link PolicyFile} when it was read last. */
+export interface PolicyFileStatus extends PolicyFile {
+  /** When it was read, ms since 1970. */
+  readonly readMs: number;
+  /** Whether what was in it then is in force. */
+  readonly isInForce: boolean;
+  /** Version of the policy that is there now. */
+  readonly version: number;
+  /** Why it is not in force; lines that begin with that of the file: `9: …` or `9:43: …`. */
+  readonly problem?: string;
+  readonly details?: readonly string[];
 }
 
 /** A server that runs. */
@@ -160,6 +186,8 @@ export interface Server {
   readonly failed: Promise<Error>;
   command(actor: Actor, command: AdminCommand): Promise<AdminOutcome>;
   status(): ServerStatus;
+  /** Reads the files of policies again. What is refused changes nothing: the log and the status say so. */
+  readPolicies(): Promise<readonly PolicyFileStatus[]>;
   /** Ends all connections, makes what was decided durable, and lets go of the data directory. Safe to call twice. */
   close(): Promise<void>;
 }

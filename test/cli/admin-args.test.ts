@@ -2,7 +2,7 @@
 import { homedir } from 'node:os';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseAdminArgs, usualDataDir } from '../../targets/cli/admin-args.ts';
+import { parseAdminArgs, parseServerQuestion, usualDataDir } from '../../targets/cli/admin-args.ts';
 import { ADMIN_GROUPS } from '../../targets/cli/admin-commands.ts';
 import { adminHelp } from '../../targets/cli/admin-help.ts';
 import { UsageError } from '../../targets/cli/errors.ts';
@@ -171,6 +171,26 @@ test('who is asked follows from --data, --admin, --token and the environment', (
   assert.equal(parse('keys list --data /d', { MOTENET_TOKEN: TOKEN }).place, { dataDir: '/d' });
 });
 
+test('status and doctor of a server take the place of one', () => {
+  const ask = (line: string) => parseServerQuestion('doctor', line.split(' '), {});
+  assert.equal(ask('--server --data /d --json'), { place: { dataDir: '/d' }, isJson: true });
+  assert.equal(ask('--server --admin http://c --token t').place, { url: new URL('http://c'), token: 't' });
+  const place = '--data and --admin exclude each other: give one';
+  assert.is(
+    mistake(() => ask('--server --data d --admin http://c')),
+    place,
+  );
+  assert.is(
+    mistake(() => ask('--server x')),
+    'doctor --server takes no arguments, got also "x"',
+  );
+  const state = 'doctor --server does not know the flag "--state": `motenet help doctor --server` lists the flags';
+  assert.is(
+    mistake(() => ask('--server --state d')),
+    state,
+  );
+});
+
 test('each mistake is one line that says what was expected', () => {
   const cases: readonly [string, string][] = [
     ['keys', 'keys expected create, list, revoke, got nothing'],
@@ -307,15 +327,21 @@ test('serve needs nothing, and takes what it is told', () => {
   const serve = (line: string, environment = {}) => parseServeArgs(line.split(' ').filter(Boolean), environment);
   assert.equal(serve('', { XDG_DATA_HOME: '/data' }), {
     ...{ dataDir: '/data/motenet', isDataTold: false, listen: { host: '0.0.0.0', port: 8080 }, url: undefined },
-    ...{ tls: undefined, stunPort: undefined, relayPort: undefined, isJson: false, level: 'info' },
+    ...{ tls: undefined, stunPort: undefined, relayPort: undefined, policies: [], isJson: false, level: 'info' },
   });
   const told = serve(
     '--data /d --listen [::1]:0 --url https://net.example:8443/ --tls-cert c --tls-key k --stun-port off --json -v',
   );
   assert.equal(told, {
     ...{ dataDir: '/d', isDataTold: true, listen: { host: '::1', port: 0 }, url: 'https://net.example:8443' },
-    ...{ tls: { certFile: 'c', keyFile: 'k' }, stunPort: -1, relayPort: undefined, isJson: true, level: 'debug' },
+    ...{ tls: { certFile: 'c', keyFile: 'k' }, stunPort: -1, relayPort: undefined, policies: [] },
+    ...{ isJson: true, level: 'debug' },
   });
+  assert.equal(serve('--policy /p/a.hujson --policy lab=/p/b=c').policies, [
+    { tailnet: 'default', path: '/p/a.hujson' },
+    { tailnet: 'lab', path: '/p/b=c' },
+  ]);
+  assert.equal(serve('--policy /p/a=b').policies, [{ tailnet: 'default', path: '/p/a=b' }]);
   assert.equal(serve('--listen 9000').listen, { host: '0.0.0.0', port: 9000 });
   assert.equal([serve('--stun-port 0').stunPort, serve('--relay-port 0').relayPort], [0, 0]);
   const cases: readonly [string, string][] = [
@@ -340,6 +366,8 @@ test('serve needs nothing, and takes what it is told', () => {
       '--url http://x/path',
       '--url expected http:// or https:// with a host and nothing behind it, such as https://net.example, got "http://x/path"',
     ],
+    ['--policy lab=', '--policy expected FILE or TAILNET=FILE, got "lab="'],
+    ['--policy a --policy default=b', '--policy gives the tailnet default two files: keep one'],
     ['--stun-port no', '--stun-port expected a port of 0 to 65535, got "no"'],
     ['--lisen 1', 'serve does not know the flag "--lisen": did you mean --listen?'],
     ['--log loud', '--log expected error, warn, info, debug, got "loud"'],

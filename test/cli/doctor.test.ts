@@ -263,7 +263,7 @@ test('while the device is not a member, its clock is compared by the date of the
   const status = findings(null, { control, state: 'needs-login', authUrl: `${control}/r/1` }).status;
   const socket = await serveState(socketPath(directory), { status: () => status } as StateHandler);
   const lines: string[] = [];
-  const environment = { out: (text: string) => lines.push(text), unixMs: () => NOW_MS, host };
+  const environment = { out: (text: string) => lines.push(text), unixMs: () => NOW_MS, host, serverDir: folder.path };
   await assertFails(runDoctor({ stateDir: directory, isJson: true }, environment), '2 problems found');
   const { problems, checks } = JSON.parse(lines[0]!);
   assert.is(problems, 2);

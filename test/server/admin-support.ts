@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import type { AdminCommand, AdminOutcome } from '../../lib/coordinator/commands.ts';
 import { handleAdmin } from '../../targets/server/admin.ts';
+import { LargeBodies } from '../../targets/server/admin-body.ts';
 import type { Actor, AdminContext, AuditQuery, AuditRow } from '../../targets/server/types.ts';
 
 /** Tokens that {@link FakeContext} knows: of the whole server, and of the tailnet `lab`. */
@@ -56,8 +57,11 @@ export class FakeContext implements AdminContext {
     ];
   }
 
+  /** What the status is. */
+  report: object = { url: 'http://127.0.0.1:8080' };
+
   status() {
-    return { url: 'http://127.0.0.1:8080' } as ReturnType<AdminContext['status']>;
+    return this.report as ReturnType<AdminContext['status']>;
   }
 
   async backup(path: string): Promise<void> {
@@ -87,9 +91,9 @@ export interface Ask {
 /** A server that is nothing but the administration interface. */
 export async function serveAdmin(context: AdminContext, listen: string | number = 0, bodyTimeoutMs = 10_000) {
   const errors: string[] = [];
-  const server = createServer((request, response) => {
-    void handleAdmin(request, response, context, { onError: message => errors.push(message), bodyTimeoutMs });
-  });
+  const largeBodies = new LargeBodies();
+  const options = { onError: (message: string) => errors.push(message), bodyTimeoutMs, largeBodies };
+  const server = createServer((request, response) => void handleAdmin(request, response, context, options));
   await new Promise<void>(resolve =>
     typeof listen === 'string' ? server.listen(listen, resolve) : server.listen(listen, '127.0.0.1', resolve),
   );

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { BODY_LIMIT_BYTES } from '../../targets/server/admin.ts';
+import { BODY_LIMIT_BYTES } from '../../targets/server/admin-body.ts';
 import { type Ask, ask, FakeContext, serveAdmin, TOKENS } from './admin-support.ts';
 
 const test = suite('admin');
