@@ -207,6 +207,7 @@ class Comparison {
   readonly #before: Side;
   readonly #after: Side;
   readonly #changes = new Map<number, Change | undefined>();
+  readonly #ownerNumbers = new Map<string, number>();
   readonly #sources: { readonly before: WayBits; readonly after: WayBits }[] = [];
   readonly #targets: { readonly before: WayBits; readonly after: WayBits }[] = [];
 
@@ -225,30 +226,43 @@ class Comparison {
     const gained: AccessChange[] = [];
     const lost: AccessChange[] = [];
     let [gainedPairs, lostPairs] = [0, 0];
+    const tell = (source: number, target: Target, access: string, rule: PolicyRule | undefined): AccessChange => {
+      const destination = target.part === '' ? label(target.id) : `${target.part} via ${label(target.id)}`;
+      const by = rule === undefined ? {} : { rule: describeRule(rule) };
+      return { source: label(source), destination, access, ...by };
+    };
+    // Pairs are many and kinds few: what one kind of source has met is kept at hand while sources are of that kind.
+    let row: (Change | 'none' | undefined)[] = [];
+    let rowKind = -1;
     for (const source of from) {
+      if (source.kind !== rowKind) [row, rowKind] = [[], source.kind];
       for (const target of to) {
         if (source.id === target.id) continue;
-        const wasOwn = source.before !== undefined && source.before === target.before;
-        const isOwn = source.after !== undefined && source.after === target.after;
-        const change = this.#change(source.kind, target.kind, wasOwn, isOwn);
-        if (change === undefined) continue;
-        const add = (list: AccessChange[], access: string, rule: PolicyRule | undefined): void => {
-          if (list.length >= MAX_CHANGES) return;
-          const destination = target.part === '' ? label(target.id) : `${target.part} via ${label(target.id)}`;
-          const by = rule === undefined ? {} : { rule: describeRule(rule) };
-          list.push({ source: label(source.id), destination, access, ...by });
-        };
-        if (change.gained !== '') add(gained, change.gained, change.gainedBy);
-        if (change.lost !== '') add(lost, change.lost, change.lostBy);
-        if (change.gained !== '') gainedPairs++;
-        if (change.lost !== '') lostPairs++;
+        const wasOwn = source.before >= 0 && source.before === target.before;
+        const isOwn = source.after >= 0 && source.after === target.after;
+        const at = target.kind * 4 + (wasOwn ? 2 : 0) + (isOwn ? 1 : 0);
+        row[at] ??= this.#change(source.kind, target.kind, wasOwn, isOwn) ?? 'none';
+        const change = row[at];
+        if (change === 'none') continue;
+        if (change.gained !== '' && ++gainedPairs <= MAX_CHANGES)
+          gained.push(tell(source.id, target, change.gained, change.gainedBy));
+        if (change.lost !== '' && ++lostPairs <= MAX_CHANGES)
+          lost.push(tell(source.id, target, change.lost, change.lostBy));
       }
     }
     return { gainedPairs, lostPairs, gained, lost };
   }
 
-  #owners(id: number): { readonly before: string | undefined; readonly after: string | undefined } {
-    return { before: this.#before.ownerOf(id), after: this.#after.ownerOf(id) };
+  /** Numbers of a device's owners; -1 for none. */
+  #owners(id: number): { readonly before: number; readonly after: number } {
+    return { before: this.#numberOf(this.#before.ownerOf(id)), after: this.#numberOf(this.#after.ownerOf(id)) };
+  }
+
+  #numberOf(owner: string | undefined): number {
+    if (owner === undefined) return -1;
+    const known = this.#ownerNumbers.get(owner) ?? this.#ownerNumbers.size;
+    this.#ownerNumbers.set(owner, known);
+    return known;
   }
 
   #targetsAt(id: number, classes: Classes) {
