@@ -41,8 +41,6 @@ const UNEXPECTED_PONG = /* @__PURE__ */ dropReason('disco-unexpected-pong');
 const NOT_RELAYED = /* @__PURE__ */ dropReason('disco-not-relayed');
 const QUEUE_FULL = /* @__PURE__ */ dropReason('disco-queue-full');
 
-const NEVER = Number.NEGATIVE_INFINITY;
-
 /** How a message came: over UDP from `from`, or through the relay of `region` from the owner of node key `source`. */
 interface Arrival {
   readonly from: Endpoint | undefined;
@@ -253,14 +251,7 @@ export class Disco {
 
   /** How a peer is reached, as of `nowMs` or else of the last call that had a time. RangeError for an unknown one. */
   status(id: number, nowMs: number = this.#nowMs): DiscoStatus {
-    const peer = this.#peers.expect(id);
-    const isDirect = peer.isTrusted(nowMs);
-    return {
-      endpoint: isDirect ? peer.best!.endpoint : undefined,
-      latencyMs: isDirect ? peer.best!.latencyMs : undefined,
-      candidates: peer.candidates.length,
-      why: isDirect ? '' : this.#whyRelayed(peer),
-    };
+    return this.#peers.expect(id).status(nowMs);
   }
 
   /**
@@ -503,14 +494,5 @@ export class Disco {
   #notePong(event: DiscoEvent): void {
     this.#pongs.push(event);
     if (this.#pongs.length > this.#limits.pongEvents) this.#pongs.shift(); // CHECK: disco-pong-events
-  }
-
-  #whyRelayed(peer: DiscoPeer): string {
-    const { length } = peer.candidates;
-    const endpoints = `${length} ${length === 1 ? 'endpoint' : 'endpoints'}`;
-    if (peer.key === undefined) return 'takes no part in path discovery';
-    if (length === 0) return 'no endpoints known';
-    if (peer.isSilent) return `no answer from ${endpoints}`;
-    return peer.lastRoundMs === NEVER ? 'not tried yet' : `waiting for an answer from ${endpoints}`;
   }
 }

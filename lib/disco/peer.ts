@@ -10,6 +10,7 @@ import { addressBonus, isBetterPath, isReachable } from './endpoint.ts';
 import type { DiscoKey } from './key-ring.ts';
 import { type DiscoLimits, GOOD_LATENCY_MS, LEARNED_MS, TRUST_MS, UPGRADE_INTERVAL_MS } from './limits.ts';
 import { Rate } from './rate.ts';
+import type { DiscoStatus } from './types.ts';
 
 const NEVER = Number.NEGATIVE_INFINITY;
 
@@ -159,6 +160,26 @@ export class DiscoPeer {
     candidate.answeredMs = nowMs;
     this.isSilent = false;
     if (this.best === candidate) this.trustUntilMs = nowMs + TRUST_MS;
+  }
+
+  /** How the peer is reached now. */
+  status(nowMs: number): DiscoStatus {
+    const isDirect = this.isTrusted(nowMs);
+    return {
+      endpoint: isDirect ? this.best!.endpoint : undefined,
+      latencyMs: isDirect ? this.best!.latencyMs : undefined,
+      candidates: this.candidates.length,
+      why: isDirect ? '' : this.#whyRelayed(),
+    };
+  }
+
+  #whyRelayed(): string {
+    const { length } = this.candidates;
+    const endpoints = `${length} ${length === 1 ? 'endpoint' : 'endpoints'}`;
+    if (this.key === undefined) return 'takes no part in path discovery';
+    if (length === 0) return 'no endpoints known';
+    if (this.isSilent) return `no answer from ${endpoints}`;
+    return this.lastRoundMs === NEVER ? 'not tried yet' : `waiting for an answer from ${endpoints}`;
   }
 
   /** There is no best path any more. */
