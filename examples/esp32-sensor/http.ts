@@ -5,7 +5,7 @@
 import { ascii, type Io, type Tcp, type Timers, text } from './standard.ts';
 
 const MAX_HEAD_CHARACTERS = 2048;
-const MAX_ANSWER_CHARACTERS = 4096;
+const MAX_ANSWER_CHARACTERS = 1024;
 const MAX_CONNECTIONS = 4;
 const TIMEOUT_MS = 10_000;
 
