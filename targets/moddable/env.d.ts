@@ -20,5 +20,6 @@ declare module 'embedded:network/interface/wifi' {
     readonly connection: number;
     readonly address: string | undefined;
   }
+  // biome-ignore lint/style/noDefaultExport: that is what the SDK's module has
   export { WiFi as default };
 }

@@ -8,6 +8,7 @@
 import TCP from 'embedded:io/socket/tcp';
 import UDP from 'embedded:io/socket/udp';
 import Modules from 'modules';
+// biome-ignore lint/style/useNodejsImportProtocol: Moddable's module of this name
 import Net from 'net';
 import Preference from 'preference';
 import Time from 'time';

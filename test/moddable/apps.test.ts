@@ -38,13 +38,14 @@ async function world(): Promise<World> {
 async function ask({ network, aliceIo }: World, request: string): Promise<string> {
   let answer = '';
   let isOver = false;
-  let isSent = false;
+  let rest = ascii(request);
   const tcp: Tcp = new aliceIo.TCP({
     address: '10.0.0.2',
     port: 80,
-    onWritable: () => {
-      if (!isSent) tcp.write(ascii(request));
-      isSent = true;
+    onWritable: room => {
+      const now = rest.subarray(0, room);
+      rest = rest.subarray(now.length);
+      if (now.length > 0) tcp.write(now);
     },
     onReadable: () => {
       answer += text(tcp.read() as ArrayBuffer);
