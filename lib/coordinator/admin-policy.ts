@@ -2,23 +2,22 @@
  * Administrators' commands about the policy of a tailnet. A policy is set when it can be read and all its access tests
  * pass on the devices that there are now; it is in force at once, and leaves when it is durable.
  */
-import { formatAddress, parseAddress } from '../base/address.ts';
 import { utf8Encode } from '../base/bytes.ts';
 import { diffAccess } from '../policy/access-diff.ts';
-import { runTests } from '../policy/access-tests.ts';
 import type { PolicyCompiler } from '../policy/compiler.ts';
 import { describeRule, explain } from '../policy/explain.ts';
+import { formatKey, parseKey } from '../policy/ip-set.ts';
 import { parsePolicy } from '../policy/parse.ts';
 import type { Policy, PolicyResult } from '../policy/policy.ts';
 import { formatProblem } from '../policy/problem.ts';
 import { findDevice } from './admin-devices.ts';
 import { refusal, refusalOfTests } from './admin-input.ts';
 import type { AdminCommand, AdminOutcome } from './commands.ts';
-import type { Core } from './core.ts';
+import type { AuditDetails, Core } from './core.ts';
 import { isMember } from './device-standing.ts';
 import type { PolicyRecord } from './model.ts';
 import type { ExplainView, PolicyChangeView, PolicyView } from './policy-commands.ts';
-import { compileTailnet, failureOf, PolicyGuard } from './policy-guard.ts';
+import { compileTailnet, PolicyGuard } from './policy-guard.ts';
 import { changeOf, type TailnetState } from './state.ts';
 
 type CommandOf<T extends AdminCommand['type']> = Extract<AdminCommand, { type: T }>;
@@ -60,35 +59,47 @@ export function setPolicy(
   const read = parsePolicy(text);
   if (read.policy === undefined) return refusalOfText(read);
   const compiler = compileTailnet(read.policy, tailnet, core.unixMs);
-  const report = runTests(compiler);
-  const failed = failureOf(report);
+  const guard = new PolicyGuard(compiler, tailnet);
+  const failed = guard.judge(core.unixMs);
   if (failed !== undefined) return refusalOfTests(failed); // CHECK: policy-set-tests
-  const standing = core.policies.standing(id);
-  const isChanged = current?.text !== text || standing?.inForce !== 'current';
+  const { rules, tests } = read.policy;
+  const isChanged = current?.text !== text || core.policies.standing(id)?.inForce !== 'current';
   const diff = diffAccess(compilerInForce(core, tailnet), compiler, device => nameOf(tailnet, device));
   const notes = read.notes.map(formatProblem);
   const value: PolicyChangeView = {
     version: isChanged ? version + 1 : version,
     isDryRun,
     isChanged,
-    tests: { passed: report.outcomes.length, failed: 0, lines: [] },
+    tests: {
+      passed: tests.reduce((sum, { accept, deny }) => sum + accept.length + deny.length, 0),
+      failed: 0,
+      lines: [],
+    },
     diff,
     notes,
   };
   if (isDryRun || !isChanged) return { isOk: true, value };
-  const record = { tailnet: id, version: version + 1, text, setMs: core.unixMs, setBy: actor };
-  const [next, good] = [
-    { ...record, id: 'current' },
-    { ...record, id: 'good' },
-  ] satisfies PolicyRecord[];
-  const { rules, tests } = read.policy;
   const counts = { rules: rules.length, tests: tests.length, gained: diff.gainedPairs, lost: diff.lostPairs };
-  const audit = core.audit(id, actor, 'policy-set', `policy:${id}`, { version: record.version, ...counts });
-  core.commit([changeOf('policy', next!), changeOf('policy', good!)], audit);
-  const guard = tests.length === 0 ? undefined : new PolicyGuard(compiler, tailnet);
-  const accepted = { inForce: 'current', policy: read.policy, notes, guard, fallback: undefined } as const;
-  core.policies.accept(next!, accepted, core.unixMs);
+  const record = commitPolicy(core, actor, tailnet, text, { version: version + 1, ...counts });
+  const standing = { inForce: 'current', policy: read.policy, notes, fallback: undefined } as const;
+  core.policies.accept(record, { ...standing, guard: tests.length === 0 ? undefined : guard }, core.unixMs);
   return { isOk: true, value };
+}
+
+/** A policy whose tests pass is the newest, and the one that a start falls back on. */
+function commitPolicy(
+  core: Core,
+  actor: string,
+  tailnet: TailnetState,
+  text: string,
+  details: { readonly version: number } & AuditDetails,
+): PolicyRecord {
+  const { id } = tailnet.record;
+  const { version } = details;
+  const record = { tailnet: id, id: 'current', version, text, setMs: core.unixMs, setBy: actor } as const;
+  const changes = [changeOf('policy', record), changeOf('policy', { ...record, id: 'good' })];
+  core.commit(changes, core.audit(id, actor, 'policy-set', `policy:${id}`, details));
+  return record;
 }
 
 /** Whether one may reach the other under the policy in force. */
@@ -127,12 +138,12 @@ interface End {
 }
 
 function endOf(core: Core, tailnet: TailnetState, text: string): End | AdminOutcome {
-  const bytes = parseAddress(text);
-  const device = findDevice(tailnet, text);
-  if (device === undefined && bytes === undefined) return refusal('not-found', `there is no device ${text}`);
+  const key = parseKey(text);
+  const device = findDevice(tailnet, key === undefined ? text : formatKey(key));
+  if (device === undefined && key === undefined) return refusal('not-found', `there is no device ${text}`);
   const isOut = device !== undefined && !isMember(device, core.unixMs);
   if (isOut) return { key: device.id, why: `${device.name} takes no part: ${reasonOf(device.isApproved)}` };
-  return { key: bytes === undefined ? device!.id : formatAddress(bytes) };
+  return { key: key === undefined ? device!.id : formatKey(key) };
 }
 
 function reasonOf(isApproved: boolean): string {

@@ -40,7 +40,7 @@ export function lineOf(outcome: TestOutcome): string {
 }
 
 /** What is wrong in a report; undefined for tests that pass. */
-export function failureOf(report: TestReport): TestsFailed | undefined {
+function failureOf(report: TestReport): TestsFailed | undefined {
   return failureIn(
     report,
     report.outcomes.filter(({ isPassed }) => !isPassed),

@@ -117,6 +117,7 @@ test('explain answers for names, ids, addresses of devices and any other address
   const expired = ask('laptop', 'web', 443);
   assert.equal([expired.isAllowed, expired.reason], [false, 'laptop takes no part: its node key has expired']);
   assert.is(ask(laptop.addresses[0], 'web', 443).isAllowed, false, 'nor by its address');
+  assert.match(ask(`::ffff:${laptop.addresses[0]}`, 'web', 443).reason, /^laptop takes no part/, 'in either form');
 });
 
 test('tags that the policy does not declare are refused for keys and devices, and any are fine without a policy', () => {
