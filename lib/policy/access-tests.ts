@@ -4,15 +4,18 @@
  *
  * A name that means no device yet (of a user, group, tag or autogroup) is judged for devices made up for it, one for
  * each user, so that a test says something before the first device is there, and without a server. Where nobody can be
- * meant, as with an empty group, "accept" fails.
+ * meant, as with an empty group, "accept" fails. What would take too long fails, too, and says so.
  */
 import type { Alias } from './alias.ts';
-import { PolicyCompiler } from './compiler.ts';
-import type { Directory, PolicyDevice } from './directory.ts';
-import { describeRule, type Entrance, entranceOf, entrancesTo } from './explain.ts';
+import type { PolicyCompiler } from './compiler.ts';
+import type { Member } from './directory.ts';
+import { EntranceCache } from './entrance-cache.ts';
+import { describeRule, entranceOf } from './explain.ts';
 import { formatKey, type IpKey } from './ip-set.ts';
-import type { Policy, PolicyRule, PolicyTest, PolicyTestTarget } from './policy.ts';
+import type { PolicyRule, PolicyTest, PolicyTestTarget } from './policy.ts';
 import type { Place } from './problem.ts';
+import { inventDevices } from './stand-ins.ts';
+import { TestSources } from './test-sources.ts';
 
 /** A pair of addresses on which a test fails. */
 export interface FailingPair {
@@ -48,99 +51,168 @@ export interface TestReport {
   readonly invented: readonly string[];
 }
 
-const MAX_EXAMPLES = 10;
+/** How much the tests of a policy may ask for. */
+export const TEST_LIMITS = /* @__PURE__ */ Object.freeze({
+  /** Devices that are made up; where more would be needed no line is judged, which is a failure. */
+  invented: 1000,
+  /** Steps of about 10 ns on a server of 2020. Lines that would take more are not judged, which is a failure. */
+  steps: 80_000_000,
+});
 
-/** Runs all tests of the compiler's policy. `mostExamples`: failing pairs that each line lists. */
+const MAX_EXAMPLES = 10;
+const TOO_MUCH = `the tests take more than ${TEST_LIMITS.steps} steps or ${TEST_LIMITS.invented} devices to make up`;
+/** What it costs to find an address in the sources of a rule. */
+const MEMBERSHIP_STEPS = 30;
+/** What a target costs; when other rules lead to it than to those before; and for each of these. */
+const TARGET_STEPS = 60;
+const NEW_TARGET_STEPS = 600;
+const ENTRANCE_STEPS = 50;
+
+/**
+ * Runs all tests of the compiler's policy. `mostExamples`: failing pairs that each line lists. While it runs the compiler
+ * has the devices that are made up; afterwards it is as before.
+ */
 export function runTests(compiler: PolicyCompiler, mostExamples = MAX_EXAMPLES): TestReport {
-  const { devices, names } = inventDevices(compiler);
-  const world =
-    devices.length === 0
-      ? compiler
-      : new PolicyCompiler(compiler.policy, [
-          ...[...compiler.directory.members.values()].map(({ device }) => device),
-          ...devices,
-        ]);
-  const outcomes = compiler.policy.tests.flatMap(test => {
-    const judge = new Judge(world, test, mostExamples);
-    return [
-      ...test.accept.map(target => judge.outcome(target, 'accept')),
-      ...test.deny.map(target => judge.outcome(target, 'deny')),
-    ];
-  });
-  return { isPassed: outcomes.every(({ isPassed }) => isPassed), outcomes, invented: names };
+  const { isOver, devices, names } = inventDevices(compiler, TEST_LIMITS.invented);
+  if (devices.length > 0) compiler.update(devices.map(device => ({ id: device.id, device })));
+  try {
+    const work = new Work(compiler, mostExamples, isOver ? 0 : TEST_LIMITS.steps);
+    const outcomes = compiler.policy.tests.flatMap(test => {
+      const judge = new Judge(test, work);
+      return [
+        ...test.accept.map(target => judge.outcome(target, 'accept')),
+        ...test.deny.map(target => judge.outcome(target, 'deny')),
+      ];
+    });
+    return { isPassed: outcomes.every(({ isPassed }) => isPassed), outcomes, invented: names };
+  } finally {
+    if (devices.length > 0) compiler.update(devices.map(({ id }) => ({ id, device: undefined })));
+  }
 }
 
-/** Judges the lines of one test. */
-class Judge {
-  readonly #compiler: PolicyCompiler;
-  readonly #test: PolicyTest;
-  readonly #sources: readonly IpKey[];
-  readonly #protocols: readonly number[];
-  readonly #mostExamples: number;
-  /** For each set of entrances that was met, the source's entrances. */
-  readonly #known = new Map<string, ReadonlyMap<IpKey, Entrance | undefined>>();
+/** What the lines of all tests share: the steps that are left, and what was found out. */
+class Work {
+  readonly compiler: PolicyCompiler;
+  readonly cache: EntranceCache;
+  readonly mostExamples: number;
+  readonly #sources = new Map<string, TestSources>();
+  #left: number;
 
-  constructor(compiler: PolicyCompiler, test: PolicyTest, mostExamples: number) {
-    this.#mostExamples = mostExamples;
-    this.#compiler = compiler;
+  constructor(compiler: PolicyCompiler, mostExamples: number, steps: number) {
+    this.compiler = compiler;
+    this.cache = new EntranceCache(compiler);
+    this.mostExamples = mostExamples;
+    this.#left = steps;
+  }
+
+  /** False when there have been too many. */
+  spend(steps: number): boolean {
+    this.#left -= steps;
+    return this.#left >= 0;
+  }
+
+  sourcesOf(alias: Alias): TestSources {
+    const known = this.#sources.get(alias.key);
+    if (known !== undefined) return known;
+    const keys = addressesOf(this.compiler, alias);
+    this.spend(keys.length * MEMBERSHIP_STEPS);
+    const sources = new TestSources(keys, this.compiler);
+    this.#sources.set(alias.key, sources);
+    return sources;
+  }
+}
+
+/** Pairs of one line. */
+interface Count {
+  readonly pairs: number;
+  readonly failing: number;
+  readonly examples: readonly FailingPair[];
+}
+
+/**
+ * Judges the lines of one test. What a rule lets in of the sources is found out once for each rule, and targets to which
+ * the same rules lead are judged alike; only failing pairs are looked at one by one.
+ */
+class Judge {
+  readonly #test: PolicyTest;
+  readonly #sources: TestSources;
+  readonly #protocols: readonly number[];
+  readonly #work: Work;
+
+  constructor(test: PolicyTest, work: Work) {
     this.#test = test;
-    this.#sources = addressesOf(compiler, test.source);
+    this.#work = work;
+    this.#sources = work.sourcesOf(test.source);
     this.#protocols = test.protocol === undefined ? [6, 17] : [test.protocol];
   }
 
   outcome(target: PolicyTestTarget, expected: 'accept' | 'deny'): TestOutcome {
-    const counted = this.#count(target, expected, true);
-    // A device alone is judged against itself: the rule is the same that a second one would meet.
-    const { pairs, failing, examples } = counted.pairs > 0 ? counted : this.#count(target, expected, false);
-    const isEmpty = pairs === 0 && expected === 'accept';
-    const isPassed = failing === 0 && !isEmpty; // INVARIANT: a test that judged nothing has accepted nothing
     const { name } = this.#test;
     const source = this.#test.source.text;
     const base = { name, line: target.line, column: target.column, source, target: target.text, expected };
+    const counted = this.#count(target, expected, true);
+    // A device alone is judged against itself: the rule is the same that a second one would meet.
+    const count = counted?.pairs === 0 ? this.#count(target, expected, false) : counted;
+    if (count === undefined) {
+      const message = `${source} to ${target.text} was not judged: ${TOO_MUCH}`;
+      return { ...base, isPassed: false, pairs: 0, failing: 0, examples: [], message };
+    }
+    const { pairs, failing, examples } = count;
+    const isEmpty = pairs === 0 && expected === 'accept';
+    const isPassed = failing === 0 && !isEmpty; // INVARIANT: a test that judged nothing has accepted nothing
     const message = messageOf(source, target.text, expected, isEmpty, examples[0], failing, pairs);
     return { ...base, isPassed, pairs, failing, examples, message };
   }
 
-  #count(target: PolicyTestTarget, expected: 'accept' | 'deny', skipsSame: boolean) {
-    const { directory } = this.#compiler;
+  /** Undefined when there is too much to do. */
+  #count({ alias, port }: PolicyTestTarget, expected: 'accept' | 'deny', skipsSame: boolean): Count | undefined {
+    const { compiler, cache, mostExamples } = this.#work;
     const examples: FailingPair[] = [];
     let [pairs, failing] = [0, 0];
-    for (const destination of this.#targets(target.alias)) {
-      const owner = directory.ownerOf(destination);
-      const found = this.#entrances(destination, target.port);
-      for (const source of this.#sources) {
-        if (source[0] !== destination[0]) continue;
-        const sender = directory.ownerOf(source);
-        if (skipsSame && sender !== undefined && sender === owner) continue;
-        if (target.alias.kind === 'self' && sender?.owner !== owner?.owner) continue;
-        pairs++;
-        const entrance = found.get(source);
-        if ((entrance !== undefined) === (expected === 'accept')) continue;
-        failing++;
-        if (examples.length < this.#mostExamples)
-          examples.push({ source: formatKey(source), destination: formatKey(destination), rule: entrance?.rule });
+    if (!this.#work.spend(TARGET_STEPS)) return undefined;
+    const ways = cache.waysTo(port, this.#protocols);
+    for (const destination of this.#targets(alias)) {
+      const receiver = compiler.directory.ownerOf(destination);
+      const { entrances, key } = cache.find(ways, destination, receiver, this.#onNew);
+      const admitted = this.#sources.admittedBy(entrances, key, this.#onSearch);
+      const isAffordable = this.#work.spend(TARGET_STEPS + this.#sources.words);
+      if (admitted === undefined || !isAffordable) return undefined; // CHECK: policy-test-work
+      const owner = alias.kind === 'self' ? (receiver?.owner ?? '') : undefined;
+      const meant = this.#sources.meantFor(destination, skipsSame ? receiver?.device.id : undefined, owner);
+      for (let word = 0; word < meant.length; word++) {
+        const wrong = expected === 'accept' ? meant[word]! & ~admitted[word]! : meant[word]! & admitted[word]!;
+        pairs += ones(meant[word]!);
+        failing += ones(wrong);
+        for (let rest = wrong; rest !== 0 && examples.length < mostExamples; rest &= rest - 1) {
+          const source = this.#sources.keys[word * 32 + 31 - Math.clz32(rest & -rest)]!;
+          const { rule } = entranceOf(entrances, source) ?? { rule: undefined };
+          examples.push({ source: formatKey(source), destination: formatKey(destination), rule });
+        }
       }
     }
     return { pairs, failing, examples };
   }
 
-  #entrances(destination: IpKey, port: number): ReadonlyMap<IpKey, Entrance | undefined> {
-    const entrances = this.#protocols.flatMap(protocol => entrancesTo(this.#compiler, destination, port, protocol));
-    const key = entrances.map(({ id }) => id).join();
-    const known = this.#known.get(key);
-    if (known !== undefined) return known;
-    const found = new Map(this.#sources.map(source => [source, entranceOf(entrances, source)] as const));
-    this.#known.set(key, found);
-    return found;
+  #targets(alias: Alias): readonly IpKey[] {
+    const { compiler } = this.#work;
+    if (alias.kind !== 'self') return this.#work.sourcesOf(alias).keys;
+    const owners = [...this.#sources.owners];
+    return owners.flatMap(owner => realOnes(compiler.directory.ownedBy(owner)).flatMap(({ keys }) => keys));
   }
 
-  #targets(alias: Alias): readonly IpKey[] {
-    if (alias.kind !== 'self') return addressesOf(this.#compiler, alias);
-    const { members } = this.#compiler.directory;
-    const owners = new Set(this.#sources.map(source => this.#compiler.directory.ownerOf(source)?.owner));
-    owners.delete(undefined);
-    return [...members.values()].filter(({ owner }) => owners.has(owner)).flatMap(({ keys }) => keys);
-  }
+  readonly #onNew = (entrances: number): void => {
+    this.#work.spend(NEW_TARGET_STEPS + entrances * ENTRANCE_STEPS);
+  };
+
+  readonly #onSearch = (searches: number, words: number): boolean =>
+    this.#work.spend(searches * MEMBERSHIP_STEPS + words);
+}
+
+/** How many bits of a word are set. */
+function ones(word: number): number {
+  const pairs = word - ((word >>> 1) & 0x55555555);
+  const nibbles = (pairs & 0x33333333) + ((pairs >>> 2) & 0x33333333);
+  return Math.imul((nibbles + (nibbles >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
 }
 
 function messageOf(
@@ -163,55 +235,11 @@ function messageOf(
 
 function addressesOf(compiler: PolicyCompiler, alias: Alias): readonly IpKey[] {
   if (alias.addresses !== undefined) return alias.addresses.ranges.map(([first]) => first);
-  return [...compiler.directory.membersOf(alias)].flatMap(({ keys }) => keys);
+  return realOnes(compiler.directory.membersOf(alias)).flatMap(({ keys }) => keys);
 }
 
-/** Devices for names in tests that mean none. */
-function inventDevices(compiler: PolicyCompiler): { devices: readonly PolicyDevice[]; names: readonly string[] } {
-  const { policy, directory } = compiler;
-  const addresses = new FreeAddresses(directory);
-  const devices = new Map<string, PolicyDevice>();
-  const invent = (user: string, tags: readonly string[]): void => {
-    const key = tags.length > 0 ? tags[0]! : `user ${user}`;
-    if (!devices.has(key))
-      devices.set(key, { id: -1 - devices.size, user, tags, routes: [], addresses: addresses.take() });
-  };
-  const names = new Set<string>();
-  for (const alias of namesIn(policy)) {
-    if (alias.addresses !== undefined || alias.kind === 'self' || directory.membersOf(alias).size > 0) continue;
-    if (alias.kind === 'tag') invent('', [alias.name]);
-    else if (alias.kind === 'tagged') invent('', [[...policy.names.tags.keys()][0] ?? 'tag:example']);
-    else if (alias.kind === 'member') invent('member@example.com', []);
-    else if (alias.kind === 'user') invent(alias.name, []);
-    else for (const user of policy.names.groups.get(alias.name) ?? []) invent(user, []);
-    names.add(alias.text);
-  }
-  return { devices: [...devices.values()], names: [...names] };
-}
-
-function namesIn(policy: Policy): readonly Alias[] {
-  const found = new Map<string, Alias>();
-  for (const { source, accept, deny } of policy.tests)
-    for (const alias of [source, ...accept.map(each => each.alias), ...deny.map(each => each.alias)])
-      found.set(alias.key, alias);
-  return [...found.values()];
-}
-
-/** Addresses of the tailnet that nobody has, from the end of its ranges. */
-class FreeAddresses {
-  readonly #directory: Directory;
-  #next = 0;
-
-  constructor(directory: Directory) {
-    this.#directory = directory;
-  }
-
-  take(): readonly string[] {
-    for (;;) {
-      const low = this.#next++;
-      const hex = (0x647ffffe - low).toString(16);
-      const keys: readonly IpKey[] = [`4${hex}`, `6fd7a115ca1e0ffffffff0000${hex}`];
-      if (keys.every(key => this.#directory.ownerOf(key) === undefined)) return keys.map(formatKey);
-    }
-  }
+/** Those that are there; where none is, those that were made up. */
+function realOnes(members: ReadonlySet<Member>): readonly Member[] {
+  const real = [...members].filter(({ device }) => device.id >= 0);
+  return real.length > 0 ? real : [...members];
 }

@@ -14,7 +14,7 @@ import { isProblem, type JsonMember, type JsonNode, parseHuJson } from './hujson
 import { type IpSet, rangeOfPrefix } from './ip-set.ts';
 import type { AutoApprovers, NodeAttribute, Policy, PolicyResult, PolicyRule, PolicyTest } from './policy.ts';
 import { PolicyStop, quote } from './problem.ts';
-import { defaultRule, readAcl, readGrant, readTest } from './rules.ts';
+import { defaultRule, readAcl, readGrant, readTest, RULE_LIMITS } from './rules.ts';
 
 const SECTIONS: readonly string[] = Object.freeze([
   'groups',
@@ -177,9 +177,21 @@ class PolicyReader {
   #readRules(): readonly PolicyRule[] {
     const isOpen = !this.#sections.has('acls') && !this.#sections.has('grants');
     if (isOpen) return [defaultRule()]; // CHECK: policy-absent-rules
+    const { root } = this.#fields.document;
+    const items = ['acls', 'grants'].map(section => this.#sections.get(section)?.value);
+    const entries = items.reduce((sum, node) => sum + (node?.kind === 'list' ? node.items.length : 0), 0);
+    const most = RULE_LIMITS.rules;
+    const many = `there are more than ${most}`;
+    if (entries > most) return this.#fields.fail(root, `${many} entries of "acls" and "grants"`) ?? []; // CHECK: policy-entry-limit
     const acls = this.#list('acls', (node, i) => readAcl(this.#fields, node, i, this.#names));
     const grants = this.#list('grants', (node, i) => readGrant(this.#fields, node, i, this.#names));
-    return [...acls.flat(), ...grants.flat()];
+    const rules = [...acls.flat(), ...grants.flat()];
+    const names = rules.reduce((sum, { sources, destinations }) => sum + sources.length + destinations.length, 0);
+    const hint = 'groups, tags and lists of ports make rules shorter';
+    if (rules.length > most) this.#fields.fail(root, `${many} rules`, hint); // CHECK: policy-rule-limit
+    const isWide = names > RULE_LIMITS.names;
+    if (isWide) this.#fields.fail(root, `rules have more than ${RULE_LIMITS.names} names`, hint); // CHECK: policy-name-limit
+    return rules;
   }
 
   #readNodeAttribute(node: JsonNode): NodeAttribute | undefined {

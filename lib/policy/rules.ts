@@ -18,6 +18,14 @@ import {
 } from './ports.ts';
 import { quote } from './problem.ts';
 
+/** What the rules of a policy may add up to. */
+export const RULE_LIMITS = /* @__PURE__ */ Object.freeze({
+  /** Entries; a grant about several protocols counts for each. */
+  rules: 2000,
+  /** Sources and destinations of all rules together. */
+  names: 10_000,
+});
+
 /** Most pairs of protocol and destination in one grant. */
 const MAX_GRANT_ENTRIES = 10_000;
 

@@ -2,7 +2,13 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { runTests, type TestReport } from '../../lib/policy/access-tests.ts';
-import type { PolicyDevice } from '../../lib/policy/directory.ts';
+import type { PolicyCompiler } from '../../lib/policy/compiler.ts';
+import type { Member, PolicyDevice } from '../../lib/policy/directory.ts';
+import { explain } from '../../lib/policy/explain.ts';
+import { parseKey } from '../../lib/policy/ip-set.ts';
+import { fuzzRounds } from '../tools/scale.ts';
+import { Dice, someDevice, somePolicy } from './generate.ts';
+import { readHuJson } from './reference.ts';
 import { compile, device, problemOf } from './support.ts';
 
 const test = suite('policy/access-tests');
@@ -134,5 +140,65 @@ test('tests are about one source, single ports and single addresses', () => {
   assert.match(wrong({ src: ANN }), 'needs "accept" or "deny"');
   assert.match(wrong({ src: ANN, accept: ['tag:wep:1'] }), 'did you mean "tag:web"?');
 });
+
+test('random policies: each line counts the pairs that the evaluator lets in or not', () => {
+  let failing = 0;
+  for (let seed = 1; seed <= fuzzRounds(60); seed++) {
+    const dice = new Dice(seed + 5_000_000);
+    const names = ['ann@example.com', 'tag:web', 'tag:db', 'group:eng', 'autogroup:member', 'autogroup:tagged', 'one'];
+    const lines = () => dice.some([...names, 'autogroup:self'], 3).map(name => `${name}:${dice.pick([22, 80, 443])}`);
+    const tests = Array.from({ length: 4 }, () => {
+      const proto = dice.pick(['', 'tcp', 'udp', 'sctp']);
+      return { src: dice.pick(names), proto, accept: lines(), deny: lines() };
+    });
+    const devices = [1, 2, 3, 4, 5, 6, 7, 8].map(id => someDevice(dice, id));
+    const compiler = compile({ ...(readHuJson(somePolicy(dice)) as object), tests }, ...devices);
+    const before = JSON.stringify(devices.map(({ id }) => compiler.rulesFor(id)));
+    const report = runTests(compiler);
+    assert.is(JSON.stringify(devices.map(({ id }) => compiler.rulesFor(id))), before);
+    assert.is(compiler.directory.members.size, devices.length, 'who was made up has gone');
+    for (const outcome of report.outcomes) {
+      const { name, source, target, expected } = outcome;
+      if (report.invented.includes(source) || report.invented.includes(target.slice(0, target.lastIndexOf(':'))))
+        continue;
+      const what = tests[Number(name.slice(6, -1))]!;
+      const counts = naive(compiler, source, target, expected, what.proto);
+      assert.equal([outcome.pairs, outcome.failing], counts, `seed ${seed}: ${source} to ${target} ${expected}`);
+      failing += outcome.failing;
+    }
+  }
+  assert.ok(failing > 0);
+});
+
+/** Pairs and failing pairs of a line, one by one. */
+function naive(compiler: PolicyCompiler, source: string, target: string, expected: string, proto: string): number[] {
+  const port = Number(target.slice(target.lastIndexOf(':') + 1));
+  const protocols = proto === '' ? [6, 17] : [{ tcp: 6, udp: 17, sctp: 132 }[proto]!];
+  const devices = [...compiler.directory.members.values()];
+  const addressesIn = (name: string, sender: Member | undefined): string[] => {
+    if (name === 'one') return ['100.64.0.1'];
+    const isMeant = (member: Member): boolean => {
+      if (name === 'autogroup:self') return member.owner !== undefined && member.owner === sender?.owner;
+      return member.aliases.has(name.includes('@') ? `user ${name}` : name);
+    };
+    return devices.filter(isMeant).flatMap(({ device }) => device.addresses);
+  };
+  const count = (skipsSame: boolean): number[] => {
+    let [pairs, failing] = [0, 0];
+    for (const from of addressesIn(source, undefined)) {
+      const sender = compiler.directory.ownerOf(parseKey(from)!);
+      for (const to of addressesIn(target.slice(0, target.lastIndexOf(':')), sender)) {
+        const isSame = sender !== undefined && sender === compiler.directory.ownerOf(parseKey(to)!);
+        if (from.includes(':') !== to.includes(':') || (skipsSame && isSame)) continue;
+        pairs++;
+        const isAllowed = protocols.some(protocol => explain(compiler, from, to, port, protocol).isAllowed);
+        if (isAllowed !== (expected === 'accept')) failing++;
+      }
+    }
+    return [pairs, failing];
+  };
+  const others = count(true);
+  return others[0] === 0 ? count(false) : others;
+}
 
 test.run();
