@@ -63,39 +63,46 @@ void fe_multiply(fe_t *out, const fe_t *a, const fe_t *b) {
     x[i] = a->limb[i] << 3;
     y[i] = b->limb[i] << 3;
   }
-  for (int k = 0; k < 2 * LIMBS; k++) {
-    uint32_t lower = 0, upper = 0;
+  for (int k = 0; k < 2 * LIMBS - 1; k++) {
     int last = k < LIMBS ? k : LIMBS - 1;
-    for (int i = k - last; i <= last; i++) {
-      uint64_t product = (uint64_t)x[i] * y[k - i];
+    const uint32_t *p = x + (k - last), *q = y + last, *end = x + last;
+    uint32_t lower = 0, upper = 0;
+    do {
+      uint64_t product = (uint64_t)*p * *q--;
       lower += (uint32_t)product >> 6;
       upper += (uint32_t)(product >> 32);
-    }
+    } while (p++ != end);
     low[k] = lower;
     rest[k] = upper;
   }
+  low[2 * LIMBS - 1] = rest[2 * LIMBS - 1] = 0;
   reduce(out, low, rest);
 }
 
 void fe_square(fe_t *out, const fe_t *a) {
   uint32_t x[LIMBS], low[2 * LIMBS], rest[2 * LIMBS];
   for (int i = 0; i < LIMBS; i++) x[i] = a->limb[i] << 3;
-  for (int k = 0; k < 2 * LIMBS; k++) {
+  for (int k = 0; k < 2 * LIMBS - 1; k++) {
+    int last = k < LIMBS ? k : LIMBS - 1;
+    const uint32_t *p = x + (k - last), *q = x + last;
     uint32_t lower = 0, upper = 0;
-    int i = k < LIMBS ? 0 : k - LIMBS + 1, j = k - i;
-    for (; i < j; i++, j--) {
-      uint64_t product = (uint64_t)(2 * x[i]) * x[j];
+    /* Each pair counts twice, the square in the middle once. */
+    for (; p < q; p++, q--) {
+      uint64_t product = (uint64_t)*p * *q;
       lower += (uint32_t)product >> 6;
       upper += (uint32_t)(product >> 32);
     }
-    if (i == j) {
-      uint64_t product = (uint64_t)x[i] * x[i];
+    lower <<= 1;
+    upper <<= 1;
+    if (p == q) {
+      uint64_t product = (uint64_t)*p * *p;
       lower += (uint32_t)product >> 6;
       upper += (uint32_t)(product >> 32);
     }
     low[k] = lower;
     rest[k] = upper;
   }
+  low[2 * LIMBS - 1] = rest[2 * LIMBS - 1] = 0;
   reduce(out, low, rest);
 }
 
