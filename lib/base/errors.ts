@@ -40,12 +40,13 @@ export type ErrorCode =
 
 /** An error of the environment with a stable {@link ErrorCode}. */
 export class NetError extends Error {
+  /** A field, not an assignment: where `Error.prototype` is frozen, as in the flash of a board, that would throw. */
+  override readonly name: string = 'NetError';
   readonly code: ErrorCode;
 
   /** `message` is one line for people that says what happened and, where there is one, the next step. */
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
     super(message, options);
-    this.name = 'NetError';
     this.code = code;
   }
 }

@@ -18,4 +18,15 @@ test('a cause is kept', () => {
   assert.is(new NetError('ERR_STORE', 'above', { cause }).cause, cause);
 });
 
+test('a NetError can be made where the errors of the language are frozen, as in the flash of a board', () => {
+  const before = Object.getOwnPropertyDescriptor(Error.prototype, 'name')!;
+  Object.defineProperty(Error.prototype, 'name', { writable: false });
+  try {
+    const error = new NetError('ERR_CLOSED', 'closed');
+    assert.equal([error.name, error.code, String(error)], ['NetError', 'ERR_CLOSED', 'NetError: closed']);
+  } finally {
+    Object.defineProperty(Error.prototype, 'name', before);
+  }
+});
+
 test.run();
