@@ -3,9 +3,9 @@
  * online devices over real sockets, each with a packet filter that obeys its map stream.
  *
  * A neighbour's packet that the right is about is judged by each device's filter before its message is applied and behind
- * it: let in, then refused. The time of a device is from the command until its message is whole, and what it takes to apply
- * it. All devices share one process: their messages are applied when all have come, so that none waits for the others'
- * work, which it would not in a process of its own.
+ * it: let in, then refused. The time of a device is from the command until the bytes with its message have come, and what it
+ * takes to decrypt, read and apply them. All devices share one process, in which bytes wait, with their times, until all
+ * have theirs: so none waits for the others' work, which it would not in a process of its own.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -33,8 +33,13 @@ const TAILNET = 'default';
 /** Members that join at the same time. */
 const JOINERS = 16;
 const LATE_MS = 60_000;
-/** Without a message for so long, all have been told. */
+/** Bytes wait until none have come for so long; after some patience they are handled, whoever else has none. */
+const GATHER_MS = 400;
+const POLL_MS = 100;
+const PATIENCE_MS = 20_000;
+/** After so long without a message, in which the server has had no more than this to do, all have been told. */
 const QUIET_MS = 1000;
+const IDLE_CPU_MS = 60;
 /** The right that is given and taken. */
 const PORT = 22;
 const MAIN = fileURLToPath(new URL('../targets/cli/main.ts', import.meta.url));
@@ -61,7 +66,7 @@ export interface EnforcementFigures {
   readonly fromAll: CutTimes;
   /** The rule is from `autogroup:member`: each device is sent the addresses of all. */
   readonly fromMembers: CutTimes;
-  /** With the right every device loses all others: nobody is told of anybody any more. */
+  /** With the right every device loses all others: nobody is told of anybody any more. One round. */
   readonly nobodyKnown: CutTimes;
 }
 
@@ -72,14 +77,10 @@ class Device {
   readonly #packet = new Packet();
   #addresses: readonly string[] = [];
   #asked: Uint8Array = new Uint8Array(0);
-  /** When its filter had turned, had it not waited for others. */
+  /** When its filter had turned, had it not waited for others; 0: it has not. */
   turnedMs = 0;
   bytes = 0;
-  /** Messages from the first one with a filter on, and when that was whole. */
-  readonly #held: string[] = [];
-  #heldMs = 0;
-  #isDue = false;
-  #onTold: () => void = () => undefined;
+  #startMs = 0;
 
   constructor(given: Coordinated) {
     this.member = new LightMember(given);
@@ -104,33 +105,26 @@ class Device {
     this.#asked = buildPacket({ id: 1, source, destination: this.address, protocol: TCP, port: PORT });
   }
 
-  /** Holds its messages from the next filter on, and calls `told` when that has come. */
-  await(told: () => void): void {
-    this.#isDue = true;
+  /** Lets bytes wait from now on. */
+  hold(): void {
+    this.member.isHeld = true;
+    this.turnedMs = 0;
     this.bytes = 0;
-    this.#onTold = told;
   }
 
-  /** Applies what is held. Its filter must say otherwise then than before. */
-  turn(): void {
-    const before = this.isOpen;
-    const startMs = performance.now();
-    this.#apply(this.#held.shift()!);
-    const after = this.isOpen;
-    this.turnedMs = this.#heldMs + (performance.now() - startMs);
-    if (before === after) throw new Error('a device was sent a filter that says what the last one said');
-    for (const text of this.#held.splice(0)) this.#apply(text);
+  /** Handles the bytes that wait, and lets no more wait once the filter has turned. */
+  handle(): void {
+    this.#startMs = performance.now();
+    this.member.handleHeld();
+    if (this.turnedMs > 0) this.member.isHeld = false;
   }
 
   #handle(text: string): void {
     this.bytes += text.length;
-    const isFilter = this.#isDue && text.includes('"PacketFilter');
-    if (!isFilter && this.#held.length === 0) return this.#apply(text);
-    this.#held.push(text);
-    if (!isFilter) return;
-    this.#heldMs = performance.now();
-    this.#isDue = false;
-    this.#onTold();
+    if (!this.member.isHeld || this.turnedMs > 0) return this.#apply(text);
+    const before = this.isOpen;
+    this.#apply(text);
+    if (this.isOpen !== before) this.turnedMs = this.member.receivedMs + (performance.now() - this.#startMs);
   }
 
   #apply(text: string): void {
@@ -163,7 +157,7 @@ export async function measureEnforcement(devices: number, rounds: number): Promi
     const fromAll = await run(policy(['*', PORT], ['*', 443]), policy(['*', 443]));
     const member = 'autogroup:member';
     const fromMembers = await run(policy([member, PORT], [member, 443]), policy([member, 443]));
-    const nobodyKnown = await run(policy(['*', PORT]), policy());
+    const nobodyKnown = await measure(server, list, 1, policy(['*', PORT]), policy());
     for (const { member: each } of list) each.close();
     return { devices, rounds, fromAll, fromMembers, nobodyKnown };
   } finally {
@@ -239,13 +233,13 @@ async function measure(
   for (let round = 0; round < rounds; round++) {
     await change(server, devices, first);
     if (!devices.every(device => device.isOpen)) throw new Error('a device has not been given the right');
-    await settle(devices);
+    await settle(server, devices);
     const [serverBefore, ownBefore] = [cpuMs(server.child.pid!), process.cpuUsage()];
     const startMs = performance.now();
     commands.push(await change(server, devices, second));
     if (devices.some(device => device.isOpen)) throw new Error('a device still has the right');
     for (const { turnedMs } of devices) times.push(turnedMs - startMs);
-    await settle(devices);
+    await settle(server, devices);
     const { user, system } = process.cpuUsage(ownBefore);
     cpu[0].push(cpuMs(server.child.pid!) - serverBefore);
     cpu[1].push((user + system) / 1000);
@@ -264,28 +258,36 @@ async function measure(
 
 /** Sets a policy and turns every device; returns the command's time. */
 async function change(server: Running, devices: readonly Device[], text: string): Promise<number> {
-  const told = new Promise<void>((resolve, reject) => {
-    let left = devices.length;
-    const late = () => reject(new Error(`${left} devices were not told within ${LATE_MS / 1000} s`));
-    const timer = setTimeout(late, LATE_MS);
-    for (const device of devices)
-      device.await(() => {
-        if (--left > 0) return;
-        clearTimeout(timer);
-        resolve();
-      });
-  });
+  for (const device of devices) device.hold();
   const startMs = performance.now();
-  const answered = ask(server, { type: 'policy-set', tailnet: TAILNET, text }).then(() => performance.now() - startMs);
-  await told;
-  for (const device of devices) device.turn();
-  return answered;
+  let commandMs = 0;
+  const answered = ask(server, { type: 'policy-set', tailnet: TAILNET, text }).then(() => {
+    commandMs = performance.now() - startMs;
+  });
+  let left = [...devices];
+  while (left.length > 0) {
+    if (performance.now() - startMs > LATE_MS)
+      throw new Error(`${left.length} devices were not told within ${LATE_MS / 1000} s`);
+    await pause(POLL_MS);
+    // Handled while others still wait for theirs, they would take the processor from those who send.
+    const isLastRecent = left.some(({ member: { heldMs } }) => heldMs === 0 || performance.now() - heldMs < GATHER_MS);
+    if (isLastRecent && performance.now() - startMs < PATIENCE_MS) continue;
+    for (const device of left) device.handle();
+    left = left.filter(({ turnedMs }) => turnedMs === 0);
+  }
+  await answered;
+  return commandMs;
 }
 
-/** Waits until nobody is told anything any more. */
-async function settle(devices: readonly Device[]): Promise<void> {
+/** Waits until nobody is told anything any more, and the server has nothing left to do. */
+async function settle({ child }: Running, devices: readonly Device[]): Promise<void> {
   const total = () => devices.reduce((sum, { bytes }) => sum + bytes, 0);
-  for (let before = -1; before !== total(); await pause(QUIET_MS)) before = total();
+  for (const startMs = performance.now(); performance.now() - startMs < LATE_MS; ) {
+    const [bytes, cpu] = [total(), cpuMs(child.pid!)];
+    await pause(QUIET_MS);
+    if (bytes === total() && cpuMs(child.pid!) - cpu < IDLE_CPU_MS) return;
+  }
+  throw new Error(`the server is still at work after ${LATE_MS / 1000} s`);
 }
 
 /** Processor time of all threads of a process so far. */

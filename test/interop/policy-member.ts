@@ -34,6 +34,13 @@ export class LightMember {
   onMessage: (text: string) => void = () => undefined;
   /** Called when the connection is lost. */
   onClose: () => void = () => undefined;
+  /** While it is held, what comes is kept, with its time, and nothing else is done about it. */
+  isHeld = false;
+  /** When the last bytes came that are held; 0: there are none. */
+  heldMs = 0;
+  /** When the bytes came that are being handled. */
+  receivedMs = 0;
+  readonly #kept: { readonly chunk: Uint8Array; readonly ms: number }[] = [];
   readonly #given: Coordinated;
   readonly #machineKey: SecretKey;
   readonly #disco = new Uint8Array(32);
@@ -64,7 +71,7 @@ export class LightMember {
     const common = { nowMs: performance.now(), suite, random, machineKey: this.#machineKey, serverKey, host: url.host };
     this.#link = new ControlLink({ ...common, limits: CONTROL_LIMITS_LARGE });
     this.#isConnected = true;
-    socket.on('error', () => undefined).on('data', chunk => this.#receive(chunk));
+    socket.on('error', () => undefined).on('data', chunk => this.#keep(chunk));
     socket.on('close', () => this.#closed());
     this.#pump();
   }
@@ -97,6 +104,15 @@ export class LightMember {
     });
     this.#stream = this.#request('map', { Stream: true, KeepAlive: true, DiscoKey: this.#discoText });
     await first;
+  }
+
+  /** Handles what was held; it is still held afterwards if it was before. */
+  handleHeld(): void {
+    this.heldMs = 0;
+    for (const { chunk, ms } of this.#kept.splice(0)) {
+      this.receivedMs = ms;
+      this.#receive(chunk);
+    }
   }
 
   close(): void {
@@ -135,6 +151,13 @@ export class LightMember {
     // The bytes leave when the caller has noted the number.
     queueMicrotask(() => this.#pump());
     return id;
+  }
+
+  #keep(chunk: Uint8Array): void {
+    const ms = performance.now();
+    this.#kept.push({ chunk, ms });
+    if (!this.isHeld) this.handleHeld();
+    else this.heldMs = ms;
   }
 
   #receive(chunk: Uint8Array): void {
