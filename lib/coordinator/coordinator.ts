@@ -95,6 +95,7 @@ export class Coordinator {
   command(nowMs: number, unixMs: number, actor: Actor, command: AdminCommand): number {
     this.#setTime(nowMs, unixMs);
     const request = this.#core.requests.openCommand();
+    this.#pump(); // what time has done by now is seen by the command
     if (this.#core.ledger.isStopped) this.#core.answer(request, STOPPED);
     else this.#core.answer(request, runCommand(this.#core, actor, command));
     this.#pump();

@@ -111,9 +111,13 @@ class History {
       case 10:
         machine.register({ Expiry: '1970-01-01T00:02:03Z' });
         return false;
-      default:
-        this.world.jump(this.random.below(12) * DAY_MS);
+      default: {
+        // The clock may be read by a command before the coordinator is woken.
+        const isWoken = this.random.below(2) === 0;
+        if (isWoken) this.world.jump(this.random.below(12) * DAY_MS);
+        else this.world.unixMs += this.random.below(12) * DAY_MS;
         return false;
+      }
     }
   }
 

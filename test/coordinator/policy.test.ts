@@ -1,6 +1,8 @@
 /** The policy of a tailnet: set, read, asked, versions, what is in force and who hears of it when. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { Policies } from '../../lib/coordinator/policies.ts';
+import { CoordinatorState } from '../../lib/coordinator/state.ts';
 import { hostinfo, PolicyWorld } from './policy-support.ts';
 import { Machine } from './support.ts';
 
@@ -74,6 +76,22 @@ test('a policy whose commit fails is in force nowhere, and its administrator is 
   world.drain();
   assert.equal(world.sessions.heard, []);
   assert.is(world.outcomes.get(request)!.isOk, false);
+});
+
+test('only a policy that has tests has something that follows every change of devices', () => {
+  for (const [policy, hasGuard] of [
+    [OPEN, false],
+    [WEB, true],
+  ] as const) {
+    const world = new PolicyWorld();
+    world.device('laptop');
+    world.set(policy);
+    const state = new CoordinatorState();
+    state.load(world.coordinator.records());
+    const policies = new Policies(state);
+    policies.load(world.unixMs);
+    assert.is(policies.standing('default')!.guard !== undefined, hasGuard);
+  }
 });
 
 test('a text that is in force already changes nothing', () => {
