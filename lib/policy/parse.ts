@@ -160,7 +160,6 @@ class PolicyReader {
   #readTagOwners(): ReadonlyMap<string, readonly Alias[]> {
     const out = new Map<string, readonly Alias[]>();
     for (const [tag, member] of this.#tags) out.set(tag, this.#aliases(member.value, tag, 'owner'));
-    for (const tag of cyclicTags(out)) this.#fields.fail(this.#tags.get(tag)!, `${tag} owns itself through other tags`);
     return out;
   }
 
@@ -233,29 +232,4 @@ class PolicyReader {
     if (posture !== undefined) this.#fields.fail(posture, '"defaultSrcPosture" cannot be evaluated'); // CHECK: policy-default-posture
     return out;
   }
-}
-
-/** Tags that are owners of themselves, found without recursion. */
-function cyclicTags(owners: ReadonlyMap<string, readonly Alias[]>): readonly string[] {
-  const waiting = new Map<string, number>();
-  const ownedBy = new Map<string, string[]>();
-  for (const [tag, aliases] of owners) {
-    const tags = new Set(aliases.filter(({ kind }) => kind === 'tag').map(({ name }) => name));
-    waiting.set(tag, tags.size);
-    for (const owner of tags) {
-      const owned = ownedBy.get(owner);
-      if (owned === undefined) ownedBy.set(owner, [tag]);
-      else owned.push(tag);
-    }
-  }
-  const free = [...waiting.keys()].filter(tag => waiting.get(tag) === 0);
-  for (const tag of free) {
-    waiting.delete(tag);
-    for (const owned of ownedBy.get(tag) ?? []) {
-      const left = waiting.get(owned)! - 1;
-      waiting.set(owned, left);
-      if (left === 0) free.push(owned);
-    }
-  }
-  return [...waiting.keys()];
 }

@@ -18,8 +18,8 @@ export function attributesOf(policy: Policy, directory: Directory, id: number): 
 }
 
 /**
- * Whether a user may give a device a tag ("tagOwners"), directly, by a group, or as owner of a tag that owns it. Nobody
- * may give a tag that is not declared.
+ * Whether a user may give a device a tag ("tagOwners"), directly, by a group, or as owner of a tag that owns it. Tags may
+ * own each other in a ring, and themselves. Nobody may give a tag that is not declared.
  */
 export function mayTag(policy: Policy, login: string, tag: string): boolean {
   const seen = new Set([tag]);

@@ -138,6 +138,6 @@ export function somePacket(dice: Dice, device: PolicyDevice, devices: readonly P
   const isIpv6 = destination.includes(':');
   const senders = devices.flatMap(({ addresses }) => addresses).filter(text => text.includes(':') === isIpv6);
   const source = dice.pick([...senders, ...senders, ...(isIpv6 ? SPOTS6 : SPOTS)]);
-  const protocol = dice.pick([6, 6, 6, 17, 17, 132, isIpv6 ? 58 : 1, 47, 2, 4, 253]);
+  const protocol = dice.pick([6, 6, 6, 17, 17, 132, isIpv6 ? 58 : 1, 1, 58, 47, 2, 4, 253]);
   return { source, destination, port: dice.pick([22, 53, 80, 443, 25, 1, 65_535]), protocol };
 }

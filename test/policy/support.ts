@@ -70,6 +70,8 @@ export function packetOf(source: string, destination: string, port: number, prot
   if (protocol === 6) return segment(source, destination, port);
   if (protocol === 17) return datagram(source, 40_000, destination, port);
   if (protocol === 132) return sctp(source, 40_000, destination, port);
-  if (protocol === 1 || protocol === 58) return icmp(source, destination, protocol === 1 ? 8 : 128);
+  // ICMP of the other family is a protocol like any other.
+  const isIcmp = protocol === (destination.includes(':') ? 58 : 1);
+  if (isIcmp) return icmp(source, destination, protocol === 1 ? 8 : 128);
   return ipPacket(source, destination, protocol, tcpHeader(1, 2, 0));
 }
