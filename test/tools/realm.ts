@@ -38,6 +38,10 @@ interface BundleOptions {
   readonly onlyCounts?: boolean;
   /** What the engine that it is for cannot run as written, in esbuild's terms. */
   readonly supported?: { readonly [feature: string]: boolean };
+  /** A change to the text of each module of lib. */
+  readonly transform?: (text: string) => string;
+  /** Plugins that come before the usual ones. */
+  readonly plugins?: readonly Plugin[];
   /** Texts of files that are not on disk, by path. */
   readonly extra?: { readonly [path: string]: string };
 }
@@ -62,9 +66,10 @@ export async function bundleTests(files: readonly string[], options: BundleOptio
     keepNames: true,
     ...(options.supported === undefined ? {} : { supported: options.supported }),
     plugins: [
+      ...(options.plugins ?? []),
       extraFiles(options.extra ?? {}),
       quietUvu(options.onlyCounts ?? false),
-      ...(options.freezes ? [freezer(options.extra)] : []),
+      ...(options.freezes ? [freezer(options.extra, options.transform)] : []),
     ],
   });
   return result.outputFiles[0]!.text;
@@ -132,14 +137,14 @@ function libNames(): ReadonlyMap<string, readonly string[]> {
 }
 
 /** Appends to every module of lib the order to freeze what it has at its top level. */
-function freezer(extra: { readonly [path: string]: string } = {}): Plugin {
+function freezer(extra: { readonly [path: string]: string } = {}, transform = (text: string) => text): Plugin {
   const names = libNames();
   return {
     name: 'freezer',
     setup(builder) {
       builder.onLoad({ filter: /\/lib\/.*\.ts$/ }, ({ path }) => {
         const name = relative(ROOT, path);
-        const text = extra[name] ?? readFileSync(path, 'utf8');
+        const text = transform(extra[name] ?? readFileSync(path, 'utf8'));
         const list = (extra[name] === undefined ? names.get(name) : topLevelNamesOfText(text)) ?? [];
         return { contents: `${text}\n;globalThis.__freeze(${JSON.stringify(name)}, [${list}]);`, loader: 'ts' };
       });

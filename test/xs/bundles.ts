@@ -4,6 +4,10 @@
  * A script takes what the shell offers for itself, lays the bare realm (test/tools/realm.ts) and runs the tests; its
  * last word is the sentinel line with the result. On an engine without our shell (`--sdk`) `print` is all it needs.
  */
+import { join } from 'node:path';
+import type { Plugin } from 'esbuild';
+import { publicMethods } from '../../targets/public-methods.ts';
+import { ROOT } from '../tools/files.ts';
 import { STRIP, bundleTests, neutralTests, REALM_SETUP } from '../tools/realm.ts';
 
 /** How much of the usual random testing is done again on the engine, which is a hundred times slower than Node. */
@@ -27,8 +31,23 @@ const WHOLE_MOTES = Object.freeze([
 
 /** Why a test file does not run on the engine, by path. Printed with each run. */
 export const EXCLUDED: { readonly [path: string]: string } = Object.freeze({
-  'test/policy/parse.test.ts': 'slow',
-  'test/netstack/tcp-link.test.ts': 'slow',
+  'test/coordinator/map-model.test.ts': 'half a minute, and no board is a coordinator',
+  'test/policy/parse.test.ts': 'minutes, and no board reads policies',
+  'test/netstack/tcp-link.test.ts': 'minutes: long transfers over bad links',
+});
+
+const SLOW = 'over ten seconds on each engine';
+/** Why a test file runs on the 32-bit engine only. */
+export const ONLY_32: { readonly [path: string]: string } = Object.freeze({
+  'test/control/map-decoder.test.ts': SLOW,
+  'test/control/peer-record.test.ts': SLOW,
+  'test/coordinator/map-frame.test.ts': SLOW,
+  'test/coordinator/map-sessions.test.ts': SLOW,
+  'test/crypto/noble.test.ts': SLOW,
+  'test/disco/disco-fuzz.test.ts': SLOW,
+  'test/disco/disco-peers.test.ts': SLOW,
+  'test/filter/rules.test.ts': SLOW,
+  'test/netstack/reassembly.test.ts': SLOW,
 });
 
 /** Every test file that is meant for the engine. */
@@ -36,13 +55,35 @@ export function xsTests(): string[] {
   return [...neutralTests(), ...WHOLE_MOTES].filter(file => EXCLUDED[file] === undefined);
 }
 
-/** The script for one test file. */
-export async function xsScript(file: string): Promise<string> {
-  const code = await bundleTests([file], { freezes: true, supported: SUPPORTED });
+/** Tests that are about the portable suite itself, or about what is built of it. */
+const ABOUT_NOBLE = /^test\/(crypto|noise)\//;
+
+/** The native suite in place of noble's, which would take most of the time: what is tested is what runs on it. */
+const NATIVE_SUITE: Plugin = {
+  name: 'native-suite',
+  setup(builder) {
+    builder.onResolve({ filter: /crypto\/noble\.ts$/ }, ({ path, resolveDir }) =>
+      join(resolveDir, path) === join(ROOT, 'lib/crypto/noble.ts')
+        ? { path: join(ROOT, 'test/xs/native-for-noble.ts') }
+        : undefined,
+    );
+  },
+};
+
+/** Whether a test runs with the native suite in place of noble's. */
+export function isOnNative(file: string): boolean {
+  return !ABOUT_NOBLE.test(file);
+}
+
+/** The script for one test file; `hasNative`: the engine has the native functions. */
+export async function xsScript(file: string, hasNative: boolean): Promise<string> {
+  const plugins = hasNative && isOnNative(file) ? [NATIVE_SUITE] : [];
+  const code = await bundleTests([file], { freezes: true, supported: SUPPORTED, plugins, transform: publicMethods });
   return [
     'const shell = globalThis.__shell ?? { print };',
     'delete globalThis.__shell;',
     'delete globalThis.print;',
+    'globalThis.native = shell.native;',
     REALM_SETUP,
     `globalThis.__scale = ${XS_SCALE};`,
     STRIP,

@@ -24,8 +24,8 @@ void memory_fit(Machine* the);
 /* Forgets the peaks. */
 void memory_forget(Machine* the);
 /*
- * Both heaps and the names of keys as they lie there, for heap.ts: areas (address, length, bytes), an area of length 0,
- * then names (length, bytes) from key 0 on. Numbers have 4 bytes; of a 32-bit engine only.
+ * Both heaps and the names of keys as they lie there, for heap.ts: areas of slots (address, length, bytes) and one of
+ * length 0, areas of chunks likewise, then names (length, bytes) from key 0 on. Numbers have 4 bytes; of a 32-bit engine only.
  */
 void memory_dump(Machine* the, void (*put)(const void* data, size_t size));
 /* Steps of the engine so far, modulo 2^32. */

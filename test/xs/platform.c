@@ -177,6 +177,7 @@ static void put_area(void (*put)(const void*, size_t), const void* start, const 
 
 void memory_dump(txMachine* the, void (*put)(const void* data, size_t size)) {
   for (txSlot* heap = the->firstHeap; heap; heap = heap->next) put_area(put, heap, heap->value.reference);
+  put_area(put, NULL, NULL);
   for (txBlock* block = the->firstBlock; block; block = block->nextBlock) put_area(put, block, block->current);
   put_area(put, NULL, NULL);
   for (txID id = 0; id < the->keyIndex; id++) {

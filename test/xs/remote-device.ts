@@ -144,7 +144,9 @@ class RemoteDevice {
     const id = this.#next++;
     const send = this.#shell.send;
     this.#streams.set(id, sink);
-    send(`O ${id} ${JSON.stringify(options)}`);
+    const { tls } = options;
+    const pin = tls?.pin === undefined ? {} : { pin: toHex(tls.pin) };
+    send(`O ${id} ${JSON.stringify({ ...options, ...(tls === undefined ? {} : { tls: { ...tls, ...pin } }) })}`);
     return {
       write: (buf, start, end) => {
         send(`W ${id}`, buf, start, end);
@@ -193,7 +195,10 @@ class RemoteDevice {
 
   #command(id: number, command: Command): void {
     this.#run(command).then(
-      value => this.#shell.send(`R ${id} ${JSON.stringify(value ?? null)}`),
+      value => {
+        const bytes = utf8Encode(JSON.stringify(value ?? null));
+        this.#shell.send(`R ${id}`, bytes, 0, bytes.length);
+      },
       (error: Error) => this.#shell.send(`R! ${id} ${error.message}`),
     );
   }

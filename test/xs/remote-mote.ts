@@ -2,12 +2,13 @@
  * A whole mote on the engine as a host of a `MemoryNetwork`: its sockets, timers and clock are the network's, everything
  * else runs in the engine (remote-device.ts has the other side, and says what the frames are).
  */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { build } from 'esbuild';
+import { build, type Plugin } from 'esbuild';
 import type { Endpoint } from '../../lib/base/address.ts';
 import { NetError } from '../../lib/base/errors.ts';
 import type { Datagrams, Host, HostStream, StreamOptions, Timer } from '../../lib/ports.ts';
+import { publicMethods } from '../../targets/public-methods.ts';
 import type { MemoryNetwork } from '../sim/memory-host.ts';
 import { ROOT } from '../tools/files.ts';
 import type { EngineLink, FrameOut } from './engine-link.ts';
@@ -17,18 +18,35 @@ import type { Command } from './remote-device.ts';
 export type SuiteName = 'noble' | 'tuned' | 'native';
 
 const SUITES: { readonly [name in SuiteName]: string } = Object.freeze({
-  noble: `import { createNobleSuite as create } from ${path('lib/crypto/noble.ts')};`,
-  tuned: `import { createTunedSuite as create } from ${path('lib/crypto/tuned.ts')};`,
-  native: `import * as native from ${path('targets/moddable/native/crypto.js')};
-    import { createNativeSuite } from ${path('targets/moddable/native-suite.ts')};
+  noble: `import { createNobleSuite as create } from ${moduleText('lib/crypto/noble.ts')};`,
+  tuned: `import { createTunedSuite as create } from ${moduleText('lib/crypto/tuned.ts')};`,
+  native: `import * as native from ${moduleText('targets/moddable/native/crypto.js')};
+    import { createNativeSuite } from ${moduleText('targets/moddable/native-suite.ts')};
     const create = () => createNativeSuite(native);`,
 });
 
-function path(name: string): string {
+/** The import that makes `create` the suite's constructor. */
+export function suiteImport(name: SuiteName): string {
+  return SUITES[name];
+}
+
+/** A module of the repository as text for an import. */
+export function moduleText(name: string): string {
   return JSON.stringify(join(ROOT, name));
 }
 
-/** Bundles a script for the engine: as modules are on a board, private names and all, but in one piece. */
+/** As the build for Moddable does it (targets/build-moddable.ts). */
+const PUBLIC_METHODS: Plugin = {
+  name: 'public-methods',
+  setup(builder) {
+    builder.onLoad({ filter: /\/lib\/.*\.ts$/ }, ({ path: file }) => ({
+      contents: publicMethods(readFileSync(file, 'utf8')),
+      loader: 'ts',
+    }));
+  },
+};
+
+/** Bundles a script for the engine: as modules are on a board, private fields and all, but in one piece. */
 export async function bundleForEngine(contents: string): Promise<string> {
   const result = await build({
     stdin: { contents, resolveDir: ROOT, loader: 'ts' },
@@ -41,19 +59,28 @@ export async function bundleForEngine(contents: string): Promise<string> {
     mainFields: ['module', 'main'],
     minifySyntax: true,
     logLevel: 'silent',
+    plugins: [PUBLIC_METHODS],
   });
   return result.outputFiles[0]!.text;
 }
 
 /** Writes the script of a mote on the engine with one suite; returns its path. */
 export async function writeMoteScript(folder: string, suite: SuiteName): Promise<string> {
-  const code = await bundleForEngine(`${SUITES[suite]}
-    import { serveDevice } from ${path('test/xs/remote-device.ts')};
+  const code = await bundleForEngine(`${suiteImport(suite)}
+    import { serveDevice } from ${moduleText('test/xs/remote-device.ts')};
     serveDevice(globalThis.__shell, create());
     delete globalThis.__shell;`);
   const file = join(folder, `mote-${suite}.js`);
   writeFileSync(file, `globalThis.native = globalThis.__shell.native;\n${code}`);
   return file;
+}
+
+/** The pin of a certificate comes as hex. */
+function readStreamOptions(text: string): StreamOptions {
+  const { tls, ...options } = JSON.parse(text) as StreamOptions & { tls?: { pin?: string } };
+  if (tls === undefined) return options;
+  const { pin, ...rest } = tls as unknown as { serverName: string; pin?: string };
+  return { ...options, tls: pin === undefined ? rest : { ...rest, pin: Buffer.from(pin, 'hex') } };
 }
 
 interface Waiter {
@@ -74,8 +101,8 @@ export class RemoteMote {
   #next = 1;
   /** Frames are for callgrind from now on. */
   isCounted = false;
-  /** Called after each frame: a place to look at memory from. */
-  afterFrame: () => void = () => {};
+  /** Called with every datagram that the mote sends outside. */
+  onDatagram: (bytes: Uint8Array) => void = () => {};
 
   constructor(link: EngineLink, network: MemoryNetwork, address: string, seed: number) {
     this.#link = link;
@@ -106,7 +133,6 @@ export class RemoteMote {
     frame.writeUInt32LE(id, 17);
     frame.set(content, 21);
     const answers = this.#link.send(this.isCounted ? 'counted' : 'script', frame);
-    this.afterFrame();
     // What the mote did comes about in turn: a stream that fails at once must not be told of inside of this call.
     for (const answer of answers) this.#take(answer);
   }
@@ -116,6 +142,7 @@ export class RemoteMote {
     const id = Number(first);
     switch (letter) {
       case 'D':
+        this.onDatagram(bytes);
         this.#datagrams?.send(bytes, 0, bytes.length, { address: first, port: Number(rest[0]) });
         return;
       case 'L':
@@ -125,7 +152,7 @@ export class RemoteMote {
         this.#datagrams?.close();
         return;
       case 'O':
-        return this.#openStream(id, JSON.parse(rest.join(' ')) as StreamOptions);
+        return this.#openStream(id, readStreamOptions(rest.join(' ')));
       case 'W':
         if (this.#streams.get(id)?.write(bytes, 0, bytes.length) !== bytes.length) this.#overflow(id);
         return;
@@ -140,7 +167,7 @@ export class RemoteMote {
       case 'T':
         return this.#arm(id, Number(rest[0]));
       case 'R':
-        return this.#answer(id, JSON.parse(rest.join(' ')) as never);
+        return this.#answer(id, JSON.parse(bytes.toString()) as never);
       case 'R!':
         this.#waiters.get(id)?.reject(new Error(rest.join(' ')));
         return;

@@ -13,8 +13,9 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { bundleTests, runInRealm } from '../tools/realm.ts';
 import { addTally, closingLine, emptyTally, exitCode, type Tally } from '../tools/tally.ts';
-import { EXCLUDED, SENTINEL, XS_SCALE, xsScript, xsTests } from './bundles.ts';
+import { EXCLUDED, ONLY_32, SENTINEL, XS_SCALE, xsScript, xsTests } from './bundles.ts';
 import { buildShell } from './engine.ts';
+import { runStories } from './stories.ts';
 
 /** A file that takes longer is stopped and counts as failed. */
 const FILE_TIMEOUT_MS = 240_000;
@@ -26,6 +27,9 @@ interface Engine {
   readonly name: string;
   readonly program: string;
   readonly flags: readonly string[];
+  readonly hasNative: boolean;
+  /** Has 64 bits beside one of 32. */
+  readonly isWide: boolean;
 }
 
 /** What a script printed as its last word. */
@@ -78,13 +82,15 @@ async function countTests(file: string): Promise<number> {
 async function runAll(engines: readonly Engine[], files: readonly string[]): Promise<Tally> {
   const folder = mkdtempSync(join(tmpdir(), 'motenet-xs-'));
   const sums = new Map(engines.map(({ name }) => [name, emptyTally()]));
+  const hasNative = engines.every(engine => engine.hasNative);
   const waiting = [...files];
   const lane = async () => {
     for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
       const path = join(folder, `${file.replaceAll('/', '-')}.js`);
-      writeFileSync(path, await xsScript(file));
+      writeFileSync(path, await xsScript(file, hasNative));
       const counted = await countTests(file);
       for (const engine of engines) {
+        if (engine.isWide && ONLY_32[file] !== undefined) continue;
         const { code, output } = await runScript(engine, path);
         const outcome = judge(code, output, counted);
         addTally(sums.get(engine.name)!, outcome);
@@ -114,7 +120,8 @@ function sdkEngine(): Engine {
     throw new Error('--sdk needs the Moddable SDK: set MODDABLE to its folder, then build its xst');
   for (const kind of ['release', 'debug']) {
     const program = join(home, 'build/bin/lin', kind, 'xst');
-    if (existsSync(program)) return { name: `${basename(home)} xst (${kind})`, program, flags: ['-s'] };
+    if (existsSync(program))
+      return { name: `${basename(home)} xst (${kind})`, program, flags: ['-s'], hasNative: false, isWide: false };
   }
   throw new Error(`${home} has no build/bin/lin/release/xst: run make in ${join(home, 'xs/makefiles/lin')} (xst.mk)`);
 }
@@ -124,7 +131,14 @@ async function engines(args: readonly string[]): Promise<Engine[]> {
   const wanted = ([32, 64] as const).filter(bits => !args.includes(bits === 32 ? '--64' : '--32'));
   const flags = ['--stack', String(STACK_SLOTS)];
   const found: Engine[] = [];
-  for (const bits of wanted) found.push({ name: `XS 13, ${bits} bit`, program: await buildShell(bits), flags });
+  for (const bits of wanted)
+    found.push({
+      name: `XS 13, ${bits} bit`,
+      program: await buildShell(bits),
+      flags,
+      hasNative: true,
+      isWide: bits === 64,
+    });
   return found;
 }
 
@@ -140,8 +154,12 @@ async function main(args: readonly string[]): Promise<Tally> {
   }
   console.log(`random tests do ${XS_SCALE * 100} % of their usual rounds here`);
   for (const [file, reason] of Object.entries(EXCLUDED)) console.log(`not run: ${file}: ${reason}`);
+  if (list.some(engine => engine.isWide))
+    for (const [file, reason] of Object.entries(ONLY_32)) console.log(`32 bit only: ${file}: ${reason}`);
   const started = performance.now();
   const tally = await runAll(list, files);
+  if (words.length === 0 && list.some(engine => engine.hasNative && !engine.isWide))
+    addTally(tally, await runStories());
   console.log(`${((performance.now() - started) / 1000).toFixed(0)} s`);
   return tally;
 }
