@@ -1,4 +1,5 @@
 /** The metrics: a text that programs read, with the alarms in it, for administrators of the whole server alone. */
+import { readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { TailnetView } from '../../lib/coordinator/commands.ts';
@@ -77,6 +78,18 @@ test('every number of the status is a metric in the text format', () => {
     Object.fromEntries(values),
     Object.fromEntries(Object.entries(expected).map(([name, value]) => [`motenet_${name}`, value])),
   );
+});
+
+test('the README has every metric with its labels, and no other', () => {
+  const readme = readFileSync(new URL('../../targets/server/README.md', import.meta.url), 'utf8');
+  const section = readme.split('| Metric `motenet_…` | What |')[1]!.split('\n\n')[0]!;
+  const documented = [...section.matchAll(/^\| (.+?) \| /gm)]
+    .flatMap(([, names]) => [...names!.matchAll(/`([^`]+)`/g)])
+    .map(([, name]) => name!);
+  const labelled = [...parse(metricsText(STATUS, TAILNETS)).keys()].map(name =>
+    name.replace(/^motenet_/, '').replace(/="(?:[^"\\\n]|\\.)*"/g, ''),
+  );
+  assert.equal(documented.sort(), [...new Set(labelled)].sort());
 });
 
 test('a server that has stopped is not healthy, and one of which little is known says little', () => {
