@@ -89,7 +89,7 @@ class PolicyReader {
       names: this.#names,
       tagOwners: this.#readTagOwners(),
       rules: this.#readRules(),
-      tests: this.#list('tests', (node, i): PolicyTest | undefined => readTest(this.#fields, node, i, this.#names)),
+      tests: this.#readTests(),
       nodeAttributes: this.#list('nodeAttrs', node => this.#readNodeAttribute(node)),
       autoApprovers: this.#readAutoApprovers(),
       randomizeClientPort: this.#readSwitch('randomizeClientPort'),
@@ -191,6 +191,14 @@ class PolicyReader {
     const isWide = names > RULE_LIMITS.names;
     if (isWide) this.#fields.fail(root, `rules have more than ${RULE_LIMITS.names} names`, hint); // CHECK: policy-name-limit
     return rules;
+  }
+
+  #readTests(): readonly PolicyTest[] {
+    const tests = this.#list('tests', (node, i) => readTest(this.#fields, node, i, this.#names));
+    const lines = tests.reduce((sum, { accept, deny }) => sum + accept.length + deny.length, 0);
+    const many = `"tests" have more than ${RULE_LIMITS.lines} lines`;
+    if (lines > RULE_LIMITS.lines) this.#fields.fail(this.#fields.document.root, many); // CHECK: policy-test-lines
+    return tests;
   }
 
   #readNodeAttribute(node: JsonNode): NodeAttribute | undefined {

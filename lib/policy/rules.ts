@@ -18,12 +18,14 @@ import {
 } from './ports.ts';
 import { quote } from './problem.ts';
 
-/** What the rules of a policy may add up to. */
+/** What the rules and tests of a policy may add up to. */
 export const RULE_LIMITS = /* @__PURE__ */ Object.freeze({
   /** Entries; a grant about several protocols counts for each. */
   rules: 2000,
   /** Sources and destinations of all rules together. */
   names: 10_000,
+  /** Lines of all tests together: what is to be accepted or denied. */
+  lines: 20_000,
 });
 
 /** Most pairs of protocol and destination in one grant. */

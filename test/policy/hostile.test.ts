@@ -68,6 +68,14 @@ test('rules and the names in them are limited, and a policy at the limit is comp
   assert.is(diffAccess(compiler, compiler, String).gainedPairs, 0);
 });
 
+test('lines of tests are limited', () => {
+  const { lines } = RULE_LIMITS;
+  const line = (i: number) => `"10.${i >> 16}.${(i >> 8) & 255}.${i & 255}:22"`;
+  const file = (count: number) => `{"acls":[],"tests":[{"src":"ann@","deny":[${list(count, line)}]}]}`;
+  assert.is(policyOf(file(lines)).tests[0]!.deny.length, lines);
+  assert.match(read(file(lines + 1)), `more than ${lines} lines`);
+});
+
 test('tests that would take too long are not judged, and that is a failure that says so', () => {
   const devices = Array.from({ length: 120 }, (_, i) => device(i + 1, 'ann@example.com'));
   const accept = list(400, i => `"autogroup:member:${i + 1}"`);
