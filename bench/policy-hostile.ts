@@ -6,6 +6,7 @@ import { runTests } from '../lib/policy/access-tests.ts';
 import { PolicyCompiler } from '../lib/policy/compiler.ts';
 import { parsePolicy } from '../lib/policy/parse.ts';
 import { formatProblem } from '../lib/policy/problem.ts';
+import { RULE_LIMITS } from '../lib/policy/rules.ts';
 import type { PolicyDevice } from '../lib/policy/directory.ts';
 import { devicesOf } from './policy-tailnet.ts';
 
@@ -15,7 +16,7 @@ export interface HostileFigures {
   readonly bytes: number;
   /** The first thing that is wrong, or `valid`. */
   readonly says: string;
-  /** Processor time of reading it. */
+  /** Time of reading it. */
   readonly readMs: number;
   /** The same of compiling a valid one for 100 devices and running its tests; 0 for others. */
   readonly checkMs: number;
@@ -44,6 +45,7 @@ function files(): readonly (readonly [string, string])[] {
   const bits = many(i => `"${address(i * 2)}",`);
   const groups = many(i => `"group:g${i}":["a@"],`, BYTES / 3);
   const members = many(i => `"group:g${i}",`, BYTES / 3);
+  const lines = Array.from({ length: RULE_LIMITS.lines }, (_, i) => `"${address(i)}:22"`).join();
   return [
     ['lists in lists', `{"acls": ${many('[')}`],
     ['objects in objects', `{"acls": ${many('{"a":')}`],
@@ -68,6 +70,7 @@ function files(): readonly (readonly [string, string])[] {
       `{"acls": [${rule}],"tests": [${many(i => `{"src":"${address(i)}","accept":["${address(i + 1)}:22"]},`)}]}`,
     ],
     ['a test of many', `{"acls": [${rule}],"tests": [{"src":"a@","deny":[${many(i => `"${address(i)}:22",`)}]}]}`],
+    ['as many lines of tests as there may be', `{"acls": [${rule}],"tests": [{"src":"a@","deny":[${lines}]}]}`],
     [
       'grants of many ways',
       `{"grants": [{"src":["*"],"dst":[${many(i => `"${address(i)}",`, BYTES / 2)}],"ip":[${many(i => `"${i % 140}:*",`, BYTES / 4)}]}]}`,
@@ -88,22 +91,31 @@ export function measureHostile(): readonly HostileFigures[] {
 
 function measure(name: string, text: string, devices: readonly PolicyDevice[]): HostileFigures {
   const bytes = Buffer.byteLength(text);
-  const started = process.cpuUsage();
+  const started = startClock();
   const result = parsePolicy(text);
-  const readMs = cpuSince(started);
+  const readMs = timeSince(started);
   if (result.policy === undefined) {
     const says = formatProblem(result.errors[0]!).slice(0, 120);
     return { name, bytes, says, readMs, checkMs: 0 };
   }
-  const checkStarted = process.cpuUsage();
+  const checkStarted = startClock();
   const compiler = new PolicyCompiler(result.policy, devices);
   for (const { id } of devices) compiler.rulesFor(id);
   const { isPassed } = runTests(compiler);
   const says = isPassed ? 'valid' : 'valid, and its tests fail';
-  return { name, bytes, says, readMs, checkMs: cpuSince(checkStarted) };
+  return { name, bytes, says, readMs, checkMs: timeSince(checkStarted) };
 }
 
-function cpuSince(started: NodeJS.CpuUsage): number {
-  const { user, system } = process.cpuUsage(started);
-  return Number(((user + system) / 1000).toFixed(1));
+/** A clock that starts now. */
+function startClock(): { readonly wallMs: number; readonly cpu: NodeJS.CpuUsage } {
+  return { wallMs: performance.now(), cpu: process.cpuUsage() };
+}
+
+/**
+ * Time since then: of the wall, or the processor time of this process if that is less, as it is where others are at work.
+ * (Where nobody is, it may be more: collecting garbage takes several threads.)
+ */
+function timeSince({ wallMs, cpu }: ReturnType<typeof startClock>): number {
+  const { user, system } = process.cpuUsage(cpu);
+  return Number(Math.min(performance.now() - wallMs, (user + system) / 1000).toFixed(1));
 }

@@ -3,7 +3,7 @@
  * device has changed; hostile files; and how long a right outlives the command that takes it away, over real sockets.
  *
  * It fails when a change of one device costs more than 5 % of a full compile at 1,000 devices, when a hostile file takes
- * more than a second of processor time, or when a device of 1,000 (the 99th percentile of them) lets something in for more
+ * more than a second, or when a device of 1,000 (the 99th percentile of them) lets something in for more
  * than two seconds.
  */
 import { type CompileFigures, measureCompile } from './policy-compile.ts';
