@@ -39,6 +39,9 @@ const POLL_MS = 100;
 const PATIENCE_MS = 20_000;
 /** After so long without a message, in which the server has had no more than this to do, all have been told. */
 const QUIET_MS = 1000;
+/** The same where there are few devices. */
+const SHORT_QUIET_MS = 300;
+const FEW_DEVICES = 200;
 const IDLE_CPU_MS = 60;
 /** The right that is given and taken. */
 const PORT = 22;
@@ -284,7 +287,7 @@ async function settle({ child }: Running, devices: readonly Device[]): Promise<v
   const total = () => devices.reduce((sum, { bytes }) => sum + bytes, 0);
   for (const startMs = performance.now(); performance.now() - startMs < LATE_MS; ) {
     const [bytes, cpu] = [total(), cpuMs(child.pid!)];
-    await pause(QUIET_MS);
+    await pause(devices.length > FEW_DEVICES ? QUIET_MS : SHORT_QUIET_MS);
     if (bytes === total() && cpuMs(child.pid!) - cpu < IDLE_CPU_MS) return;
   }
   throw new Error(`the server is still at work after ${LATE_MS / 1000} s`);
