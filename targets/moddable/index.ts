@@ -13,6 +13,7 @@ import Net from 'net';
 import Preference from 'preference';
 import Time from 'time';
 import Timer from 'timer';
+import { createTunedSuite } from '../../lib/crypto/tuned.ts';
 import type { Mote } from '../../lib/mote/mote.ts';
 import { createRandom } from './entropy.ts';
 import type { ModdableIo, TcpClass, TcpIo, TcpIoOptions, TlsIo, UdpClass, UdpIo, UdpIoOptions } from './io.ts';
@@ -54,6 +55,7 @@ async function setup(): Promise<ModdableSetup> {
     store: preferenceStore(Preference),
     setTime: seconds => Time.set(seconds),
     ...(native === undefined ? {} : { createNative: () => createNativeSuite(native) }),
+    createTuned: createTunedSuite,
     warn: text => trace(`motenet: ${text}\n`),
   };
 }

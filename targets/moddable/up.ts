@@ -39,7 +39,7 @@ export interface ModdableSetup {
   /** The native suite; absent where the host does not carry it. */
   readonly createNative?: () => CryptoSuite;
   /** The suite in JavaScript that is made for XS. */
-  readonly createTuned?: () => CryptoSuite;
+  readonly createTuned: () => CryptoSuite;
   /** One line for the person at the console. */
   warn(text: string): void;
 }
@@ -74,7 +74,7 @@ function chooseSuite(setup: ModdableSetup): CryptoSuite {
   if (native !== undefined) return native;
   const tuned = proved(setup.createTuned);
   if (tuned === undefined) throw new Error('no crypto suite computes its known vectors correctly on this board');
-  setup.warn(`crypto in JavaScript (${tuned.name}): slow, and its time depends on keys; build the native module in`);
+  setup.warn(`crypto in JavaScript (${tuned.name}), slow${tuned.warning === undefined ? '' : `: ${tuned.warning}`}`);
   return tuned;
 }
 

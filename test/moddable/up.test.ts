@@ -90,7 +90,7 @@ test('the native suite is used where it is, else the tuned one with a warning; a
   const broken = () => Object.assign(named('native'), { hash: (out: Uint8Array) => void out.fill(0) });
   const cases: [Partial<ModdableSetup>, string, RegExp | undefined][] = [
     [{}, 'native', undefined],
-    [{ createNative: broken }, 'tuned', /JavaScript \(tuned\)/],
+    [{ createNative: broken }, 'tuned', /JavaScript \(tuned\), slow/],
   ];
   for (const [more, name, warning] of cases) {
     const { setup, warnings } = world(new MemoryIo(), more);
