@@ -47,6 +47,11 @@ export class MapPolicy {
     this.#members = members;
   }
 
+  /** Whether anybody has needed the policy; if not, whoever is told anything from now on is told by what then is. */
+  get isCompiled(): boolean {
+    return this.#compiler !== undefined;
+  }
+
   /** Another policy; undefined: everything is allowed. It may concern everybody. */
   set(policy: Policy | undefined): void {
     this.#policy = policy;
@@ -60,7 +65,7 @@ export class MapPolicy {
    */
   update(changes: readonly DeviceChange[]): ReadonlySet<number> | 'all' {
     const compiler = this.#compiler;
-    if (compiler === undefined) return this.#nobody; // whoever is told anything from now on is told by what then is
+    if (compiler === undefined) return this.#nobody;
     const { directory } = compiler;
     const real = changes.filter(({ id, device }) => !isSame(directory.members.get(id)?.device, device));
     if (real.length === 0) return this.#nobody;
