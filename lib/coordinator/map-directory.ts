@@ -7,7 +7,7 @@ import type { WireUserProfile } from '../control/message.ts';
 import type { WireFilterRule } from '../filter/rule.ts';
 import type { PolicyDevice } from '../policy/directory.ts';
 import { DirtySet, SlotSet } from './map-dirty.ts';
-import { MapPolicy, policyDeviceOf } from './map-policy.ts';
+import { MapPolicy, policyDeviceOf, type Sight, type Viewer } from './map-policy.ts';
 import { type Router, RouteTable } from './map-routes.ts';
 import { encodeText } from './map-text.ts';
 import { type DeviceRecord, suffixOfTailnet, type TailnetRecord, type UserRecord } from './model.ts';
@@ -27,7 +27,7 @@ const NONE: readonly never[] = Object.freeze([]);
 const EVERYTHING = 255;
 
 /** A device. As the owner of a deadline: when its key expires, by the wall clock. */
-export class MapEntry implements DeadlineOwner, Router {
+export class MapEntry implements DeadlineOwner, Router, Viewer {
   dueMs = Infinity;
   heapIndex = -1;
   readonly tailnet: MapTailnet;
@@ -45,6 +45,8 @@ export class MapEntry implements DeadlineOwner, Router {
   user = 0;
   routes: readonly string[] = NONE;
   served: readonly string[] = NONE;
+  sight: Sight | undefined = undefined;
+  sightOf: ReadonlyMap<string, Sight> | undefined = undefined;
   /** The session that it streams the map by, and one that it only looks at it by. */
   stream: MapSession | undefined = undefined;
   single: MapSession | undefined = undefined;

@@ -6,7 +6,7 @@
  * Nothing in a device throws here: one whose addresses are no addresses, or another's, is nobody to the policy.
  */
 import type { WireFilterRule } from '../filter/rule.ts';
-import { type DeviceChange, PolicyCompiler } from '../policy/compiler.ts';
+import { PolicyCompiler } from '../policy/compiler.ts';
 import type { Directory, PolicyDevice } from '../policy/directory.ts';
 import { type IpKey, parseKey } from '../policy/ip-set.ts';
 import type { Policy } from '../policy/policy.ts';
@@ -17,6 +17,8 @@ import { isSameList } from './node-view.ts';
 
 /** More devices that change at once are as much work as all of them. */
 const MANY = 16;
+/** Kinds of devices whose pairs are kept as judged, which takes the square of that in bytes. */
+const KEPT_SIGHTS = 1024;
 const RANDOM_PORT = 'randomize-client-port';
 const EVERY_PORT = Object.freeze({ First: 0, Last: 65_535 });
 const NONE: readonly string[] = Object.freeze([]);
@@ -35,11 +37,33 @@ export function policyDeviceOf(device: DeviceRecord, login: string): PolicyDevic
   return { id, addresses, user: tags.length > 0 ? '' : login, tags, routes: routesInForce(device) };
 }
 
+/** What all devices have that the policy treats alike: which others are seen. */
+export interface Sight {
+  readonly number: number;
+  /** By the number of the other one: 1 no, 2 yes, otherwise not judged yet. */
+  seen: Uint8Array;
+}
+
+/** A device, with its sight under the policy that `sightOf` says. */
+export interface Viewer {
+  readonly id: number;
+  sight: Sight | undefined;
+  sightOf: ReadonlyMap<string, Sight> | undefined;
+}
+
+/** A device that has changed; without `device` it is no member, or gone. */
+export interface ViewerChange {
+  readonly viewer: Viewer;
+  readonly device: PolicyDevice | undefined;
+}
+
 /** See the top of the file. */
 export class MapPolicy {
   #policy: Policy | undefined = undefined;
   #compiler: PolicyCompiler | undefined = undefined;
   readonly #members: () => Iterable<PolicyDevice>;
+  /** By what the compiler calls them. */
+  #sights = new Map<string, Sight>();
   readonly #nobody: ReadonlySet<number> = new Set();
 
   /** `members` gives the devices that may take part, as they are now. */
@@ -55,7 +79,7 @@ export class MapPolicy {
   /** Another policy; undefined: everything is allowed. It may concern everybody. */
   set(policy: Policy | undefined): void {
     this.#policy = policy;
-    this.#compiler = undefined;
+    this.#forget();
   }
 
   /**
@@ -63,28 +87,42 @@ export class MapPolicy {
    * differ, which has every device that differs for the policy; only pairs with one of these may see each other otherwise
    * than before. `all`: anybody may be concerned.
    */
-  update(changes: readonly DeviceChange[]): ReadonlySet<number> | 'all' {
+  update(changes: readonly ViewerChange[]): ReadonlySet<number> | 'all' {
     const compiler = this.#compiler;
     if (compiler === undefined) return this.#nobody;
     const { directory } = compiler;
-    const real = changes.filter(({ id, device }) => !isSame(directory.members.get(id)?.device, device));
+    const real = changes.filter(({ viewer, device }) => !isSame(directory.members.get(viewer.id)?.device, device));
     if (real.length === 0) return this.#nobody;
     if (real.length > MANY) {
-      this.#compiler = undefined;
+      this.#forget();
       return 'all';
     }
+    for (const { viewer } of real) viewer.sightOf = undefined;
     // What * means is of no matter to who has an address that is always in it.
-    const isRouting = real.some(({ id, device }) => hasRoutes(directory.members.get(id)?.device) || hasRoutes(device));
+    const isRouting = real.some(
+      ({ viewer, device }) => hasRoutes(directory.members.get(viewer.id)?.device) || hasRoutes(device),
+    );
     const claims = new Map<IpKey, number>();
     const { filters } = compiler.update(
-      real.map(({ id, device }) => ({ id, device: fits(directory, device, claims) ? device : undefined })),
+      real.map(({ viewer: { id }, device }) => ({ id, device: fits(directory, device, claims) ? device : undefined })),
     );
-    return isRouting && directory.outsiders.size > 0 ? 'all' : filters;
+    if (!isRouting || directory.outsiders.size === 0) return filters;
+    this.#sights = new Map();
+    return 'all';
   }
 
   /** Whether a rule lets one of two members reach the other. */
-  canSee(a: { readonly id: number }, b: { readonly id: number }): boolean {
-    return this.#policy === undefined || this.#compiled(this.#policy).canSee(a.id, b.id);
+  canSee(a: Viewer, b: Viewer): boolean {
+    if (this.#policy === undefined) return true;
+    const compiler = this.#compiled(this.#policy);
+    if (a.sightOf !== this.#sights) this.#look(compiler, a);
+    if (b.sightOf !== this.#sights) this.#look(compiler, b);
+    const { sight } = a;
+    const other = b.sight?.number ?? KEPT_SIGHTS;
+    if (sight === undefined || sight.number >= KEPT_SIGHTS || other >= KEPT_SIGHTS) return compiler.canSee(a.id, b.id);
+    if (other >= sight.seen.length) sight.seen = enlarged(sight.seen, other);
+    if (sight.seen[other] === 0) sight.seen[other] = compiler.canSee(a.id, b.id) ? 2 : 1;
+    return sight.seen[other] === 2;
   }
 
   /** The packet filter of a member. The same array: nothing has changed; another one may have the same content. */
@@ -99,6 +137,22 @@ export class MapPolicy {
     if (policy.nodeAttributes.length === 0 && !policy.randomizeClientPort) return NONE;
     const attributes = attributesOf(policy, this.#compiled(policy).directory, id);
     return policy.randomizeClientPort ? [...new Set([...attributes, RANDOM_PORT])] : attributes;
+  }
+
+  #forget(): void {
+    this.#compiler = undefined;
+    this.#sights = new Map();
+  }
+
+  #look(compiler: PolicyCompiler, viewer: Viewer): void {
+    const name = compiler.sightOf(viewer.id);
+    let sight = name === undefined ? undefined : this.#sights.get(name);
+    if (name !== undefined && sight === undefined) {
+      sight = { number: this.#sights.size, seen: new Uint8Array(0) };
+      this.#sights.set(name, sight);
+    }
+    viewer.sight = sight;
+    viewer.sightOf = this.#sights;
   }
 
   #compiled(policy: Policy): PolicyCompiler {
@@ -120,6 +174,12 @@ function fits(directory: Directory, device: PolicyDevice | undefined, claims: Ma
   }
   for (const text of device?.addresses ?? []) claims.set(parseKey(text)!, device!.id);
   return device !== undefined;
+}
+
+function enlarged(bytes: Uint8Array, index: number): Uint8Array {
+  const out = new Uint8Array(Math.min(KEPT_SIGHTS, 2 * index + 16));
+  out.set(bytes);
+  return out;
 }
 
 function hasRoutes(device: PolicyDevice | undefined): boolean {

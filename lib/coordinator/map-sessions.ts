@@ -311,7 +311,7 @@ export class MapSessions {
   /** What the policy says of these devices may differ; whoever that concerns is to look. False: it does not differ. */
   #review(nowMs: number, tailnet: MapTailnet, entries: readonly MapEntry[]): boolean {
     if (!tailnet.policy.isCompiled) return false; // nobody has been told anything by it
-    const changes = entries.map(entry => ({ id: entry.id, device: tailnet.policyDevice(entry) }));
+    const changes = entries.map(entry => ({ viewer: entry, device: tailnet.policyDevice(entry) }));
     const concerned = tailnet.policy.update(changes);
     if (concerned === 'all') this.#reviewAll(nowMs, tailnet);
     if (concerned === 'all' || concerned.size === 0) return concerned === 'all';

@@ -111,6 +111,18 @@ export class PolicyCompiler {
     return left !== undefined && right !== undefined && a !== b && this.#sees(left, right);
   }
 
+  /**
+   * Equal for devices that see the same others and are seen by the same, as long as neither changes; for keeping answers
+   * of {@link canSee}. Undefined for who is none. A change of routes may change that of {@link Directory.outsiders}.
+   */
+  sightOf(id: number): string | undefined {
+    const member = this.directory.members.get(id);
+    if (member === undefined) return undefined;
+    const { source, destination, self } = this.#bitsOf(member);
+    const owner = self.some(word => word !== 0) ? member.owner : '';
+    return `${source.join()} ${destination.join()} ${self.join()} ${owner}`;
+  }
+
   /** The devices that a device is told of. */
   visibleTo(id: number): ReadonlySet<number> {
     const out = new Set<number>();

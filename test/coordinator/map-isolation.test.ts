@@ -33,6 +33,17 @@ function secret(id: number, turn: number): DeviceRecord {
   });
 }
 
+/** Policies of either tailnet: the traces are in what they name, and in what they let through. */
+const policies = Object.freeze([
+  '{"acls": []}',
+  JSON.stringify({
+    tagOwners: { [`tag:${CANARY}`]: [] },
+    acls: [{ action: 'accept', src: [`${CANARY}-user@`, `tag:${CANARY}`], dst: ['*:*'] }],
+    nodeAttrs: [{ target: ['*'], attr: ['funnel'] }],
+  }),
+  JSON.stringify({ acls: [{ action: 'accept', src: ['*'], dst: ['autogroup:member:22'] }] }),
+]);
+
 const TRACES = /canary|0abc0|0abd0|100\.99\.88|abcd:|203\.0\.113|977|4777|two\.mote|"7700/;
 
 test('no byte of one tailnet reaches the other in random histories', () => {
@@ -49,6 +60,8 @@ test('no byte of one tailnet reaches the other in random histories', () => {
       const id = isOwn ? 1 + pick(8) : 770_000 + pick(8);
       const record = world.records.get(id);
       const roll = pick(6);
+      if (turn % 9 === 0)
+        world.setPolicyText(pick(3) === 0 ? undefined : policies[pick(3)], pick(2) === 0 ? 'one' : 'two');
       if (record === undefined || roll < 2) world.put(isOwn ? device(id, { name: `n${turn}` }) : secret(id, turn));
       else if (roll === 2) world.remove(id);
       else if (roll === 3) world.pass(pick(3000));

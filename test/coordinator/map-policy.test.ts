@@ -58,6 +58,12 @@ test('a device is told of those that a rule connects with it, in either directio
   assert.equal(see(world), { 1: [4], 2: [4], 3: [], 4: [1, 2, 5], 5: [4] });
 });
 
+test('devices of one user who may reach their own are told of these alone', () => {
+  const world = worldOf(policy(['autogroup:member autogroup:self:*']));
+  world.put(device(6, { user: 2 }));
+  assert.equal(see(world), { 1: [2], 2: [1], 3: [6], 4: [], 5: [], 6: [3] });
+});
+
 test('a policy that allows nothing shows nobody, and no policy everybody', () => {
   const world = worldOf('{"acls": []}');
   const [reader] = readersOf(world, [1]);
