@@ -4,11 +4,13 @@ import * as assert from 'uvu/assert';
 import { FIELDS } from '../../lib/control/fields.ts';
 import { MapDecoder } from '../../lib/control/map-decoder.ts';
 import { MAP_LIMITS_SMALL } from '../../lib/control/map-limits.ts';
+import { SMALL_MAP_FLAG } from '../../lib/control/message.ts';
 import { MapFilters } from '../../lib/coordinator/map-filter.ts';
 import type { WireDerpMap } from '../../lib/derp/map.ts';
 import { utf8Decode, utf8Encode } from '../../lib/base/bytes.ts';
 import type { WireFilterRule } from '../../lib/filter/rule.ts';
 import { device, hexKey, user, World } from './map-support.ts';
+import { World as Coordinated, Machine } from './support.ts';
 
 const test = suite('map small');
 
@@ -35,6 +37,18 @@ function worldOf(count: number, changes: (id: number) => Parameters<World['chang
 }
 
 const regionsOf = (map: WireDerpMap | null | undefined) => Object.keys(map!.Regions!).map(Number);
+
+test('a device gets the small map by asking for it, in whatever company of words, and no other one does', () => {
+  const world = new Coordinated();
+  const key = world.key({ isReusable: true });
+  const machines = [1, 2, 3].map(seed => new Machine(world, seed));
+  for (const machine of machines) machine.join(key);
+  for (const machine of machines) machine.update();
+  const textOf = (flags: unknown) => world.streams.get(machines[0]!.stream({ DebugFlags: flags }))!.text;
+  assert.match(textOf(['other', SMALL_MAP_FLAG, 7]), /"Peers":\[\{"ID":\d+,"Name"/);
+  for (const flags of [undefined, null, [], 'motenet:small-map=1', ['motenet:small-map=0'], { 0: SMALL_MAP_FLAG }])
+    assert.match(textOf(flags), /"Peers":\[\{"ID":\d+,"StableID"/);
+});
 
 test('a peer has the fields that a small device reads, and a device its own', () => {
   const world = worldOf(3, id => (id === 2 ? { keyExpiryMs: 2e12, tags: ['tag:a'] } : {}));
@@ -163,12 +177,18 @@ test('rules with many destinations are cut as well, and grants are left whole', 
   assert.equal(base.at(-1), grant);
 });
 
-test('the map of 300 peers takes less than half the bytes', () => {
+test('the map of 300 peers takes three fifths of the bytes, and under a policy for two of them a hundredth', () => {
   const world = worldOf(301, id => ({ name: `laptop-of-somebody-${id}`, hostname: `Laptop-of-Somebody-${id}` }));
   world.sessions.setDerpMap(world.nowMs, derpMap(28));
-  const [small, full] = [world.read(1, { isSmall: true, isStream: false }), world.read(1, { isStream: false })];
-  const bytes = [small, full].map(({ texts }) => texts[0]!.trimEnd().length);
-  assert.ok(bytes[0]! < 0.6 * bytes[1]!, bytes.join(' of '));
+  const bytesOf = (isSmall: boolean) => world.read(1, { isSmall, isStream: false }).texts[0]!.trimEnd().length;
+  const [full, small] = [bytesOf(false), bytesOf(true)];
+  const acls = [{ action: 'accept', src: ['100.64.0.2', '100.64.0.3'], dst: ['100.64.0.1:80'] }];
+  world.setPolicyText(JSON.stringify({ acls }));
+  const [narrow, fullNarrow] = [bytesOf(true), bytesOf(false)];
+  assert.ok(
+    small < 0.6 * full && narrow < 0.01 * full && narrow < fullNarrow / 4,
+    `${[full, small, fullNarrow, narrow]}`,
+  );
 });
 
 test.run();
