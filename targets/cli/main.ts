@@ -124,7 +124,7 @@ async function joinTailnet(options: UpOptions): Promise<void> {
 async function serve(options: ServeOptions): Promise<void> {
   const report = createServeReport({ isJson: options.isJson, level: options.level, out, err, now: Date.now });
   const { version } = pkg;
-  let reload = () => undefined as void; // while it starts the files are about to be read
+  let reload: () => void = () => undefined; // while it starts the files are about to be read
   const onReload = (listener: () => void) => {
     reload = listener;
   };

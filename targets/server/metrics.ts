@@ -32,8 +32,8 @@ function metricText({ name, kind, help, values }: Metric): string {
 }
 
 function labelText(labels: Labels): string {
-  const escape = (text: string) => text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
-  const list = Object.entries(labels).map(([name, value]) => `${name}="${escape(value)}"`);
+  const escaped = (text: string) => text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
+  const list = Object.entries(labels).map(([name, value]) => `${name}="${escaped(value)}"`);
   return list.length === 0 ? '' : `{${list.join(',')}}`;
 }
 

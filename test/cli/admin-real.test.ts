@@ -3,25 +3,16 @@
  * of a coordinator that does not run. The last test searches everything that was written for everything that is secret.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { buildSync } from 'esbuild';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { AdminResults } from '../../lib/coordinator/commands.ts';
 import type { AuditRow } from '../../targets/server/types.ts';
 import { COMMAND, Folder } from './command.ts';
+import { INSTALLED, install } from './installed.ts';
 import { datagrams, until } from './local.ts';
 
 const test = suite('cli admin real');
@@ -41,30 +32,11 @@ interface Ended {
   readonly err: string;
 }
 
-const programs = new Folder();
-const BUILT = join(programs.path, 'cli.mjs');
-
-/** The two packages as they are installed: each a bundle, side by side, with what the server depends on. */
-function install(): void {
-  const modules = join(programs.path, 'node_modules');
-  const external = ['libsql', 'ws', '@peculiar/x509'];
-  mkdirSync(join(modules, 'motenet-server'), { recursive: true });
-  mkdirSync(join(modules, '@peculiar'));
-  for (const name of external) symlinkSync(join(ROOT, 'node_modules', name), join(modules, name));
-  const usual = { bundle: true, platform: 'node', format: 'esm', target: 'node20', logLevel: 'warning' } as const;
-  const source = (name: string) => join(ROOT, 'targets', name);
-  buildSync({ ...usual, entryPoints: [source('cli/main.ts')], outfile: BUILT });
-  const outfile = join(modules, 'motenet-server/index.js');
-  buildSync({ ...usual, entryPoints: [source('server/index.ts')], outfile, external });
-  const manifest = { name: 'motenet-server', type: 'module', exports: './index.js' };
-  writeFileSync(join(modules, 'motenet-server/package.json'), JSON.stringify(manifest));
-}
-
 /** The command, as it is installed. */
 function start(
   args: readonly string[],
   environment: Record<string, string> = {},
-  program: readonly string[] = [BUILT],
+  program: readonly string[] = [INSTALLED],
 ) {
   const child = spawn(process.execPath, [...program, ...args], {
     ...{ cwd: ROOT, timeout: LIFETIME_MS, env: { ...process.env, MOTENET_TOKEN: '', ...environment } },
@@ -123,6 +95,7 @@ test("serve is ready with nothing configured, and its folder is nobody else's", 
   assert.match(server.url, /^http:\/\/127\.0\.0\.1:\d+$/);
   assert.is(statSync(data).mode & 0o777, 0o700);
   assert.is(statSync(join(data, 'admin.sock')).mode & 0o777, 0o600);
+  await until(() => server.got.out.includes('see who has joined'), 'the next steps');
   const next = server.events().filter(({ event }) => event === 'next');
   assert.is(next[0]!['command'], `motenet keys create --data ${data}`);
   assert.is(next[1]!['command'], `motenet up --control ${server.url} --authkey KEY`);
@@ -368,7 +341,6 @@ test('without the package of the server a line says what to install; in the sour
 test.after(() => {
   for (const child of children) if (child.exitCode === null) child.kill('SIGKILL');
   folder.remove();
-  programs.remove();
 });
 
 test.run();

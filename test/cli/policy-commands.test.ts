@@ -14,6 +14,7 @@ import { Folder } from './command.ts';
 const test = suite('cli policy commands');
 
 const folder = new Folder();
+process.env['TMPDIR'] = folder.path; // of what edit leaves behind
 const NOW = Date.UTC(2026, 10, 22, 15, 0);
 const TEXT = '// all\n{"acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}]}';
 const VIEW: PolicyView = {

@@ -13,6 +13,7 @@ import { type Ran, runLine } from './admin-run.ts';
 const test = suite('cli policy server');
 
 const folder = makeFolder();
+process.env['TMPDIR'] = folder; // of what edit leaves behind
 const data = join(folder, 'data');
 const file = join(folder, 'policy.hujson');
 const devices: TestDevice[] = [];
