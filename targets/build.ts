@@ -36,7 +36,7 @@ export interface Entry {
 /** The server's own package: everything but its dependencies is bundled into it. */
 const SERVER = join(ROOT, 'targets/server');
 const SERVER_DIST = join(SERVER, 'dist');
-const SERVER_BUDGET_BYTES = 85_000;
+const SERVER_BUDGET_BYTES = 115_000;
 
 /** What the machines need from the outside, for those who use them alone. */
 const PARTS = ['lib/base/address.ts', 'lib/base/drop.ts', 'lib/base/errors.ts', 'lib/base/slot.ts'];
@@ -61,7 +61,7 @@ export const ENTRIES: readonly Entry[] = [
     platform: 'neutral',
     budgetBytes: 32_000,
   },
-  { name: 'cli', sources: ['targets/cli/main.ts'], platform: 'node', budgetBytes: 225_000 },
+  { name: 'cli', sources: ['targets/cli/main.ts'], platform: 'node', budgetBytes: 240_000 },
 ];
 
 /** The project of what is built for Moddable, with the examples. */
