@@ -168,6 +168,7 @@ export const cutCases: readonly Case[] = [
     name: 'cut',
     title: 'a policy change that takes a right away ends new connections, open TCP and UDP flows at once, on a mote',
     timeoutMs: 120_000,
+    isMoteOnly: true,
     run: cutFlows,
   },
 ];

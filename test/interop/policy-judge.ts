@@ -25,8 +25,12 @@ export interface Judgement {
   readonly accepted: number;
   /** Questions that were dropped. */
   readonly dropped: number;
-  /** Of these, refused by the receiver's filter as it counts itself; the others came from devices that it does not know. */
+  /** Of these, refused by the receiver's filter as it counts itself. */
   readonly refused: number;
+  /** Questions of devices that the receiver must not know: its filter never saw them. */
+  readonly strangers: number;
+  /** Questions that were neither let in nor counted as refused, though the receiver knows who asked: lost on the way. */
+  readonly lost: number;
   /** Questions that were asked again because they should have come and did not; datagrams may be lost. */
   readonly repeated: number;
   /** One line each. */
@@ -94,6 +98,8 @@ export class PolicyJudge {
     );
     await this.#ask(order, known);
     const refused = (await this.#refused()) - refusedBefore;
+    const strangers = questions.filter(({ of, peer }) => !known.has(`${of} ${peer}`)).length;
+    const lost = questions.length - strangers - refused - questions.filter(({ id }) => this.#accepted.has(id)).length;
     const expected = new Map(questions.map(question => [question.id, this.#isExpected(compiler, question)]));
     const repeated = await this.#repeat(
       questions.filter(({ id }) => expected.get(id) === true && !this.#accepted.has(id)),
@@ -107,6 +113,8 @@ export class PolicyJudge {
       accepted,
       dropped: questions.length - accepted,
       refused,
+      strangers,
+      lost,
       repeated,
       disagreements: wrong.map(question => this.#describe(compiler, question, expected.get(question.id)!)),
     };

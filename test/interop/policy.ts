@@ -16,6 +16,8 @@ import { PolicyWorld } from './policy-world.ts';
 const GENERATED = 40;
 const GENERATED_QUICK = 5;
 const SHOWN = 20;
+/** Part of the probes that may be lost on the way, and so tell nothing. */
+const MOST_LOST = 0.001;
 /** Files that must be refused, with a piece of what the refusal says, while what was in force stays. */
 const REFUSED: readonly (readonly [string, string, RegExp])[] = Object.freeze([
   ['a prefix with host bits', acl('["100.64.0.9/10"]', '["*:*"]'), /host bits/],
@@ -35,6 +37,8 @@ interface Total {
   accepted: number;
   dropped: number;
   refused: number;
+  strangers: number;
+  lost: number;
   repeated: number;
   readonly disagreements: string[];
 }
@@ -42,7 +46,16 @@ interface Total {
 async function policies({ lab, isQuick }: Bench): Promise<string> {
   const world = await PolicyWorld.make(lab);
   const judge = new PolicyJudge(world);
-  const total: Total = { probes: 0, accepted: 0, dropped: 0, refused: 0, repeated: 0, disagreements: [] };
+  const total: Total = {
+    probes: 0,
+    accepted: 0,
+    dropped: 0,
+    refused: 0,
+    strangers: 0,
+    lost: 0,
+    repeated: 0,
+    disagreements: [],
+  };
   const list = policiesOf(world, isQuick ? GENERATED_QUICK : GENERATED);
   const lines: string[] = [];
   for (const named of list) {
@@ -53,13 +66,15 @@ async function policies({ lab, isQuick }: Bench): Promise<string> {
     lines.push(`${String(judgement.accepted).padStart(4)} of ${judgement.probes} accepted: ${named.name}`);
   }
   await expectRefusals(world, list.at(-1)!, judge, total);
-  const { probes, accepted, dropped, refused, repeated, disagreements } = total;
+  const { probes, accepted, dropped, refused, strangers, lost, repeated, disagreements } = total;
   const summary =
-    `${list.length} policies, ${probes} probes, ${accepted} accepts, ${dropped} drops (${refused} by the filter, the rest ` +
-    `from devices that must not be known), ${disagreements.length} disagreements; ${repeated} asked again`;
+    `${list.length} policies, ${probes} probes, ${accepted} accepts, ${dropped} drops (${refused} counted by the filter, ` +
+    `${strangers} of devices that must not be known, ${lost} lost), ${disagreements.length} disagreements; ` +
+    `${repeated} asked again`;
   const shown = disagreements.slice(0, SHOWN).join('\n        ');
   expect(disagreements.length === 0, `${summary}\n        ${shown}`);
   expect(accepted > 0 && refused > 0, `${summary}: nothing was tried`);
+  expect(lost <= probes * MOST_LOST, `${summary}: what is lost is not judged`);
   return [summary, await world.evidence(), `refused: ${REFUSED.map(([name]) => name).join('; ')}`, ...lines].join(
     '\n        ',
   );
@@ -78,6 +93,8 @@ function add(total: Total, name: string, one: Judgement): void {
   total.accepted += one.accepted;
   total.dropped += one.dropped;
   total.refused += one.refused;
+  total.strangers += one.strangers;
+  total.lost += one.lost;
   total.repeated += one.repeated;
   for (const line of one.disagreements) total.disagreements.push(`${name}: ${line}`);
 }
