@@ -94,10 +94,11 @@ export function moddableManifests(own: readonly string[], native: readonly strin
       include: INCLUDES,
       modules: {
         'motenet-random': './targets/moddable/random',
+        'motenet-retained': './targets/moddable/retained',
         'motenet-crypto': './targets/moddable/native/crypto',
         '*': onlyC.map(path => `./${bare(path)}`),
       },
-      preload: ['motenet-random', 'motenet-crypto'],
+      preload: ['motenet-random', 'motenet-retained', 'motenet-crypto'],
     },
     'mcpack.json': { include: ['./native.json'], preload: inside('motenet/dist/moddable') },
     'manifest.json': {

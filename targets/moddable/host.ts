@@ -53,6 +53,7 @@ export function createModdableHost(io: ModdableIo, options: ModdableHostOptions 
     name: 'moddable',
     clock,
     random: io.random,
+    ...(io.retained === undefined ? {} : { retained: io.retained }),
     self: io.self,
     createTimer: (fire: () => void) => new ModdableTimer(io.timer, clock, fire),
     defer: (run: () => void) => {

@@ -18,6 +18,7 @@ import type { Mote } from '../../lib/mote/mote.ts';
 import { createRandom } from './entropy.ts';
 import type { ModdableIo, TcpClass, TcpIo, TcpIoOptions, TlsIo, UdpClass, UdpIo, UdpIoOptions } from './io.ts';
 import { createNativeSuite, type NativeCrypto } from './native-suite.ts';
+import { type RetainedMemory, retainedStore } from './retained-store.ts';
 import { preferenceStore } from './store.ts';
 import { type ModdableMoteOptions, type ModdableSetup, upWith } from './up.ts';
 
@@ -33,8 +34,9 @@ export { keyValueStore, preferenceStore } from './store.ts';
 export { createTunnel, type Tunnel } from './tunnel.ts';
 export type { ModdableMoteOptions } from './up.ts';
 
-/** Names of modules that an image may or may not carry. `manifest.json` has the first two. */
+/** Names of modules that an image may or may not carry. `manifest.json` has the first three. */
 const RANDOM_MODULE = 'motenet-random';
+const RETAINED_MODULE = 'motenet-retained';
 const CRYPTO_MODULE = 'motenet-crypto';
 const TLS_MODULE = 'embedded:io/socket/tcp/tls';
 const DIGEST_MODULE = 'crypt';
@@ -64,6 +66,7 @@ async function setup(): Promise<ModdableSetup> {
 function moddableIo(): ModdableIo {
   const fill = moduleOf<(out: Uint8Array) => void>(RANDOM_MODULE);
   const tls = moddableTls();
+  const retained = moduleOf<RetainedMemory>(RETAINED_MODULE);
   return {
     // The typings know neither `close` of UDP nor what `write` returns.
     UDP: UDP satisfies new (options: UdpIoOptions) => Pick<UdpIo, 'write'> as unknown as UdpClass,
@@ -76,6 +79,7 @@ function moddableIo(): ModdableIo {
     ticks: () => Time.ticks,
     unixMs: () => Date.now(),
     random: createRandom(fill),
+    ...(retained === undefined ? {} : { retained: retainedStore(retained) }),
     resolve: (name, done) => Net.resolve(name, (_name, address) => done(address)),
     addresses: () => [Net.get('IP')],
     self: { hostname: 'mote', os: 'moddable' },

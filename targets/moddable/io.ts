@@ -6,7 +6,7 @@
  * classes of the tests' own. `index.ts` passes the real ones; `npm run check` compares these types with Moddable's.
  * Left out: what motenet does not call (multicast, `target`, pins).
  */
-import type { Random } from '../../lib/ports.ts';
+import type { Random, Store } from '../../lib/ports.ts';
 
 /** A datagram as ECMA-419 delivers it: its bytes, with the sender written on them. */
 export type UdpMessage = ArrayBuffer & { readonly address: string; readonly port: number };
@@ -101,6 +101,8 @@ export interface ModdableIo {
   unixMs(): number;
   /** See `createRandom`. */
   readonly random: Random;
+  /** See `retainedStore`. */
+  readonly retained?: Store;
   /** Looks a name up; `done` is called later, with a dotted address or without one (System.resolve, Net.resolve). */
   resolve(name: string, done: (address: string | undefined) => void): void;
   /** Own addresses, undefined for an interface that has none yet (Net.get). */
