@@ -1,8 +1,8 @@
 /**
  * The button on a board: wakes by its pin, sends, sleeps. Power that comes for the first time makes it join, then sleep.
  *
- * What lets it send so soon after waking is in its storage: its keys, what it knew of the tailnet, and the floor of its
- * handshake clock, so that no time server is needed either.
+ * What lets it send so soon after waking is in its storage (`resume`): its keys, what it knew of the tailnet, and the floor
+ * of its handshake clock, so that neither coordinator nor time server is asked first. The coordinator is asked once a day.
  */
 import Preference from 'preference';
 import Time from 'time';
@@ -24,7 +24,7 @@ const MAX_AWAKE_MS = 30_000;
 async function run(): Promise<void> {
   const config = readDeviceConfig(Preference);
   await connectWiFi(config.ssid, config.password);
-  const mote = await up({ ...configOptions(config), timeServers: [] });
+  const mote = await up({ ...configOptions(config), resume: true, timeServers: [] });
   forgetAuthKey(Preference);
   trace(`inside after ${Time.ticks} ms\n`);
   if (wokeByPin()) {
