@@ -27,6 +27,8 @@ export interface PeerTableLimits {
 }
 
 const PAGE_BYTES = 4096;
+/** The first page grows to that: most tables of a small device have a few peers. */
+const FIRST_PAGE_BYTES = 512;
 /** What a runtime adds to a page: the array object and its buffer. */
 const PAGE_OVERHEAD_BYTES = 112;
 const KEY_BYTES = 32;
@@ -59,7 +61,8 @@ export class PeerTable {
 
   /** Bytes of memory that the table holds. */
   get heldBytes(): number {
-    return this.#pages.length * (this.#pageBytes + PAGE_OVERHEAD_BYTES) + 4 * this.#places.length + this.suffix.length;
+    const pages = this.#pages.reduce((sum, page) => sum + page.length + PAGE_OVERHEAD_BYTES, 0);
+    return pages + 4 * this.#places.length + this.suffix.length;
   }
 
   /** Slot of the peer with this id, or -1. Slots change when peers come and go. */
@@ -241,9 +244,15 @@ export class PeerTable {
   }
 
   #append(buf: Uint8Array, start: number, length: number): number {
-    if (this.#pages.length === 0 || this.#pageUsed + length > this.#pageBytes) {
-      this.#pages.push(new Uint8Array(this.#pageBytes));
+    const last = this.#pages.at(-1);
+    const wanted = this.#pageUsed + length;
+    if (last === undefined || wanted > this.#pageBytes) {
+      this.#pages.push(new Uint8Array(last === undefined ? Math.max(FIRST_PAGE_BYTES, length) : this.#pageBytes));
       this.#pageUsed = 0;
+    } else if (wanted > last.length) {
+      const larger = new Uint8Array(Math.min(this.#pageBytes, Math.max(2 * last.length, wanted)));
+      larger.set(last);
+      this.#pages[this.#pages.length - 1] = larger;
     }
     const page = this.#pages.length - 1;
     copyBytes(this.#pages[page]!, this.#pageUsed, buf, start, start + length);

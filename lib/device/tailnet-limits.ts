@@ -11,7 +11,7 @@ export const TAILNET_LIMITS = /* @__PURE__ */ Object.freeze({
   small: Object.freeze({
     peers: 16,
     links: 2,
-    chunkBytes: 2048,
+    chunkBytes: 1024,
     derp: DERP_CLIENT_LIMITS_SMALL,
     filter: FILTER_LIMITS_SMALL,
     names: NAME_LIMITS_SMALL,

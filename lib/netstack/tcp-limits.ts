@@ -47,7 +47,7 @@ export const TCP_LIMITS_SMALL: TcpLimits = /* @__PURE__ */ Object.freeze({
   connections: 24,
   halfOpen: 8,
   backlog: 8,
-  timeWait: 2,
+  timeWait: 1,
   timeWaitMs: 10_000,
   replies: 4,
   sendBufferBytes: 8192,

@@ -49,13 +49,17 @@ export class HeapDump {
   readonly #seen = new Set<number>();
   readonly #queue: { at: number; node: HeapNode; isChain: boolean }[] = [];
   readonly #root: number;
+  readonly #free: number;
   #isFree = false;
   #known: ReadonlySet<number> = new Set();
   /** Slots of private methods, which every instance has again. */
   methodSlots = 0;
 
-  constructor(bytes: Buffer, root: number) {
-    this.#root = root;
+  /** `addresses` is the text that came with the dump. */
+  constructor(bytes: Buffer, addresses: string) {
+    const [root, free] = addresses.split(' ').map(Number);
+    this.#root = root!;
+    this.#free = free!;
     let at = 0;
     for (let lists = 0; lists < 2; ) {
       const start = bytes.readUInt32LE(at);
@@ -92,8 +96,8 @@ export class HeapDump {
   get slots(): ReadonlySet<number> {
     const used = new Set<number>();
     for (const { start, view } of this.#areas.slice(0, this.#slotAreas))
-      for (let at = 0; at + SLOT_BYTES <= view.byteLength; at += SLOT_BYTES)
-        if (view.getUint8(at + 4) !== 0) used.add(start + at);
+      for (let at = 0; at + SLOT_BYTES <= view.byteLength; at += SLOT_BYTES) used.add(start + at);
+    for (let free = this.#free; free !== 0; free = this.#u32(free)) used.delete(free);
     return used;
   }
 
@@ -109,6 +113,23 @@ export class HeapDump {
       found.set(name, entry);
     }
     return [...found].map(([name, entry]) => ({ name, ...entry })).sort((a, b) => b.bytes - a.bytes);
+  }
+
+  /** Plain objects and functions that are not known, by the names of their properties, with their bytes. */
+  shapes(known: ReadonlySet<number>): { names: string; count: number; bytes: number }[] {
+    const found = new Map<string, { count: number; bytes: number }>();
+    for (const at of this.slots) {
+      if (known.has(at) || (this.#u32(at + 4) & 0xff) !== KIND.instance) continue;
+      const name = this.#className(this.#u32(at + 12));
+      if (!['Object', 'Function', '(none)'].includes(name)) continue;
+      const ids: string[] = [];
+      for (let slot = this.#u32(at); slot !== 0 && this.#has(slot); slot = this.#u32(slot))
+        ids.push(this.#nameOf(this.#u32(slot + 4) >>> 16));
+      const names = `${name} ${ids.join(' ')}`;
+      const entry = found.get(names) ?? { count: 0, bytes: 0 };
+      found.set(names, { count: entry.count + 1, bytes: entry.bytes + this.#ownBytes(at, 0) });
+    }
+    return [...found].map(([names, entry]) => ({ names, ...entry })).sort((a, b) => b.bytes - a.bytes);
   }
 
   #ownBytes(first: number, depth: number): number {

@@ -28,6 +28,8 @@ void memory_forget(Machine* the);
  * length 0, areas of chunks likewise, then names (length, bytes) from key 0 on. Numbers have 4 bytes; of a 32-bit engine only.
  */
 void memory_dump(Machine* the, void (*put)(const void* data, size_t size));
+/* Address of the first free slot, to which the others are chained. */
+uint32_t memory_free_slot(Machine* the);
 /* Steps of the engine so far, modulo 2^32. */
 uint32_t engine_steps(Machine* the);
 

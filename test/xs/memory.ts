@@ -72,12 +72,12 @@ async function emptyBytes(): Promise<number> {
   return bytes;
 }
 
-/** Measures all of it. `peers` is how many devices there are beside the mote. */
-export async function measureMemory(suite: SuiteName, peers = DEVICES): Promise<MoteMemory> {
+/** Measures all of it. `isRestricted`: by the small map; `peers` is how many devices there are beside the mote. */
+export async function measureMemory(suite: SuiteName, isRestricted = false, peers = DEVICES): Promise<MoteMemory> {
   const empty = await emptyBytes();
   const few = await withMoteEngine(suite, (link, base) => idleBytes(link, base, ACTIVE));
   return withMoteEngine(suite, async (link, base, loaded) => {
-    const world = await TailnetWorld.create(ACTIVE, peers - ACTIVE);
+    const world = await TailnetWorld.create(ACTIVE, peers - ACTIVE, isRestricted);
     const mote = world.mote(link);
     await world.join(mote);
     await world.network.advance(10_000);

@@ -187,3 +187,7 @@ void memory_dump(txMachine* the, void (*put)(const void* data, size_t size)) {
     put(name, length);
   }
 }
+
+uint32_t memory_free_slot(txMachine* the) {
+  return (uint32_t)(uintptr_t)the->freeHeap;
+}

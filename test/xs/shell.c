@@ -201,7 +201,7 @@ static void send_dump(xsMachine* the) {
   xsEndHost(the);
   gDump.used = 0;
   memory_dump(the, add_to_dump);
-  snprintf(text, sizeof(text), "%u", root);
+  snprintf(text, sizeof(text), "%u %u", root, memory_free_slot(the));
   send_frame(text, gDump.data, (uint32_t)gDump.used);
 }
 
@@ -209,7 +209,7 @@ static void send_dump(xsMachine* the) {
  * Frames in: length (4 bytes, little-endian), kind, content. Kind 0: for the script. 1: for the script, counted.
  * 2: collect. 3: fit. 4: forget the peaks. Every frame is answered by the frames that the script sends and then by an
  * empty one; kinds 2 to 5 answer with the figures first (5 does nothing else). 6: collect, and answer with both heaps
- * (memory_dump), whose text is the address of the script's own function that takes frames.
+ * (memory_dump), whose text are the addresses of the script's function that takes frames and of the first free slot.
  */
 static void serve(xsMachine* the) {
   uint32_t size;

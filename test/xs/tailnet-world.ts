@@ -14,6 +14,13 @@ import { RemoteMote } from './remote-mote.ts';
 const COORDINATOR = '192.0.2.1';
 const FIRST_IDLE_ID = 1000;
 const JOIN_LIMIT_MS = 60_000;
+const POLICY = JSON.stringify({
+  tagOwners: { 'tag:member': [], 'tag:chip': [] },
+  acls: [
+    { action: 'accept', src: ['tag:member'], dst: ['tag:chip:*'] },
+    { action: 'accept', src: ['tag:chip'], dst: ['tag:member:*'] },
+  ],
+});
 /** Until news of a device have reached the others. */
 const HEARD_MS = 2000;
 
@@ -23,14 +30,20 @@ export class TailnetWorld {
   readonly coordinator = new MemoryCoordinator(this.network, COORDINATOR, { keepsSentBytes: false });
   readonly members: Mote[] = [];
   #nextAddress = 200;
+  #isRestricted = false;
 
-  /** `members` motes that answer, and `idle` devices of which there is a record only. */
-  static async create(members: number, idle: number): Promise<TailnetWorld> {
+  /**
+   * `members` motes that answer, and `idle` devices of which there is a record only. `isRestricted`: a policy lets the
+   * mote talk with the members alone, so that they are all that a small device hears of.
+   */
+  static async create(members: number, idle: number, isRestricted = false): Promise<TailnetWorld> {
     const world = new TailnetWorld();
+    world.#isRestricted = isRestricted;
+    if (isRestricted) world.coordinator.command({ type: 'policy-set', tailnet: 'default', text: POLICY });
     const suite = createNobleSuite();
     const { network, coordinator } = world;
     for (let i = 0; i < members; i++) {
-      const options = { control: coordinator.url, name: `member-${i}`, authKey: coordinator.authKey() };
+      const options = { control: coordinator.url, name: `member-${i}`, authKey: world.#authKey('tag:member') };
       const host = network.host(`192.0.2.${10 + i}`, 10 + i);
       world.members.push(await network.until(Mote.up(host, suite, options, ALL_PARTS), JOIN_LIMIT_MS));
     }
@@ -54,10 +67,13 @@ export class TailnetWorld {
       return { tailnet: 'default', kind: 'device' as const, id: String(value.id), value };
     });
     coordinator.kill();
-    const [{ audit }] = [coordinator.commits.at(-1)!];
-    coordinator.commits.push({ id: coordinator.commits.at(-1)!.id + 1, changes, audit });
+    coordinator.commits.push({ id: coordinator.commits.at(-1)!.id + 1, changes });
     coordinator.restart();
     await network.advance(30_000);
+  }
+
+  #authKey(tag: string): string {
+    return this.coordinator.authKey(this.#isRestricted ? { tags: [tag] } : {});
   }
 
   /** A mote on the engine, not up yet; at the address of the last one when it `returns`. */
@@ -68,7 +84,7 @@ export class TailnetWorld {
 
   /** Joins; the mote is called `chip`. The members have heard of it afterwards. */
   async join(mote: RemoteMote, more: object = {}): Promise<readonly string[]> {
-    const options = { control: this.coordinator.url, name: 'chip', authKey: this.coordinator.authKey(), ...more };
+    const options = { control: this.coordinator.url, name: 'chip', authKey: this.#authKey('tag:chip'), ...more };
     const addresses = await this.network.until(mote.up(options), JOIN_LIMIT_MS);
     await this.network.advance(HEARD_MS);
     return addresses;
