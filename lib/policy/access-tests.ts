@@ -52,15 +52,17 @@ export interface TestReport {
 }
 
 /** How much the tests of a policy may ask for. */
-export const TEST_LIMITS = /* @__PURE__ */ Object.freeze({
+export interface TestLimits {
   /** Devices that are made up; where more would be needed no line is judged, which is a failure. */
-  invented: 1000,
+  readonly invented: number;
   /** Steps of about 10 ns on a server of 2020. Lines that would take more are not judged, which is a failure. */
-  steps: 80_000_000,
-});
+  readonly steps: number;
+}
+
+/** What is allowed unless told. */
+export const TEST_LIMITS: TestLimits = /* @__PURE__ */ Object.freeze({ invented: 1000, steps: 80_000_000 });
 
 const MAX_EXAMPLES = 10;
-const TOO_MUCH = `the tests take more than ${TEST_LIMITS.steps} steps or ${TEST_LIMITS.invented} devices to make up`;
 /** What it costs to find an address in the sources of a rule. */
 const MEMBERSHIP_STEPS = 30;
 /** What a target costs; when other rules lead to it than to those before; and for each of these. */
@@ -72,11 +74,15 @@ const ENTRANCE_STEPS = 50;
  * Runs all tests of the compiler's policy. `mostExamples`: failing pairs that each line lists. While it runs the compiler
  * has the devices that are made up; afterwards it is as before.
  */
-export function runTests(compiler: PolicyCompiler, mostExamples = MAX_EXAMPLES): TestReport {
-  const { isOver, devices, names } = inventDevices(compiler, TEST_LIMITS.invented);
+export function runTests(
+  compiler: PolicyCompiler,
+  mostExamples = MAX_EXAMPLES,
+  limits: TestLimits = TEST_LIMITS,
+): TestReport {
+  const { isOver, devices, names } = inventDevices(compiler, limits.invented);
   if (devices.length > 0) compiler.update(devices.map(device => ({ id: device.id, device })));
   try {
-    const work = new Work(compiler, mostExamples, isOver ? 0 : TEST_LIMITS.steps);
+    const work = new Work(compiler, mostExamples, isOver ? 0 : limits.steps, limits);
     const outcomes = compiler.policy.tests.flatMap(test => {
       const judge = new Judge(test, work);
       return [
@@ -96,9 +102,12 @@ class Work {
   readonly cache: EntranceCache;
   readonly mostExamples: number;
   readonly #sources = new Map<string, TestSources>();
+  /** Why a line is not judged. */
+  readonly excuse: string;
   #left: number;
 
-  constructor(compiler: PolicyCompiler, mostExamples: number, steps: number) {
+  constructor(compiler: PolicyCompiler, mostExamples: number, steps: number, limits: TestLimits) {
+    this.excuse = `the tests take more than ${limits.steps} steps or ${limits.invented} devices to make up`;
     this.compiler = compiler;
     this.cache = new EntranceCache(compiler);
     this.mostExamples = mostExamples;
@@ -154,7 +163,7 @@ class Judge {
     // A device alone is judged against itself: the rule is the same that a second one would meet.
     const count = counted?.pairs === 0 ? this.#count(target, expected, false) : counted;
     if (count === undefined) {
-      const message = `${source} to ${target.text} was not judged: ${TOO_MUCH}`;
+      const message = `${source} to ${target.text} was not judged: ${this.#work.excuse}`;
       return { ...base, isPassed: false, pairs: 0, failing: 0, examples: [], message };
     }
     const { pairs, failing, examples } = count;

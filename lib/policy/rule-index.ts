@@ -59,8 +59,8 @@ export class RuleIndex {
   readonly #destinations: Side;
   readonly #internet: Uint32Array;
   readonly #self: Uint32Array;
-  /** Rules by way of routers with a tag. */
-  readonly #via = new Map<string, { readonly rule: number; readonly destination: RuleDestination }[]>();
+  /** Rules by way of routers. */
+  readonly #via: { readonly rule: number; readonly destination: RuleDestination }[] = [];
   readonly #rules: readonly PolicyRule[];
 
   constructor(rules: readonly PolicyRule[]) {
@@ -91,11 +91,9 @@ export class RuleIndex {
     const destination = this.#destinations.all.slice();
     this.#destinations.collect(member, member.serves, destination);
     if (!member.internet.isEmpty) unite(destination, this.#internet);
-    for (const tag of member.device.tags) {
-      for (const { rule, destination: way } of this.#via.get(tag) ?? []) {
-        const part = partAt(this.#rules[rule]!, way, member);
-        if (part !== undefined && part !== 'all' && !part.isEmpty) setBit(destination, rule);
-      }
+    for (const { rule, destination: way } of this.#via) {
+      const part = partAt(this.#rules[rule]!, way, member);
+      if (part !== undefined && part !== 'all' && !part.isEmpty) setBit(destination, rule);
     }
     return { source, destination, self: member.owner === undefined ? this.none() : this.#self };
   }
@@ -111,13 +109,8 @@ export class RuleIndex {
   #addDestinations({ destinations, via }: PolicyRule, rule: number): void {
     for (const destination of destinations) {
       const { kind, key, addresses } = destination.alias;
-      if (via.length > 0) {
-        for (const tag of via) {
-          const ways = this.#via.get(tag);
-          if (ways === undefined) this.#via.set(tag, [{ rule, destination }]);
-          else ways.push({ rule, destination });
-        }
-      } else if (kind === 'all') setBit(this.#destinations.all, rule);
+      if (via.length > 0) this.#via.push({ rule, destination });
+      else if (kind === 'all') setBit(this.#destinations.all, rule);
       else if (kind === 'internet') setBit(this.#internet, rule);
       else if (kind === 'self') setBit(this.#self, rule);
       else this.#destinations.add(rule, key, addresses);

@@ -78,14 +78,17 @@ test('lines of tests are limited', () => {
 
 test('tests that would take too long are not judged, and that is a failure that says so', () => {
   const devices = Array.from({ length: 120 }, (_, i) => device(i + 1, 'ann@example.com'));
-  const accept = list(400, i => `"autogroup:member:${i + 1}"`);
-  const line = `{"src":"autogroup:member","accept":[${accept}]}`;
-  const wide = compile(`{"acls":[{"action":"accept","src":["*"],"dst":["*:*"]}],"tests":[${list(25, () => line)}]}`);
-  wide.update(devices.map(each => ({ id: each.id, device: each })));
-  const report = runTests(wide);
-  const last = report.outcomes[report.outcomes.length - 1]!;
-  assert.ok(report.outcomes[0]!.isPassed && !last.isPassed && !report.isPassed);
-  assert.match(last.message, `was not judged: the tests take more than ${TEST_LIMITS.steps} steps`);
+  const file = (count: number) => {
+    const accept = list(count, i => `"autogroup:member:${i + 1}"`);
+    return `{"acls":[{"action":"accept","src":["*"],"dst":["*:*"]}],"tests":[{"src":"autogroup:member","accept":[${accept}]}]}`;
+  };
+  const judged = (count: number, steps: number) =>
+    runTests(compile(file(count), ...devices), 10, { ...TEST_LIMITS, steps }).outcomes.map(each => each.isPassed);
+  assert.equal(judged(1, 10_000), [false], 'a line that takes more alone');
+  assert.equal(judged(3, 60_000), [true, true, false], 'what is left after others');
+  const report = runTests(compile(file(1), ...devices), 10, { ...TEST_LIMITS, steps: 9 });
+  assert.match(report.outcomes[0]!.message, 'was not judged: the tests take more than 9 steps');
+  assert.not.ok(report.isPassed);
 });
 
 test('more names without a device than can be made up are not judged, not even as denied', () => {
