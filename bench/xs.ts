@@ -21,7 +21,10 @@ export interface XsFigures {
   readonly moduleRamKB: number;
   readonly bytecodeKB: number;
   readonly ramIdleKB: number;
+  /** By a whole map, as a foreign coordinator sends it; and where a policy leaves the device four of the 299. */
   readonly ramPeakKB300Peers: number;
+  readonly ramIdleKBSmallMap: number;
+  readonly ramPeakKB300PeersSmallMap: number;
   readonly ramPerIdlePeerBytes: number;
   readonly ramPerActivePeerBytes: number;
   /** The initiator's part of a handshake, and a packet of 1420 bytes sealed: tuned JavaScript, noble, native. */
@@ -49,6 +52,7 @@ const SMALL_TAILNETS = [4, 12] as const;
 export async function bench({ isShort }: { isShort: boolean }): Promise<XsFigures> {
   mustHaveValgrind();
   const memory = await measureMemory('native');
+  const small = await measureMemory('native', true);
   const [tunedShake, tunedSeal] = await both('tuned', isShort ? 1 : 4, isShort ? 1 : 20);
   const [nativeShake, nativeSeal] = await both('native', isShort ? 1 : 10, isShort ? 20 : 200);
   const [nobleShake, nobleSeal] = await both('noble', 1, isShort ? 1 : 10);
@@ -57,6 +61,8 @@ export async function bench({ isShort }: { isShort: boolean }): Promise<XsFigure
     bytecodeKB: kilobytes(memory.code),
     ramIdleKB: kilobytes(memory.idle),
     ramPeakKB300Peers: kilobytes(memory.peak),
+    ramIdleKBSmallMap: kilobytes(small.idle),
+    ramPeakKB300PeersSmallMap: kilobytes(small.peak),
     ramPerIdlePeerBytes: Math.round(memory.perIdlePeer),
     ramPerActivePeerBytes: Math.round(memory.perActivePeer),
     handshakeInstr: tunedShake.instructions,
