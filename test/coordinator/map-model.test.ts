@@ -151,7 +151,7 @@ class History {
 }
 
 test('every reader knows exactly what it should after a random history', () => {
-  const seeds = fuzzRounds(18);
+  const seeds = fuzzRounds(14);
   let compared = 0;
   for (let seed = 1; seed <= seeds; seed++) {
     const history = new History(seed);
@@ -165,7 +165,7 @@ test('every reader knows exactly what it should after a random history', () => {
 });
 
 test('after every step every reader knows what policy, tags, routes and users then say', () => {
-  const seeds = fuzzRounds(8);
+  const seeds = fuzzRounds(6);
   let [compared, withPolicy] = [0, 0];
   for (let seed = 1001; seed <= 1000 + seeds; seed++) {
     const history = new History(seed);
