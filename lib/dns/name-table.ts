@@ -198,7 +198,11 @@ export class NameTable {
     const records = this.#records.get(name);
     const listed = this.#directory?.find(name);
     if (host === undefined && records === undefined && listed === undefined) return undefined;
-    const texts = new Set([...(listed?.map(bytes => formatAddress(bytes)) ?? []), ...(host?.addresses ?? []), ...(records ?? [])]);
+    const texts = new Set([
+      ...(listed?.map(bytes => formatAddress(bytes)) ?? []),
+      ...(host?.addresses ?? []),
+      ...(records ?? []),
+    ]);
     const sorted = [...texts].map(text => parseAddress(text)!).sort((a, b) => a.length - b.length);
     return sorted.slice(0, this.#limits.addresses);
   }
