@@ -11,6 +11,12 @@ it in place of coordinator.db in the data folder while no coordinator runs.`;
 const PLACES = `Without --data and --admin the data folder is $XDG_DATA_HOME/motenet, or ~/.local/share/motenet. There the
 command asks the coordinator that runs, or opens the data itself when none does.
 Exit codes: 0 done, 1 failed, 2 wrong usage.`;
+/** What else the exit codes mean in a group. */
+const CODES: Readonly<Record<string, string>> = /* @__PURE__ */ Object.freeze({
+  policy: `
+Exit code 1 is also: the policy is not valid, or its tests fail (nothing is changed then); explain: it is not allowed.
+check: 0 every test has passed, 1 one failed or the policy is not valid, 3 no test ran.`,
+});
 const LOCAL =
   'Exit codes: 0 every test has passed, 1 one failed or the policy is not valid, 2 wrong usage, 3 no test ran.';
 
@@ -26,7 +32,12 @@ const EXAMPLES: Readonly<Record<string, string>> = /* @__PURE__ */ Object.freeze
   tailnets: `  motenet tailnets create lab --approval on --key-life 30d
   motenet tailnets update lab --approval off`,
   users: '  motenet users create ann@example.com --name "Ann Example"',
-  policy: `  motenet policy check policy.hujson
+  policy: `  motenet policy edit
+  motenet policy get > policy.hujson
+  motenet policy diff policy.hujson; motenet policy set policy.hujson
+  motenet policy explain laptop web:443
+  motenet policy explain 100.64.0.7 [fd7a:115c:a1e0::9]:53 --proto udp; motenet policy explain laptop web --proto icmp
+  motenet policy check policy.hujson
   motenet devices list --json > devices.json; motenet policy check policy.hujson --devices devices.json`,
   tokens: `  export MOTENET_TOKEN=$(motenet tokens create --expires 90d)
   motenet devices list --admin https://coordinator.example`,
@@ -53,7 +64,7 @@ ${parts.join('\n\n')}
 With each of them${but}:
 ${flagLines(commonFlags({})).join('\n')}
 
-${PLACES}
+${PLACES}${CODES[group] ?? ''}
 
 ${EXAMPLES[group]}`;
 }
@@ -66,7 +77,7 @@ ${summary}
 
 ${flagLines({ ...flags, ...commonFlags(usage) }).join('\n')}
 
-${isLocal === true ? LOCAL : PLACES}
+${isLocal === true ? LOCAL : `${PLACES}${CODES[group] ?? ''}`}
 
 ${EXAMPLES[group]}`;
 }

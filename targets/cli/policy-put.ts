@@ -114,7 +114,20 @@ async function put(client: AdminClient, { tailnet, text, version, isDryRun }: Pu
 
 async function putAndShow(client: AdminClient, wanted: Put): Promise<Done & { readonly value: PolicyChangeView }> {
   const change = await put(client, wanted);
-  return { value: change, view: changeView(change) };
+  const err = wanted.isDryRun || !change.isChanged ? [] : await fileHint(client, wanted.tailnet);
+  return { value: change, view: { ...changeView(change), err } };
+}
+
+/** Where a policy comes from a file, what is set without it does not last. */
+async function fileHint(client: AdminClient, tailnet: string): Promise<string[]> {
+  const status = await client.status().catch(() => undefined); // a token of one tailnet may not ask
+  const file = status?.policyFiles?.find(each => each.tailnet === tailnet);
+  if (file === undefined) return [];
+  return [
+    plainText(
+      `warning: the coordinator takes this policy from ${file.path} again when it starts, and at SIGHUP: put it there, too`,
+    ),
+  ];
 }
 
 /** The same refusal with the places of its details in the form of a compiler's, and a message that does not repeat one. */
@@ -167,13 +180,14 @@ async function offer(
 ): Promise<Done | undefined> {
   try {
     const { value, view } = await use(client => putAndShow(client, { ...wanted, isDryRun: true }));
-    for (const line of view.out) err(line);
+    const yet = `this would be version ${value.version}; nothing is changed yet`;
+    for (const line of value.isChanged ? [yet, ...view.out.slice(1)] : view.out) err(line);
     if (!value.isChanged) return { value, view: { out: ['nothing was changed'] } };
     const answer = await terminal.ask('Put this in force? [Y/n/e to edit again] ');
     if (answer?.startsWith('e') === true) return undefined;
     if (answer?.startsWith('n') === true) throw new RunError('you did not want it in force');
-    const change = await use(client => put(client, wanted));
-    return { value: change, view: { out: [`version ${change.version} is in force`] } };
+    const { value: change, view: after } = await use(client => putAndShow(client, wanted));
+    return { value: change, view: { out: after.out.slice(0, 1), err: after.err ?? [] } };
   } catch (cause) {
     if (!(cause instanceof AdminRefusal) || cause.code === 'conflict') throw cause;
     const { details, message } = placed(cause, path);

@@ -26,9 +26,11 @@ export function processTerminal(env: NodeJS.ProcessEnv): PolicyTerminal {
     ask: async question => {
       if (!stdin.isTTY || !stderr.isTTY) return undefined;
       const lines = createInterface({ input: stdin, output: stderr });
-      const gone = new Promise<string>(resolve => lines.once('close', () => resolve('n'))); // Ctrl-C, Ctrl-D
+      const gone = new Promise<undefined>(resolve => lines.once('close', () => resolve(undefined))); // Ctrl-C, Ctrl-D
       try {
-        return (await Promise.race([lines.question(question), gone])).trim().toLowerCase();
+        const answer = await Promise.race([lines.question(question), gone]);
+        if (answer === undefined) stderr.write('\n');
+        return (answer ?? 'n').trim().toLowerCase();
       } finally {
         lines.close();
       }

@@ -38,8 +38,10 @@ async function policy(
   words: readonly string[],
   answer: Answer,
   more: Partial<AdminEnvironment> = {},
+  policyFiles: readonly object[] = [],
 ): Promise<Ran & { readonly commands: readonly AdminCommand[] }> {
   const context = new FakeContext();
+  context.report = { policyFiles };
   context.answer = command => {
     const value = answer(command);
     if (value === undefined) return undefined;
@@ -122,6 +124,20 @@ test('set counts and lists the pairs that gain or lose access', async () => {
   ]);
   assert.equal(out.slice(7, 27), Array(20).fill('  web  ->  laptop  tcp:22'));
   assert.equal(out.slice(27), ['  and 40 more pairs', 'note: 7:3: "ssh" is kept']);
+});
+
+test('a policy that the coordinator takes from a file is set with a warning', async () => {
+  const files = [
+    { tailnet: 'lab', path: '/lab' },
+    { tailnet: 'default', path: '/etc/p' },
+  ];
+  const warning =
+    'warning: the coordinator takes this policy from /etc/p again when it starts, and at SIGHUP: put it there, too';
+  assert.equal((await policy(['set', write()], () => CHANGE, {}, files)).err, [warning]);
+  assert.equal((await policy(['diff', write()], () => ({ ...CHANGE, isDryRun: true }), {}, files)).err, []);
+  assert.equal((await policy(['set', write(), '--tailnet', 'x'], () => CHANGE, {}, files)).err, []);
+  const edited = await policy(['edit'], taking, { terminal: new Person([() => '{}']) }, files);
+  assert.is(edited.err.at(-1), warning);
 });
 
 test('a policy without tests never looks as if tests had passed', async () => {
@@ -295,7 +311,7 @@ test("edit opens the policy in a file that is only its user's, shows what would 
   const path = person.paths[0]!;
   assert.equal(err, [
     `the policy is in ${path} while you edit it`,
-    'nothing was changed; this would be version 4',
+    'this would be version 4; nothing is changed yet',
     'tests: all 5 lines passed',
     'nobody would gain access',
     'nobody would lose access',
