@@ -14,7 +14,6 @@ import { Folder } from './command.ts';
 const test = suite('cli policy commands');
 
 const folder = new Folder();
-process.env['TMPDIR'] = folder.path; // of what edit leaves behind
 const NOW = Date.UTC(2026, 10, 22, 15, 0);
 const TEXT = '// all\n{"acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}]}';
 const VIEW: PolicyView = {
@@ -414,6 +413,14 @@ test('edit starts from what holds without a policy, and takes version 0 for gran
   assert.equal(open.acls, [{ action: 'accept', src: ['*'], dst: ['*:*'] }]);
 });
 
-test.after(() => folder.remove());
+const { TMPDIR } = process.env;
+test.before(() => {
+  process.env['TMPDIR'] = folder.path; // for what edit leaves behind
+});
+test.after(() => {
+  if (TMPDIR === undefined) delete process.env['TMPDIR'];
+  else process.env['TMPDIR'] = TMPDIR;
+  folder.remove();
+});
 
 test.run();

@@ -12,7 +12,6 @@ const test = suite('cli policy real');
 
 const LIFETIME_MS = 170_000;
 const folder = new Folder();
-process.env['TMPDIR'] = folder.path; // of what edit leaves behind
 const data = join(folder.path, 'data');
 const children: ChildProcess[] = [];
 
@@ -23,7 +22,7 @@ const FAILING = GOOD.replace('tag:web:80"]}],\n "tests"', 'tag:web:81"]}],\n "te
 /** Starts the command as it is installed. */
 function start(args: readonly string[], environment: Record<string, string> = {}) {
   const child = spawn(process.execPath, [INSTALLED, ...args], {
-    ...{ timeout: LIFETIME_MS, env: { ...process.env, ...environment } },
+    ...{ timeout: LIFETIME_MS, env: { ...process.env, TMPDIR: folder.path, ...environment } },
   });
   children.push(child);
   const got = { out: '', err: '' };

@@ -13,7 +13,7 @@ import { type Ran, runLine } from './admin-run.ts';
 const test = suite('cli policy server');
 
 const folder = makeFolder();
-process.env['TMPDIR'] = folder; // of what edit leaves behind
+const { TMPDIR } = process.env;
 const data = join(folder, 'data');
 const file = join(folder, 'policy.hujson');
 const devices: TestDevice[] = [];
@@ -56,6 +56,7 @@ async function joined(name: string, key: object): Promise<TestDevice> {
 }
 
 test.before(async () => {
+  process.env['TMPDIR'] = folder; // for what edit leaves behind
   server = await startTestServer({}, folder);
   await command(server.server, { type: 'user-create', tailnet: 'default', loginName: 'ann@example.com' });
   await command(server.server, { type: 'user-create', tailnet: 'default', loginName: 'bob' });
@@ -254,6 +255,8 @@ test('without a server its data are asked, and a policy is judged all the same',
 });
 
 test.after(() => {
+  if (TMPDIR === undefined) delete process.env['TMPDIR'];
+  else process.env['TMPDIR'] = TMPDIR;
   for (const device of devices) device.close();
   rmSync(folder, { recursive: true, force: true });
 });
