@@ -128,11 +128,17 @@ export const suite = () => {
 export const test = suite();
 `;
 
-let found: ReadonlyMap<string, readonly string[]> | undefined;
+/** A module as it was read, and what it has at its top level. */
+interface ModuleNames {
+  readonly text: string;
+  readonly names: readonly string[];
+}
 
-/** What each module of lib has at its top level, read once. */
-function libNames(): ReadonlyMap<string, readonly string[]> {
-  found ??= new Map(parseFolders('lib').map(source => [source.path, topLevelNames(source)]));
+let found: ReadonlyMap<string, ModuleNames> | undefined;
+
+/** What each module of lib has at its top level, read once: parsing all of lib takes seconds. */
+function libNames(): ReadonlyMap<string, ModuleNames> {
+  found ??= new Map(parseFolders('lib').map(read => [read.path, { text: read.text, names: topLevelNames(read) }]));
   return found;
 }
 
@@ -144,8 +150,11 @@ function freezer(extra: { readonly [path: string]: string } = {}, transform = (t
     setup(builder) {
       builder.onLoad({ filter: /\/lib\/.*\.ts$/ }, ({ path }) => {
         const name = relative(ROOT, path);
-        const text = transform(extra[name] ?? readFileSync(path, 'utf8'));
-        const list = (extra[name] === undefined ? names.get(name) : topLevelNamesOfText(text)) ?? [];
+        const source = extra[name] ?? readFileSync(path, 'utf8');
+        const text = transform(source);
+        const known = names.get(name);
+        // A module that is not the one that was read, by way of a test or of somebody who edits it meanwhile.
+        const list = known !== undefined && known.text === source ? known.names : topLevelNamesOfText(text);
         return { contents: `${text}\n;globalThis.__freeze(${JSON.stringify(name)}, [${list}]);`, loader: 'ts' };
       });
     },

@@ -19,35 +19,30 @@ export const SENTINEL = 'motenet on XS: ';
 /** XS 13 cannot run a static initializer that makes an instance of a class with fields: `get ?: not initialized yet`. */
 const SUPPORTED = Object.freeze({ 'class-static-field': false });
 
-/** Tests of whole motes, of the driver and of the simulated hosts: neutral too, with promises. */
-const WHOLE_MOTES = Object.freeze([
-  'test/driver.test.ts',
-  'test/mote/mote.test.ts',
-  'test/mote/tailnet.test.ts',
-  'test/mote/wg-config.test.ts',
-  'test/sim/memory-host.test.ts',
-  'test/sim/memory-streams.test.ts',
-]);
+/** Tests of whole motes and of the driver: neutral too, with promises. */
+const WHOLE_MOTES = Object.freeze(['test/driver.test.ts', 'test/mote/mote.test.ts', 'test/mote/tailnet.test.ts']);
 
 /** Why a test file does not run on the engine, by path. Printed with each run. */
 export const EXCLUDED: { readonly [path: string]: string } = Object.freeze({
+  'test/coordinator/map-frame.test.ts': 'half a minute, and no board is a coordinator',
   'test/coordinator/map-model.test.ts': 'half a minute, and no board is a coordinator',
+  'test/coordinator/map-sessions.test.ts': 'half a minute, and no board is a coordinator',
   'test/policy/parse.test.ts': 'minutes, and no board reads policies',
   'test/netstack/tcp-link.test.ts': 'minutes: long transfers over bad links',
 });
 
-const SLOW = 'over ten seconds on each engine';
+const SLOW = 'it takes long on each engine';
 /** Why a test file runs on the 32-bit engine only. */
 export const ONLY_32: { readonly [path: string]: string } = Object.freeze({
   'test/control/map-decoder.test.ts': SLOW,
   'test/control/peer-record.test.ts': SLOW,
-  'test/coordinator/map-frame.test.ts': SLOW,
-  'test/coordinator/map-sessions.test.ts': SLOW,
   'test/crypto/noble.test.ts': SLOW,
   'test/disco/disco-fuzz.test.ts': SLOW,
   'test/disco/disco-peers.test.ts': SLOW,
+  'test/disco/disco-story.test.ts': SLOW,
   'test/filter/rules.test.ts': SLOW,
   'test/netstack/reassembly.test.ts': SLOW,
+  'test/netstack/tcp-fuzz.test.ts': SLOW,
 });
 
 /** Every test file that is meant for the engine. */

@@ -20,7 +20,7 @@ import { runStories } from './stories.ts';
 /** A file that takes longer is stopped and counts as failed. */
 const FILE_TIMEOUT_MS = 240_000;
 /** Slots of the engine's stack: some tests spread long arrays into arguments. */
-const STACK_SLOTS = 32_768;
+const STACK_SLOTS = 131_072;
 
 /** An engine to run scripts on. */
 interface Engine {
