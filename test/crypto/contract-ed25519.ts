@@ -136,6 +136,13 @@ function zip215(name: string, crypto: Ed25519): void {
       assert.is(crypto.verify(hex(identity), message, hex(identity + scalar)), false, scalar);
   });
 
+  test('the greatest scalar, which is one less than the order, is a scalar', () => {
+    const negativeBase = `58${'66'.repeat(30)}e6`;
+    const greatest = `ec${ORDER.slice(2)}`;
+    assert.is(crypto.verify(hex(SMALL_ORDER[0]!), message, hex(negativeBase + greatest)), true);
+    assert.is(crypto.verify(hex(SMALL_ORDER[0]!), message, hex(`58${'66'.repeat(31)}${greatest}`)), false);
+  });
+
   test('text that is no point is refused, as a key and in a signature', () => {
     const seeded = new Seeded(62);
     const own = new Uint8Array(32);

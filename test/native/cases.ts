@@ -2,7 +2,9 @@
  * Cases for the program of harness/driver.c with the results that the portable libraries give: random ones of every
  * length and kind, and Wycheproof's. One line per case, as the program reads them.
  */
+import { poly1305 } from '@noble/ciphers/_poly1305.js';
 import { xsalsa20poly1305 } from '@noble/ciphers/salsa.js';
+import { ed25519 as ed25519Curve } from '@noble/curves/ed25519.js';
 import { blake2s } from '@noble/hashes/blake2.js';
 import { sha512 } from '@noble/hashes/sha2.js';
 import { toHex } from '../../lib/base/bytes.ts';
@@ -121,6 +123,70 @@ function hashCases(seeded: Seeded, length: number): Case[] {
     makeCase('hmac', [macKey, message.subarray(0, split), message.subarray(split)], mac),
     makeCase('sha512', [message, piece], sha512(message)),
   ];
+}
+
+/**
+ * `count` cases of Poly1305 alone with multipliers and blocks at the borders of limbs, where sums reach p and 2^130: the
+ * one-time keys of a cipher never come there.
+ */
+export function polyCases(seed: number, count: number): Case[] {
+  const seeded = new Seeded(seed);
+  const cases: Case[] = [];
+  for (let i = 0; i < count; i++) {
+    const key = edgeBytes(seeded, 32);
+    if (i % 2 === 0) key.fill(0, 0, 16).fill(1 + seeded.below(4), 0, 1); // r = 1 to 4
+    const message = new Uint8Array(1 + seeded.below(80)).fill(255);
+    // Around 2^130 - 5: r = 1 and blocks of which the last decides.
+    for (let changes = seeded.below(4); changes > 0; changes--)
+      message[seeded.below(6) === 0 ? seeded.below(message.length) : 16 * seeded.below((message.length + 15) >> 4)] =
+        seeded.below(2) === 0 ? 250 + seeded.below(6) : seeded.below(6);
+    cases.push(makeCase('poly1305', [key, message, Uint8Array.of(1 + seeded.below(40))], poly1305(message, key)));
+  }
+  // RFC 8439 appendix A.3, the cases from 7 on: one block more or less than p, and a sum of 2^130.
+  const f = 'ff'.repeat(15);
+  for (const [r, s, message] of [
+    ['02', '00', `ff${f}`],
+    ['02', 'ff', `02${'00'.repeat(15)}`],
+    ['01', '00', `ff${f}f0${f}11${'00'.repeat(15)}`],
+    ['01', '00', `ff${f}fb${'fe'.repeat(15)}${'01'.repeat(16)}`],
+    ['02', '00', `fd${f}`],
+  ] as const) {
+    const key = hex(r + '00'.repeat(15) + (s === 'ff' ? s.repeat(16) : '00'.repeat(16)));
+    cases.push(makeCase('poly1305', [key, hex(message), Uint8Array.of(16)], poly1305(hex(message), key)));
+  }
+  return cases;
+}
+
+/**
+ * X25519 with results from 1 to `limit`: numbers so small that they and their sum with p have the same upper limbs. The
+ * point is the result divided by the scalar, for results that lie in the group of prime order.
+ */
+export function smallResultCases(seed: number, limit: number): Case[] {
+  const seeded = new Seeded(seed);
+  const { Point } = ed25519Curve;
+  const { Fp, Fn } = Point;
+  const cases: Case[] = [];
+  for (let u = 2n; u <= BigInt(limit); u++) {
+    const y = Fp.div(Fp.sub(u, 1n), Fp.add(u, 1n));
+    const point = pointOf(Fp.toBytes(y));
+    if (point === undefined || !point.isTorsionFree()) continue;
+    const secret = seeded.bytes(32);
+    secret[0]! &= 248;
+    secret[31] = (secret[31]! & 127) | 64;
+    const scalar = Fn.create(BigInt(`0x${toHex(secret.slice().reverse())}`));
+    const { y: v } = point.multiply(Fn.inv(scalar)).toAffine();
+    const from = Fp.toBytes(Fp.div(Fp.add(1n, v), Fp.sub(1n, v)));
+    cases.push(makeCase('x25519', [secret, from], Fp.toBytes(u)));
+  }
+  return cases;
+}
+
+function pointOf(bytes: Uint8Array): InstanceType<typeof ed25519Curve.Point> | undefined {
+  try {
+    return ed25519Curve.Point.fromBytes(bytes);
+  } catch {
+    return undefined;
+  }
 }
 
 /** `count` random cases of the curve: agreement, keys, signing and verifying, with points that are special. */

@@ -6,11 +6,13 @@ import { spawnSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { buildDriver, type DriverBuild, whenBuilt } from './build.ts';
-import { type Case, curveCases, randomCases, wycheproofCases } from './cases.ts';
+import { type Case, curveCases, polyCases, randomCases, smallResultCases, wycheproofCases } from './cases.ts';
 
 const groups: readonly (readonly [string, readonly Case[]])[] = [
   ['every case of Wycheproof comes out as it should', wycheproofCases()],
   ['ciphers and hashes agree with the portable libraries', randomCases(71, 450)],
+  ['Poly1305 agrees where sums reach its modulus', polyCases(73, 1500)],
+  ['results of X25519 that are close to 0 are reduced', smallResultCases(74, 700)],
   ['the curve agrees with the portable library', curveCases(72, 500)],
 ];
 

@@ -144,29 +144,26 @@ void fe_load(fe_t *out, const uint8_t bytes[32]) {
   }
 }
 
-/* Adds 19 times what lies from 2^255 on; with `extra` added below first, to learn whether that reaches 2^255. */
-static uint32_t bits_above(const fe_t *a, uint32_t extra) {
-  uint32_t carry = extra;
-  for (int i = 0; i < LIMBS - 1; i++) carry = (carry + a->limb[i]) >> 26;
-  return (carry + a->limb[LIMBS - 1]) >> 21;
-}
-
-static void add_below(fe_t *a, uint32_t carry) {
-  for (int i = 0; i < LIMBS; i++) {
-    carry += a->limb[i];
-    a->limb[i] = carry & MASK26;
-    carry >>= 26;
+/* Carries along the limbs, without an end: the last limb keeps what is above it. */
+static void carry_up(fe_t *a) {
+  for (int i = 0; i < LIMBS - 1; i++) {
+    a->limb[i + 1] += a->limb[i] >> 26;
+    a->limb[i] &= MASK26;
   }
-  a->limb[LIMBS - 1] &= MASK21;
 }
 
 void fe_store(uint8_t bytes[32], const fe_t *a) {
   fe_t t = *a;
-  uint32_t words[9] = {0};
-  /* Less than 2^260.01 becomes less than 2^255 + 19 * 33, then at most one p remains. */
-  add_below(&t, 19 * bits_above(&t, 0));
-  add_below(&t, 19 * bits_above(&t, 0));
-  add_below(&t, 19 * bits_above(&t, 19));
+  uint32_t words[9] = {0}, carry = 19;
+  /* What lies from 2^255 on becomes 19 times as much below: less than 2^255 + 19 * 33 is left, so at most one p. */
+  carry_up(&t);
+  t.limb[0] += 19 * (t.limb[LIMBS - 1] >> 21);
+  t.limb[LIMBS - 1] &= MASK21;
+  /* With 19 added it reaches 2^255 if it is p or more; then that sum without 2^255 is what remains. */
+  for (int i = 0; i < LIMBS - 1; i++) carry = (carry + t.limb[i]) >> 26;
+  t.limb[0] += 19 * ((carry + t.limb[LIMBS - 1]) >> 21);
+  carry_up(&t);
+  t.limb[LIMBS - 1] &= MASK21;
   for (int i = 0; i < LIMBS; i++) {
     int word = 26 * i / 32, shift = 26 * i % 32;
     words[word] |= t.limb[i] << shift;

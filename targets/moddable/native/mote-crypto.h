@@ -8,9 +8,9 @@
  * - Sizes are in bytes. Callers vouch for sizes and pointers; the binding for a JavaScript engine checks them.
  * - A pointer may be NULL where its length is 0.
  * - Constant time: no branch and no memory index depends on a secret. 32-bit operations do all work on secrets, since
- *   compilers for the Xtensa and RISC-V cores turn 64-bit additions into compare-and-branch or may do so; the one
- *   64-bit operation is the product of two 32-bit numbers, split at once into halves. Lengths are public, and so is
- *   whether a tag fits. Where that is not true of a function, its comment says so.
+ *   GCC for Xtensa makes a conditional jump of the carry of a 64-bit addition; the one 64-bit operation is the product
+ *   of two 32-bit numbers, split at once into halves. Lengths are public, and so is whether a tag fits. Where that is
+ *   not true of a function, its comment says so.
  * - Keys, scalars and states on the stack are erased before a function returns. Not erased are what the compiler spills
  *   and the columns of single multiplications in field.c, which the next call overwrites.
  */

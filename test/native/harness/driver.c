@@ -129,6 +129,22 @@ static void unbox(void) {
     puts("no"), free(out.at);
 }
 
+/* key, message, a byte for the size of the pieces */
+static void poly1305(void) {
+  mote_poly1305_t state;
+  bytes_t out = allocate(MOTE_TAG);
+  size_t piece = args[2].at[0];
+  secret(0);
+  secret(1);
+  mote_poly1305_init(&state, args[0].at);
+  for (size_t done = 0; done < args[1].length; done += piece) {
+    size_t rest = args[1].length - done;
+    mote_poly1305_update(&state, args[1].at + done, rest < piece ? rest : piece);
+  }
+  mote_poly1305_final(&state, out.at);
+  print(out);
+}
+
 static void hsalsa20(void) {
   secret(0);
   mote_hsalsa20(args[0].at, args[0].at, args[1].at);
@@ -220,6 +236,7 @@ static const struct {
                   {"open", 4, open_sealed},
                   {"box", 3, box},
                   {"unbox", 3, unbox},
+                  {"poly1305", 3, poly1305},
                   {"hsalsa20", 2, hsalsa20},
                   {"blake2s", 4, blake2s},
                   {"hmac", 3, hmac},
