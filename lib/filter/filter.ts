@@ -92,7 +92,7 @@ export class PacketFilter {
     this.#limits = o.limits;
     this.#drops = o.drops;
     this.#flows = new FlowTable(o.limits.flows);
-    this.#ruled = new FlowTable(o.limits.flows);
+    this.#ruled = new FlowTable(o.limits.flows, true);
     [this.#v4, this.#v6] = this.#compile([], new RuleParser(o.limits, nobody), []);
     this.#grants = new Grants(o.limits, nobody);
   }

@@ -6,6 +6,9 @@
  * The table is bounded, in buckets of eight: a new flow takes the place of the one in its bucket that has been quiet
  * longest. A flow that was quiet both ways for {@link FLOW_IDLE_MS} is over (RFC 4787 §4.3). New rules leave flows as
  * they are.
+ *
+ * Whoever opens many flows makes a table forget. What must not be forgotten, who opened a flow, is then kept of several
+ * flows at once: of all to one local port, and, where there are too many of these as well, of all from one address.
  */
 
 /** A flow without a packet for so long is forgotten; RFC 4787 REQ-5 wants at least two minutes, better five. */
@@ -17,30 +20,44 @@ const KEY_WORDS = 10;
 /** A key and the mark behind it. */
 const SLOT_WORDS = KEY_WORDS + 1;
 
+const LEAST_FLOWS = 32;
+/** How much of a key a table tells apart: both ports, the local one, none. */
+const DETAILS = /* @__PURE__ */ Object.freeze([0xffff_ffff, 0xffff, 0]);
+
 /** A table of flows. */
 export class FlowTable {
   readonly #slots: number;
+  readonly #detail: number;
+  /** Has what those flows were that gave way while they were alive, if their mark was 0. */
+  readonly #behind: FlowTable | undefined;
   /** Made with the first flow: most devices of a network where everything is allowed never need it. */
   #keys = new Int32Array(0);
   #usedMs = new Float64Array(0);
   readonly #key = new Int32Array(KEY_WORDS);
   #bucket = 0;
 
-  /** `flows` is a power of two of at least 32 (RangeError otherwise). */
-  constructor(flows: number) {
-    if (flows < 32 || !Number.isInteger(Math.log2(flows)))
-      throw new RangeError(`"flows" expected a power of two of at least 32, got ${flows}`);
+  /**
+   * `flows` is a power of two of at least 32 (RangeError otherwise). `remembers`: flows with mark 0 that give way leave
+   * it to what has no entry of its own: flows to the same local port, or at least from the same address.
+   */
+  constructor(flows: number, remembers = false, level = 0) {
+    if (flows < LEAST_FLOWS || !Number.isInteger(Math.log2(flows)))
+      throw new RangeError(`"flows" expected a power of two of at least ${LEAST_FLOWS}, got ${flows}`);
     this.#slots = flows;
+    this.#detail = DETAILS[level]!;
+    const hasMore = remembers && level + 1 < DETAILS.length;
+    this.#behind = hasMore ? new FlowTable(Math.max(LEAST_FLOWS, flows / 2), true, level + 1) : undefined;
   }
 
   /** Bytes of memory that the table takes now. */
   get heldBytes(): number {
-    return this.#keys.byteLength + this.#usedMs.byteLength;
+    return this.#keys.byteLength + this.#usedMs.byteLength + (this.#behind?.heldBytes ?? 0);
   }
 
   /**
    * Remembers a flow, or that it is alive. The addresses of `addressBytes` each lie at `remote` and `local` in `buf`;
-   * ports are 0 where the protocol has none. `mark` (0 or more) is that of a new flow; one that is alive keeps its own.
+   * ports are 0 where the protocol has none. `mark` (0 or more) is that of a new flow; one that is alive keeps its own,
+   * and one that may have given way has mark 0.
    */
   note(
     nowMs: number,
@@ -56,12 +73,22 @@ export class FlowTable {
     if (this.#keys.length === 0) this.#make();
     this.#setKey(buf, remote, local, addressBytes, protocol, remotePort, localPort);
     let slot = this.#find();
-    const isAlive = slot >= 0 && nowMs - this.#usedMs[slot]! < FLOW_IDLE_MS;
-    if (slot < 0) {
-      slot = this.#oldest();
-      this.#keys.set(this.#key, slot * SLOT_WORDS);
+    if (!this.#isAlive(nowMs, slot)) {
+      const kept = this.#behind?.markOf(
+        nowMs,
+        buf,
+        remote,
+        local,
+        addressBytes,
+        protocol,
+        remotePort,
+        localPort,
+        false,
+      );
+      if (slot < 0) slot = this.#takePlace(nowMs);
+      this.#keys[slot * SLOT_WORDS + KEY_WORDS] = mark;
+      if (kept === 0) this.#keys[slot * SLOT_WORDS + KEY_WORDS] = kept; // CHECK: filter-flow-heir
     }
-    if (!isAlive) this.#keys[slot * SLOT_WORDS + KEY_WORDS] = mark;
     this.#usedMs[slot] = nowMs;
   }
 
@@ -79,7 +106,7 @@ export class FlowTable {
     return this.markOf(nowMs, buf, remote, local, addressBytes, protocol, remotePort, localPort, true) >= 0;
   }
 
-  /** The mark of a live flow, or -1. With `isUse` it stays alive. Other arguments as for {@link note}. */
+  /** The mark of a live flow, or of those that it may be one of, or -1. With `isUse` they stay alive. See {@link note}. */
   markOf(
     nowMs: number,
     buf: Uint8Array,
@@ -94,10 +121,24 @@ export class FlowTable {
     if (this.#keys.length === 0) return -1;
     this.#setKey(buf, remote, local, addressBytes, protocol, remotePort, localPort);
     const slot = this.#find();
-    if (slot < 0) return -1;
-    if (nowMs - this.#usedMs[slot]! >= FLOW_IDLE_MS) return -1; // CHECK: filter-flow-idle
+    const behind = this.#behind;
+    if (!this.#isAlive(nowMs, slot) && behind !== undefined)
+      return behind.markOf(nowMs, buf, remote, local, addressBytes, protocol, remotePort, localPort, isUse);
+    if (!this.#isAlive(nowMs, slot)) return -1; // CHECK: filter-flow-idle
     if (isUse) this.#usedMs[slot] = nowMs;
     return this.#keys[slot * SLOT_WORDS + KEY_WORDS]!;
+  }
+
+  /** A flow of the table in front, with its key at `at` and mark 0, gives way; it was used last at `usedMs`. */
+  inherit(nowMs: number, keys: Int32Array, at: number, usedMs: number): void {
+    if (this.#keys.length === 0) this.#make();
+    for (let i = 0; i < KEY_WORDS; i++) this.#key[i] = keys[at + i]!;
+    this.#place();
+    let slot = this.#find();
+    const knownMs = slot < 0 ? usedMs : this.#usedMs[slot]!;
+    if (slot < 0) slot = this.#takePlace(nowMs);
+    this.#keys[slot * SLOT_WORDS + KEY_WORDS] = 0;
+    this.#usedMs[slot] = Math.max(usedMs, knownMs);
   }
 
   #make(): void {
@@ -122,9 +163,29 @@ export class FlowTable {
     }
     key[8] = (remotePort << 16) | localPort;
     key[9] = (protocol << 8) | addressBytes;
+    this.#place();
+  }
+
+  #place(): void {
+    const key = this.#key;
+    key[8]! &= this.#detail;
     let hash = 0;
     for (let i = 0; i < KEY_WORDS; i++) hash = mix(hash, key[i]!);
     this.#bucket = hash & (this.#slots / WAYS - 1);
+  }
+
+  #isAlive(nowMs: number, slot: number): boolean {
+    return slot >= 0 && nowMs - this.#usedMs[slot]! < FLOW_IDLE_MS;
+  }
+
+  /** A slot that has the key from now on; what was in it is left to the table behind. */
+  #takePlace(nowMs: number): number {
+    const slot = this.#oldest();
+    const at = slot * SLOT_WORDS;
+    const isToKeep = this.#isAlive(nowMs, slot) && this.#keys[at + KEY_WORDS] === 0;
+    if (isToKeep) this.#behind?.inherit(nowMs, this.#keys, at, this.#usedMs[slot]!);
+    this.#keys.set(this.#key, at);
+    return slot;
   }
 
   /** Slot of the key, or -1. */

@@ -382,6 +382,46 @@ test('a flow that a peer has opened ends with its rule, both ways, for as long a
   }
 });
 
+test('a peer that opens more flows than the table holds does not make its flow ours', () => {
+  for (const [me, peer] of BOTH) {
+    const question = datagram(peer, 4000, me, 53);
+    const answer = datagram(me, 53, peer, 4000);
+    const world = new FilterWorld([rule(['*'], ['*'], '53')]);
+    world.inbound(question);
+    for (let i = 0; i < 2000; i++) {
+      world.nowMs++;
+      world.inbound(datagram(peer, 10_000 + i, me, 53));
+    }
+    assert.is(world.outbound(answer), 'out', 'the rule allows it; the table has forgotten who began');
+    world.setRules([]);
+    assert.is(world.outbound(answer), 'filter-cut');
+    assert.is(world.inbound(question), NO_RULE);
+    assert.is(world.outbound(datagram(me, 4000, peer, 53)), 'out', 'what we open from another port is ours');
+    assert.is(world.inbound(datagram(peer, 53, me, 4000)), 'in');
+  }
+});
+
+test('a flow that was cut stays cut when its peer opens others, to however many ports', () => {
+  for (const ports of ['80', '10000-60000']) {
+    for (const [me, peer] of BOTH) {
+      const answer = datagram(me, 53, peer, 4000);
+      const world = new FilterWorld([rule(['*'], ['*'], '53'), rule(['*'], ['*'], ports)]);
+      world.inbound(datagram(peer, 4000, me, 53));
+      world.outbound(answer);
+      world.setRules([rule(['*'], ['*'], ports)]);
+      for (let i = 0; i < 2000; i++) {
+        world.nowMs++;
+        world.inbound(datagram(peer, 10_000 + i, me, ports === '80' ? 80 : 10_000 + i));
+      }
+      assert.is(world.outbound(answer), 'filter-cut');
+      assert.is(world.inbound(datagram(peer, 4000, me, 53)), NO_RULE);
+      assert.is(world.outbound(datagram(me, 53, me === ME4 ? '100.64.0.3' : 'fd7a:115c:a1e0::3', 9)), 'out');
+      world.nowMs += FLOW_IDLE_MS;
+      assert.is(world.outbound(answer), 'out', 'all is quiet: now we open it');
+    }
+  }
+});
+
 test('a flow that we have opened goes on when the rule that would have allowed its replies goes', () => {
   for (const [me, peer] of BOTH) {
     const world = new FilterWorld([ALLOW_ALL]);
