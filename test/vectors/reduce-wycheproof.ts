@@ -34,7 +34,9 @@ const FILES: readonly [source: string, target: string, columns: readonly string[
 
 function reduce(file: UpstreamFile, columns: readonly string[]): string {
   // A key that all tests of a group share becomes a column of each.
-  const tests = file.testGroups.flatMap(group => group.tests.map(test => ({ ...test, pk: group.publicKey?.pk })));
+  const tests = file.testGroups.flatMap(group =>
+    group.tests.map((test): UpstreamTest => ({ ...test, ...(group.publicKey && { pk: group.publicKey.pk }) })),
+  );
   if (tests.length !== file.numberOfTests) throw new Error(`${tests.length} tests, ${file.numberOfTests} promised`);
   const rows = tests.map(test =>
     JSON.stringify([test.tcId, test.result, test.flags.join(' '), ...columns.map(column => test[column])]),
