@@ -16,6 +16,9 @@ import type {
 } from '../../targets/moddable/io.ts';
 import { type FarEnd, isPattern } from '../contract/streams.ts';
 import { seededRandom } from '../sim/memory-host.ts';
+import { ensureTimers } from './virtual-time.ts';
+
+ensureTimers();
 
 /** What a direction of a connection holds unread, and the send buffer of an end. */
 export const WINDOW_BYTES = 65_536;
