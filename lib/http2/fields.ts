@@ -19,7 +19,7 @@ const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 const METHOD = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const TARGET = /^[\x21-\x7e]+$/;
 /** No NUL, CR or LF, no character that is not an octet, no white space around (§8.2.1). */
-const VALUE = /^(?![\t ])[\u0001-\u0009\u000b\u000c\u000e-\u00ff]*(?<![\t ])$/; // XS: [^\0] matches NUL
+const VALUE = /^(?![\t ])[\u0001-\u0009\u000b\u000c\u000e-\u00ff]*(?<![\t ])$/; // in XS 13 [^\0] matches NUL
 
 /** A response's head. */
 export interface ResponseHead {
