@@ -27,6 +27,8 @@ export const EXCLUDED: { readonly [path: string]: string } = Object.freeze({
   'test/coordinator/map-frame.test.ts': 'half a minute, and no board is a coordinator',
   'test/coordinator/map-model.test.ts': 'half a minute, and no board is a coordinator',
   'test/coordinator/map-sessions.test.ts': 'half a minute, and no board is a coordinator',
+  'test/coordinator/map-small.test.ts': 'ten seconds, and no board is a coordinator',
+  'test/derp/relay.test.ts': 'twenty seconds, and no board is a relay',
   'test/policy/parse.test.ts': 'minutes, and no board reads policies',
   'test/netstack/tcp-link.test.ts': 'minutes: long transfers over bad links',
 });
@@ -37,6 +39,7 @@ export const ONLY_32: { readonly [path: string]: string } = Object.freeze({
   'test/control/map-decoder.test.ts': SLOW,
   'test/control/peer-record.test.ts': SLOW,
   'test/crypto/noble.test.ts': SLOW,
+  'test/crypto/tuned.test.ts': SLOW,
   'test/disco/disco-fuzz.test.ts': SLOW,
   'test/disco/disco-peers.test.ts': SLOW,
   'test/disco/disco-story.test.ts': SLOW,
