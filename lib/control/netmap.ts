@@ -71,9 +71,13 @@ export class Netmap {
     return this.#isFirst ? new PeerTable(this.#limits) : this.peers;
   }
 
-  /** Whether peers have left, of those that a message has changed. */
-  hasLost(changed: NetmapChanges['peers']): boolean {
-    return changed === 'all' || [...changed].some(id => this.peers.find(id) < 0);
+  /** Whether something may have to end, by the peers that a message has changed: one has left, or may begin nothing. */
+  endsSomething(changed: NetmapChanges['peers']): boolean {
+    if (changed === 'all') return true;
+    return [...changed].some(id => {
+      const slot = this.peers.find(id);
+      return slot < 0 || this.peers.peerAt(slot).isJailed;
+    });
   }
 
   /** The packet filter: all chunks, in the order of their names. Empty: nothing may come in. */

@@ -330,7 +330,8 @@ export class Device implements TunnelOwner {
 
   #handleNetmap(nowMs: number, changes: NetmapChanges): void {
     if (changes.self) this.#followAddresses();
-    if (changes.self || changes.filter || this.tailnet!.netmap.hasLost(changes.peers)) this.#cutConnections(nowMs);
+    const { netmap } = this.tailnet!;
+    if (changes.self || changes.filter || netmap.endsSomething(changes.peers)) this.#cutConnections(nowMs);
     for (const { bytes, from } of this.#early?.take(nowMs) ?? [])
       this.#decapsulate(nowMs, bytes, 0, bytes.length, from, isRelaySource(from) ? undefined : from);
   }

@@ -164,6 +164,20 @@ test('a change of a peer replaces all of it; when it was seen is not kept', () =
   assert.is(snapshot(decoder), before);
 });
 
+test('connections may have to end when a peer has left or is jailed, and not for anything else', () => {
+  const decoder = decoderWith([first({ Peers: [node(1), node(2)] })]);
+  const { netmap } = decoder;
+  const after = (id: number, message: object) => {
+    feedMap(decoder, frames(message));
+    return netmap.endsSomething(new Set([id]));
+  };
+  assert.is(after(1, { PeersChanged: [node(1, { Tags: ['tag:a'] })] }), false);
+  assert.is(after(1, { PeersChanged: [node(1, { IsJailed: true })] }), true);
+  assert.is(after(1, { PeersChanged: [node(1)] }), false);
+  assert.is(after(2, { PeersRemoved: [2] }), true);
+  assert.is(netmap.endsSomething('all'), true);
+});
+
 test('a patch changes what it names, and nothing for an unknown id', () => {
   const decoder = decoderWith([first({ Peers: [node(1)] })]);
   const patch = {
