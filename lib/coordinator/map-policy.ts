@@ -1,35 +1,27 @@
 /**
  * The policy of a tailnet, over its devices as they are durable: what each viewer may be told, and whom a change of a
- * device concerns. It is compiled when somebody first needs it, so that a tailnet without viewers costs nothing, and
- * nothing at all while there is no policy: then everything is allowed.
+ * device concerns. It is compiled when somebody first needs it, so that a tailnet without viewers costs nothing. While
+ * there is no policy everybody is told of everybody, and all have one filter: that of a policy which says nothing.
  *
  * Nothing in a device throws here: one whose addresses are no addresses, or another's, is nobody to the policy.
  */
 import type { WireFilterRule } from '../filter/rule.ts';
 import { PolicyCompiler } from '../policy/compiler.ts';
-import type { Directory, PolicyDevice } from '../policy/directory.ts';
-import { type IpKey, parseKey } from '../policy/ip-set.ts';
+import { type Directory, type PolicyDevice, setOfPrefixes, tailnetAddresses } from '../policy/directory.ts';
+import { type IpKey, IpSet, parseKey } from '../policy/ip-set.ts';
 import type { Policy } from '../policy/policy.ts';
 import { attributesOf } from '../policy/roles.ts';
 import { routesInForce } from './map-routes.ts';
 import type { DeviceRecord } from './model.ts';
-import { isSameList } from './node-view.ts';
+import { isExitRoute, isSameList } from './node-view.ts';
 
 /** More devices that change at once are as much work as all of them. */
 const MANY = 16;
 /** Kinds of devices whose pairs are kept as judged, which takes the square of that in bytes. */
 const KEPT_SIGHTS = 1024;
 const RANDOM_PORT = 'randomize-client-port';
-const EVERY_PORT = Object.freeze({ First: 0, Last: 65_535 });
+const EVERYTHING = Object.freeze([Object.freeze({ IP: '*', Ports: Object.freeze({ First: 0, Last: 65_535 }) })]);
 const NONE: readonly string[] = Object.freeze([]);
-
-/** The filter without a policy. */
-export const ALLOW_ALL: readonly WireFilterRule[] = Object.freeze([
-  Object.freeze({
-    SrcIPs: Object.freeze(['*']),
-    DstPorts: Object.freeze([Object.freeze({ IP: '*', Ports: EVERY_PORT })]),
-  }),
-]);
 
 /** A device as policies know it. `login`: of its owner, which is of no matter when it is tagged. */
 export function policyDeviceOf(device: DeviceRecord, login: string): PolicyDevice {
@@ -57,10 +49,49 @@ export interface ViewerChange {
   readonly device: PolicyDevice | undefined;
 }
 
+/**
+ * The filter without a policy: the tailnet's own addresses and the routes in force may be sources, as `*` means it, and
+ * nobody else, such as who is behind an exit node.
+ */
+class OpenFilter {
+  /** Routes but exit routes, of the devices that have any. */
+  readonly #routes = new Map<number, readonly string[]>();
+  #sources = tailnetAddresses();
+  rules: readonly WireFilterRule[] = [];
+
+  constructor(members: Iterable<PolicyDevice>) {
+    for (const device of members) this.#note(device.id, device);
+    this.#make();
+  }
+
+  /** Devices have changed, come or gone; whether the filter is another one now. */
+  update(changes: readonly ViewerChange[]): boolean {
+    const { id } = this.#sources;
+    const noted = changes.filter(({ viewer, device }) => this.#note(viewer.id, device));
+    if (noted.length > 0) this.#make();
+    return this.#sources.id !== id;
+  }
+
+  #note(id: number, device: PolicyDevice | undefined): boolean {
+    const routes = device?.routes.filter(route => !isExitRoute(route)) ?? NONE;
+    if (isSameList(this.#routes.get(id) ?? NONE, routes)) return false;
+    if (routes.length === 0) this.#routes.delete(id);
+    else this.#routes.set(id, routes);
+    return true;
+  }
+
+  #make(): void {
+    const routes = setOfPrefixes([...new Set([...this.#routes.values()].flat())]);
+    this.#sources = IpSet.of([...tailnetAddresses().ranges, ...routes.ranges]);
+    this.rules = [{ SrcIPs: this.#sources.texts, DstPorts: EVERYTHING }];
+  }
+}
+
 /** See the top of the file. */
 export class MapPolicy {
   #policy: Policy | undefined = undefined;
   #compiler: PolicyCompiler | undefined = undefined;
+  #open: OpenFilter | undefined = undefined;
   readonly #members: () => Iterable<PolicyDevice>;
   /** By what the compiler calls them. */
   #sights = new Map<string, Sight>();
@@ -73,7 +104,7 @@ export class MapPolicy {
 
   /** Whether anybody has needed the policy; if not, whoever is told anything from now on is told by what then is. */
   get isCompiled(): boolean {
-    return this.#compiler !== undefined;
+    return this.#compiler !== undefined || this.#open !== undefined;
   }
 
   /** Another policy; undefined: everything is allowed. It may concern everybody. */
@@ -89,6 +120,7 @@ export class MapPolicy {
    */
   update(changes: readonly ViewerChange[]): ReadonlySet<number> | 'all' {
     const compiler = this.#compiler;
+    if (this.#open?.update(changes) === true) return 'all';
     if (compiler === undefined) return this.#nobody;
     const { directory } = compiler;
     const real = changes.filter(({ viewer, device }) => !isSame(directory.members.get(viewer.id)?.device, device));
@@ -127,7 +159,9 @@ export class MapPolicy {
 
   /** The packet filter of a member. The same array: nothing has changed; another one may have the same content. */
   rulesFor(id: number): readonly WireFilterRule[] {
-    return this.#policy === undefined ? ALLOW_ALL : this.#compiled(this.#policy).rulesFor(id);
+    if (this.#policy !== undefined) return this.#compiled(this.#policy).rulesFor(id);
+    this.#open ??= new OpenFilter(this.#members());
+    return this.#open.rules;
   }
 
   /** Names of what the policy gives a member beside access. */
@@ -141,6 +175,7 @@ export class MapPolicy {
 
   #forget(): void {
     this.#compiler = undefined;
+    this.#open = undefined;
     this.#sights = new Map();
   }
 

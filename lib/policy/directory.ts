@@ -72,11 +72,15 @@ function rangeOf(text: string): IpRange {
   return rangeOfPrefix(prefix);
 }
 
+/** The addresses of a tailnet: what `*` means as a source, but for routes. */
+export function tailnetAddresses(): IpSet {
+  return setOfPrefixes(TAILNET).minus(setOfPrefixes(NOT_TAILNET));
+}
+
 /** The devices of a tailnet. */
 export class Directory {
   readonly members = new Map<number, Member>();
-  /** What `*` means as a source, but for routes. */
-  readonly tailnet = setOfPrefixes(TAILNET).minus(setOfPrefixes(NOT_TAILNET));
+  readonly tailnet = tailnetAddresses();
   /** What an exit node leads to. */
   readonly internet = setOfPrefixes(EVERYWHERE).minus(setOfPrefixes(NOT_INTERNET));
   readonly #groupsOf = new Map<string, string[]>();

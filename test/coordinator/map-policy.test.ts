@@ -74,6 +74,35 @@ test('a policy that allows nothing shows nobody, and no policy everybody', () =>
   assert.is(reader!.decoder.netmap.filterRules.length, 1);
 });
 
+test('without a policy the filter is that of a policy which says nothing, as routes come and go', () => {
+  const worlds = [worldOf(undefined), worldOf('{}')];
+  const readers = worlds.map(world => world.read(1));
+  const routes = ['10.1.0.0/16', 'fd00::/64', '0.0.0.0/0', '::/0'];
+  const steps: ((world: World) => void)[] = [
+    () => undefined,
+    world => world.change(3, { advertisedRoutes: routes }),
+    world => world.change(3, { approvedRoutes: routes }),
+    world => world.put(device(6, { advertisedRoutes: routes.slice(0, 1), approvedRoutes: routes.slice(0, 1) })),
+    world => world.change(3, { isApproved: false }),
+    world => world.remove(6),
+    world => world.change(3, { isApproved: true }),
+    world => world.change(3, { approvedRoutes: routes.slice(2) }),
+  ];
+  const seen = steps.map(step => {
+    for (const world of worlds) step(world);
+    for (const world of worlds) world.pass(1000);
+    const [none, empty] = readers.map(({ decoder }) => decoder.netmap.filterRules);
+    assert.equal(none, empty);
+    const later = worlds[0]!.read(2, { isStream: false }).decoder.netmap.filterRules;
+    assert.equal(later, none);
+    return none![0]!.SrcIPs.filter(text => text.includes('/')).sort();
+  });
+  const tailnet = 'fd7a:115c:a1e0::/48';
+  const both = ['10.1.0.0/16', 'fd00::/64', tailnet];
+  const one = ['10.1.0.0/16', tailnet];
+  assert.equal(seen, [[tailnet], [tailnet], both, both, one, [tailnet], both, [tailnet]]);
+});
+
 test('each device has the filter that is about it', () => {
   const world = worldOf(policy(['ann@ tag:web:80', '100.64.0.3 tag:db:1-9']));
   const port = () => ({ First: 80, Last: 80 });

@@ -61,7 +61,8 @@ test('the first message has everything, and peers in the order of their ids', ()
     Routes: { 'one.mote.internal': [] },
   });
   assert.equal(first!.UserProfiles, [{ ID: 1, LoginName: 'user1', DisplayName: 'user1' }]);
-  const allowAll = [{ SrcIPs: ['*'], DstPorts: [{ IP: '*', Ports: { First: 0, Last: 65_535 } }] }];
+  const tailnet = ['100.64.0.0-100.115.91.255', '100.115.94.0-100.127.255.255', 'fd7a:115c:a1e0::/48'];
+  const allowAll = [{ SrcIPs: tailnet, DstPorts: [{ IP: '*', Ports: { First: 0, Last: 65_535 } }] }];
   assert.equal(first!.PacketFilters, { base: allowAll });
   assert.is(first!.ControlTime, '2026-01-02T03:04:05Z');
 });
