@@ -61,7 +61,8 @@ export function removeUser(
   const user = tailnet.users.get(tailnet.logins.get(loginName) ?? 0);
   if (user === undefined) return refusal('not-found', `there is no user ${loginName}`);
   const devices = tailnet.deviceCounts.get(user.id) ?? 0;
-  if (devices > 0) return refusal('conflict', `${loginName} owns ${devices} devices: remove them first`);
+  const owned = devices === 1 ? '1 device: remove it' : `${devices} devices: remove them`;
+  if (devices > 0) return refusal('conflict', `${loginName} owns ${owned} first`);
   const keys = [...tailnet.keys.values()].filter(key => key.user === user.id);
   const audit = core.audit(tailnet.record.id, actor, 'user-remove', `user:${user.id}`, {
     loginName,

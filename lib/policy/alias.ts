@@ -94,7 +94,8 @@ export function parseAlias(text: string, use: AliasUse, names: Names): Parsed<Al
   const host = names.hosts.get(text);
   if (host !== undefined && use !== 'owner') return { value: addressAlias(text, host) };
   const candidates = [...names.hosts.keys(), ...names.groups.keys(), ...names.tags.keys()];
-  const known = meant(text, candidates) ?? 'a user has an @ in it; other names are declared in "hosts"';
+  const user = /^[^\s:*]+$/.test(text) ? `a user has an @ in it: ${quote(`${text}@`)}` : 'a user has an @ in it';
+  const known = meant(text, candidates) ?? `${user}; other names are declared in "hosts"`;
   return { fault: `${quote(text)} is not known`, hint: known };
 }
 

@@ -121,7 +121,7 @@ export function explain(
 
 /** `acls[3] in line 12`, for people. */
 export function describeRule(rule: PolicyRule): string {
-  if (rule.line === 0) return 'the policy has no "acls" and no "grants", which allows everything';
+  if (rule.line === 0) return 'without "acls" and "grants" everything is allowed';
   return `${rule.name} in line ${rule.line}`;
 }
 

@@ -131,7 +131,11 @@ class PolicyReader {
         const isNested = text.startsWith('group:');
         if (isNested) this.#fields.fail({ start }, 'a group is in a group', 'list its users');
         else if (!/^[^\s*]+@[^\s*]*$/.test(text))
-          this.#fields.fail({ start }, `${quote(text)} is not a user`, 'a user has an @ in it');
+          this.#fields.fail(
+            { start },
+            `${quote(text)} is not a user`,
+            'a user has an @ in it, as ann@ or ann@example.com',
+          );
         else users.add(loginOf(text));
       }
       this.#groups.set(member.name, [...users]);

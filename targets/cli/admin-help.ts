@@ -77,9 +77,13 @@ ${summary}
 
 ${flagLines({ ...flags, ...commonFlags(usage) }).join('\n')}
 
-${isLocal === true ? LOCAL : `${PLACES}${CODES[group] ?? ''}`}
+${isLocal === true ? LOCAL : `${PLACES}${CODES[group] ?? ''}`}${examples(command, group)}`;
+}
 
-${EXAMPLES[group]}`;
+/** The examples of a group that are about one command. */
+function examples(command: string, group: string): string {
+  const lines = EXAMPLES[group]!.split('\n').filter(line => line.includes(`motenet ${command}`));
+  return lines.length === 0 ? '' : `\n\n${lines.join('\n')}`;
 }
 
 function flagLines(flags: Readonly<Record<string, AdminFlag>>): string[] {

@@ -1,5 +1,6 @@
 /** Runs one administration command: asks whoever is in charge, and prints the answer for people or for programs. */
 import { existsSync } from 'node:fs';
+import { FIRST_TAILNET } from '../../lib/coordinator/model.ts';
 import { type AdminPlace, AdminRefusal, openAdmin } from './admin-client.ts';
 import type { AdminOptions } from './admin-args.ts';
 import type { AdminTask } from './admin-task.ts';
@@ -58,17 +59,29 @@ function show(view: View, { out, err, write }: AdminEnvironment): void {
 }
 
 /** The error to throw; what is to be known beside its one line has been printed. */
-function told(cause: unknown, { isJson }: AdminOptions, { out, err }: AdminEnvironment): Error {
+function told(cause: unknown, { isJson, task }: AdminOptions, { out, err }: AdminEnvironment): Error {
   if (cause instanceof ExitError) return cause;
-  const error = cause instanceof Error ? cause : new Error(String(cause));
+  const error =
+    cause instanceof AdminRefusal ? once(cause, task) : cause instanceof Error ? cause : new Error(String(cause));
   error.message = plainText(messageOf(error)); // parts of it may come from elsewhere
   const details = error instanceof AdminRefusal ? error.details.map(plainText) : [];
   if (isJson) {
     const code = error instanceof UsageError ? 'invalid' : error instanceof AdminRefusal ? error.code : 'failed';
     const more = details.length === 0 ? {} : { details };
     out(JSON.stringify({ error: { code, message: error.message, ...more, exitCode: exitCodeOf(error) } }));
-  } else for (const line of details) err(line);
+  } else for (const line of details) if (!error.message.includes(line)) err(line);
   return error;
+}
+
+/** A command that access tests are against, with the next step; where there is one line, the message alone has it. */
+function once(refusal: AdminRefusal, task: AdminTask): AdminRefusal {
+  const { code, message, details } = refusal;
+  if (task.type !== 'command' || code !== 'tests-failed' || details.length === 0) return refusal;
+  const tailnet = 'tailnet' in task.command ? task.command.tailnet : FIRST_TAILNET;
+  const about = tailnet === undefined || tailnet === FIRST_TAILNET ? '' : ` --tailnet ${tailnet}`;
+  const next = `; nothing was changed: change the policy first (\`motenet policy edit${about}\`)`;
+  const what = details.length === 1 ? message : `${details.length} access tests would fail`;
+  return new AdminRefusal(code, `${what}${next}`, details);
 }
 
 async function carryOut(place: AdminPlace, task: Asking, environment: AdminEnvironment): Promise<Done> {

@@ -73,7 +73,8 @@ async function main(args: readonly string[]): Promise<number> {
 
 function help(args: readonly string[]): void {
   const [command, more] = args;
-  const text = command === undefined ? generalHelp() : commandHelp(command, more);
+  const isGeneral = command === undefined || command === '--help' || command === '-h';
+  const text = isGeneral ? generalHelp() : commandHelp(command, more);
   if (text === undefined) throw new UsageError(describeUnknown(command!));
   out(text);
 }
@@ -166,6 +167,11 @@ async function askMote(command: Question, args: readonly string[]): Promise<void
   if ((command === 'status' || command === 'doctor') && args.includes('--server')) {
     const ask = command === 'status' ? runServerStatus : runServerDoctor;
     return ask(parseServerQuestion(command, args, env), { out, unixMs: Date.now, load: loadServer });
+  }
+  if (command === 'status' || command === 'doctor') {
+    const flag = args.find(argument => /^--(data|admin|token)(=|$)/.test(argument))?.replace(/=.*/, '');
+    if (flag !== undefined)
+      throw new UsageError(`${flag} is about a coordinator: motenet ${command} --server ${flag} …`);
   }
   const environment: AskEnvironment = { out, unixMs: Date.now, stopped: never };
   if (command === 'nc') return runNc(parseNcArgs(args, env), { input, output });

@@ -11,7 +11,7 @@ import type { PolicyDevice } from '../../lib/policy/directory.ts';
 import { parsePolicy } from '../../lib/policy/parse.ts';
 import { MAX_PROBLEMS, type Problem } from '../../lib/policy/problem.ts';
 import { EXIT_DONE, EXIT_FAILED, EXIT_NOT_TESTED, ExitError } from './errors.ts';
-import { countText, listText, problemLine } from './policy-text.ts';
+import { allText, countText, listText, problemLine } from './policy-text.ts';
 
 /** One line of a test, as `--json` shows it. */
 export interface TestLine {
@@ -78,10 +78,7 @@ export function checkLines({ verdict, errors, notes, tests, devices, invented }:
       : notes.map(note => problemLine(name, { ...note, message: `note: ${note.message}` }))),
   ];
   if (verdict !== 'passed') return lines;
-  return [
-    ...lines,
-    `${name}: all ${countText(tests.length, 'test line')} passed, on ${devicesText(devices, invented)}`,
-  ];
+  return [...lines, `${name}: ${allText(tests.length, 'test line')} passed, on ${devicesText(devices, invented)}`];
 }
 
 /** What the command ends with; undefined where every test has passed. */

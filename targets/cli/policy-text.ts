@@ -15,6 +15,11 @@ export function countText(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? '' : 's'}`;
 }
 
+/** `1 line`, `all 2 lines`: everything that there is. */
+export function allText(count: number, what: string): string {
+  return `${count === 1 ? '' : 'all '}${countText(count, what)}`;
+}
+
 /** `a, b, c`, and how many more. */
 export function listText(names: readonly string[]): string {
   const shown = names.slice(0, MAX_NAMES).join(', ');

@@ -4,7 +4,7 @@ import type { TailnetView } from '../../lib/coordinator/commands.ts';
 import type { AccessChange } from '../../lib/policy/access-diff.ts';
 import { formatMoment, formatWhen } from './duration.ts';
 import { EXIT_FAILED } from './errors.ts';
-import { countText } from './policy-text.ts';
+import { allText, countText } from './policy-text.ts';
 import { formatTable, plainText } from './table.ts';
 
 /** What is printed: on standard output `raw` as it is, or `out`; `err` beside it for people alone. */
@@ -55,7 +55,7 @@ export function changeView(change: PolicyChangeView): View {
       testsLine(tests.passed, tests.failed),
       ...tests.lines.map(line => plainText(`  ${line}`)),
       ...pairLines(isDryRun ? 'would gain access' : 'gained access', diff.gainedPairs, diff.gained),
-      ...pairLines(isDryRun ? 'would lose access' : 'lost access', diff.lostPairs, diff.lost),
+      ...pairLines(isDryRun ? 'would lose access' : 'lost access', diff.lostPairs, diff.lost, 'until now: '),
       ...noteLines(notes),
     ],
   };
@@ -95,15 +95,16 @@ function testsLine(passed: number, failed: number): string {
   const all = passed + failed;
   if (all === 0) return 'no tests: nothing was tested; "tests" in the policy would watch over these rules';
   return failed === 0
-    ? `tests: all ${countText(all, 'line')} passed`
+    ? `tests: ${allText(all, 'line')} passed`
     : `tests: ${failed} of ${countText(all, 'line')} failed`;
 }
 
-function pairLines(what: string, count: number, changes: readonly AccessChange[]): string[] {
+/** `before`: stands before the rule; what is lost was given by a rule of the policy before, whose line that is. */
+function pairLines(what: string, count: number, changes: readonly AccessChange[], before = ''): string[] {
   if (count === 0) return [`nobody ${what}`];
   const shown = changes.slice(0, MAX_PAIRS);
-  const rows = shown.map(({ source, destination, access, rule = '' }) => [
-    ...[source, '->', destination, access, rule],
+  const rows = shown.map(({ source, destination, access, rule }) => [
+    ...[source, '->', destination, access, rule === undefined ? '' : `${before}${rule}`],
   ]);
   const [, ...table] = formatTable(['', '', '', '', ''], rows);
   const more = count > shown.length ? [`  and ${countText(count - shown.length, 'more pair')}`] : [];

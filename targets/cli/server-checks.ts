@@ -6,7 +6,7 @@ import type { PolicyView } from '../../lib/coordinator/policy-commands.ts';
 import type { TailnetView } from '../../lib/coordinator/commands.ts';
 import { FIRST_TAILNET } from '../../lib/coordinator/model.ts';
 import type { PolicyFileStatus } from '../server/types.ts';
-import { type AdminClient, type AdminPlace, type CoordinatorReport, openAdmin } from './admin-client.ts';
+import { type AdminClient, type AdminPlace, AdminRefusal, type CoordinatorReport, openAdmin } from './admin-client.ts';
 import { checkLines } from './doctor.ts';
 import { bad, type Check, ok } from './doctor-checks.ts';
 import { formatDuration, formatMoment, formatWhen } from './duration.ts';
@@ -56,13 +56,22 @@ export async function runServerStatus(question: ServerQuestion, environment: Ser
 export async function runServerDoctor(question: ServerQuestion, environment: ServerQuestionEnvironment): Promise<void> {
   const checks = await find(question.place, environment).then(
     findings => serverChecks(findings, environment.unixMs()),
-    (error: unknown) => [bad('server', 'problem', messageOf(error), 'look whether `motenet serve` runs, and where')],
+    (error: unknown) => [notTold(error)],
   );
   const count = (verdict: Check['verdict']) => checks.filter(check => check.verdict === verdict).length;
   const [problems, warnings] = [count('problem'), count('warning')];
   if (question.isJson) environment.out(JSON.stringify({ problems, warnings, checks }));
   else for (const line of checkLines(checks)) environment.out(line);
   if (problems > 0) throw new RunError(`${countText(problems, 'problem')} found`);
+}
+
+/** A coordinator that did not tell how it is; an answer of its own says what it wants. */
+function notTold(error: unknown): Check {
+  const refused = error instanceof AdminRefusal ? error.code : undefined;
+  if (refused === 'forbidden' || refused === 'unauthorized')
+    return bad('server', 'problem', messageOf(error), 'give another token with --token or MOTENET_TOKEN');
+  const [what = '', next = 'look whether `motenet serve` runs, and where'] = messageOf(error).split(/: (?=start one )/);
+  return bad('server', 'problem', what, next);
 }
 
 async function find(place: AdminPlace, { load }: ServerQuestionEnvironment): Promise<ServerFindings> {
@@ -149,13 +158,18 @@ export function serverChecks({ status, tailnets, alarmed }: ServerFindings, nowM
 
 function fileCheck({ tailnet, path, isInForce, version, problem, details = [] }: PolicyFileStatus): Check {
   if (isInForce) return ok('policy', `${path} is in force in ${tailnet}`);
-  const text = `${path} is not in force in ${tailnet}, version ${version} is: ${[problem, ...shortened(details)].join('; ')}`;
+  const text = `${path} is not in force in ${tailnet}, version ${version} is: ${[problem, ...shortened(details.map(placeText))].join('; ')}`;
   return bad(
     'policy',
     'problem',
     text,
     `mend it (\`motenet policy check ${path}\`), then send SIGHUP to \`motenet serve\``,
   );
+}
+
+/** `2:1: message` or `2: message` as `line 2: message`. */
+function placeText(detail: string): string {
+  return detail.replace(/^([0-9]+)(?::[0-9]+)?: /, 'line $1: ');
 }
 
 function policyChecks(tailnets: readonly TailnetView[], alarmed: readonly PolicyView[], nowMs: number): Check[] {

@@ -191,11 +191,12 @@ function expectMethod(request: IncomingMessage, method: 'GET' | 'POST'): void {
 }
 
 function expectWholeServer(actor: Actor, what: string): void {
-  if (actor.tailnet !== undefined) throw outOfScope(actor, what); // CHECK: admin-whole-server
+  const needs = `${what} needs one of the whole server (\`motenet tokens create --server\`)`;
+  if (actor.tailnet !== undefined) throw outOfScope(actor, needs); // CHECK: admin-whole-server
 }
 
-function outOfScope(actor: Actor, what = 'this'): Refusal {
-  const message = `the token is for the tailnet "${actor.tailnet}" alone: ${what} needs another`;
+function outOfScope(actor: Actor, needs = 'this needs another'): Refusal {
+  const message = `the token is for the tailnet "${actor.tailnet}" alone: ${needs}`;
   return new Refusal(403, 'forbidden', message);
 }
 

@@ -59,7 +59,10 @@ export class PolicyFiles {
     const bad = status.find(({ isInForce, version }) => !isInForce && version === 0);
     if (bad === undefined) return;
     const none = `the tailnet ${bad.tailnet} has no policy that could stay in force`;
-    throw new PolicyFileError(`${bad.path}: ${bad.problem}; ${none}`, bad.details ?? []);
+    throw new PolicyFileError(
+      `${bad.path}: ${bad.problem}; ${none}: mend the file, or start without it`,
+      bad.details ?? [],
+    );
   }
 
   /** Reads all files, after what is under way. */
@@ -82,7 +85,12 @@ export class PolicyFiles {
     const view = await this.#ask<PolicyView>({ type: 'policy-get', tailnet: file.tailnet });
     const version = 'problem' in view ? 0 : view.version;
     const trouble = 'problem' in view ? view : await this.#set(file, view);
-    if (trouble === undefined) return { ...file, readMs, isInForce: true, version };
+    if (trouble === undefined) {
+      log('info', `the policy file ${file.path} is in force as version ${version}, as it was`, {
+        tailnet: file.tailnet,
+      });
+      return { ...file, readMs, isInForce: true, version };
+    }
     if (!('problem' in trouble)) return { ...file, readMs, isInForce: true, version: trouble.version };
     const stays = version === 0 ? '' : `; version ${version} stays`;
     log('warn', `the policy file ${file.path} is not in force: ${trouble.problem}${stays}`, { tailnet: file.tailnet });
@@ -97,7 +105,9 @@ export class PolicyFiles {
     if (text === now.text && now.inForce === 'current') return undefined;
     const change = await this.#ask<PolicyChangeView>({ type: 'policy-set', tailnet, text });
     if (!('problem' in change)) {
-      const tests = change.tests.passed === 0 ? 'it has no tests' : `its ${change.tests.passed} test lines pass`;
+      const { passed } = change.tests;
+      const lines = passed === 1 ? 'its test line passes' : `its ${passed} test lines pass`;
+      const tests = passed === 0 ? 'it has no tests' : lines;
       const { gainedPairs, lostPairs } = change.diff;
       this.#options.log('info', `the policy file ${path} is in force as version ${change.version}: ${tests}`, {
         ...{ tailnet, gainedPairs, lostPairs },

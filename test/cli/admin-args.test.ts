@@ -315,6 +315,8 @@ test('the help of a group has every command and flag of it, that of a command it
       const own = adminHelp(group, name);
       assert.match(own, new RegExp(`^Usage: motenet ${group} ${name}`));
       const place = isLocal === true ? [] : ['data', 'admin', 'token'];
+      const examples = own.split('\n').filter(line => line.startsWith('  ') && / motenet /.test(line));
+      for (const line of examples) assert.ok(line.includes(`motenet ${group} ${name}`), line);
       for (const flag of [...Object.keys(flags), ...place, 'json'])
         for (const text of [whole, own]) assert.ok(text.includes(`--${flag}`), `${group} ${name} --${flag}`);
     }

@@ -23,7 +23,7 @@ async function runAll(commands: readonly (readonly [readonly string[], string?])
 }
 
 test('help and version go to standard output', async () => {
-  const [version, short, help, nothing, ofWg, alsoOfWg, ofNone] = await runAll([
+  const [version, short, help, nothing, ofWg, alsoOfWg, ofNone, ofHelp] = await runAll([
     [['--version']],
     [['-V']],
     [['--help']],
@@ -31,7 +31,9 @@ test('help and version go to standard output', async () => {
     [['help', 'wg']],
     [['wg', 'x.conf', '--help']],
     [['help', 'pubky']],
+    [['help', '--help']],
   ]);
+  assert.equal(ofHelp, help);
   assert.equal(version, { code: 0, stdout: `motenet ${pkg.version}\n`, stderr: '' });
   assert.is(short!.stdout, version!.stdout);
   assert.match(help!.stdout, /Usage: motenet COMMAND[\s\S]* wg [\s\S]*genkey[\s\S]*pubkey[\s\S]*genpsk/);
@@ -52,6 +54,7 @@ test('a wrong argument, file, key, address or port is one line and exit code 2',
     [['frob'], 'no command "frob": `motenet --help` lists what there is'],
     [['genkye'], 'no command "genkye": did you mean genkey?'],
     [['--verison'], 'no flag "--verison": did you mean --version?'],
+    [['doctor', '--data=x'], '--data is about a coordinator: motenet doctor --server --data …'],
     [['genkey', 'x'], 'genkey takes no arguments, got "x"'],
     [['wg'], 'wg expected a configuration file, got none: motenet wg FILE.conf (- reads it from standard input)'],
     [

@@ -57,6 +57,11 @@ test('a policy that is not valid is a line for each problem with its hint, and e
   assert.is(out[2], '<stdin>:3:2: a policy has no field "tets" (did you mean "tests"?)');
   assert.equal([out.length, code], [3, 1]);
   assert.is(message, 'the policy is not valid (3 problems), so that no test ran');
+  const local = await checkText('{"acls": [{"action": "accept", "src": ["ann"], "dst": ["*:*"]}]}');
+  assert.is(
+    local.out[0],
+    '<stdin>:1:41: "ann" is not known (a user has an @ in it: "ann@"; other names are declared in "hosts")',
+  );
   const many = await checkText(JSON.stringify({ acls: Array(500).fill({}) }));
   assert.is(many.message, 'the policy is not valid (100 problems, and maybe more), so that no test ran');
 });
@@ -86,13 +91,13 @@ test('with a list the tests are judged on its devices: those that take part, wit
     tests: [{ src: ANN, accept: ['tag:web:22'] }],
   });
   const one = await checkText(text, ...listed(device(1, {}), web));
-  assert.equal(one.out, ['<stdin>: all 1 test line passed, on 2 devices of the list']);
+  assert.equal(one.out, ['<stdin>: 1 test line passed, on 2 devices of the list']);
   const two = await checkText(text, ...listed(device(1, {}), web, device(6, { tags: ['tag:web'] })));
   assert.is(two.code, 1);
   assert.match(two.out[0]!, /no rule allows 2 of 4 pairs, first 100\.64\.0\.1 to 100\.64\.0\.6$/);
   for (const state of ['waiting', 'expired'] as const) {
     const { out } = await checkText(text, ...listed(device(1, {}), web, device(6, { tags: ['tag:web'], state })));
-    assert.equal(out, ['<stdin>: all 1 test line passed, on 2 devices of the list']);
+    assert.equal(out, ['<stdin>: 1 test line passed, on 2 devices of the list']);
   }
   const login = device(0, { state: 'login', addresses: ['', ''] });
   assert.is((await checkText(text, ...listed(device(1, {}), web, login, login))).code, 0);

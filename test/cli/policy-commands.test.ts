@@ -109,7 +109,7 @@ test('set counts and lists the pairs that gain or lose access', async () => {
     change('laptop', '10.1.0.0/16 via router'),
     { ...change('db\u001b[2J', 'internet via web'), access: 'tcp:22, udp:53' },
   ];
-  const lost = Array.from({ length: 50 }, () => change('web', 'laptop'));
+  const lost = Array.from({ length: 50 }, () => ({ ...change('web', 'laptop'), rule: 'acls[0] in line 3' }));
   const diff = { gainedPairs: 3, lostPairs: 60, gained, lost };
   const { out } = await policy(['set', write()], () => ({ ...CHANGE, diff, notes: ['7:3: "ssh" is kept'] }));
   assert.equal(out.slice(0, 7), [
@@ -121,7 +121,7 @@ test('set counts and lists the pairs that gain or lose access', async () => {
     '  db?[2J  ->  internet via web        tcp:22, udp:53',
     '60 pairs lost access:',
   ]);
-  assert.equal(out.slice(7, 27), Array(20).fill('  web  ->  laptop  tcp:22'));
+  assert.equal(out.slice(7, 27), Array(20).fill('  web  ->  laptop  tcp:22  until now: acls[0] in line 3'));
   assert.equal(out.slice(27), ['  and 40 more pairs', 'note: 7:3: "ssh" is kept']);
 });
 

@@ -46,7 +46,7 @@ test('serve takes a policy from a file, again at SIGHUP, and goes on with the la
   const path = folder.write('policy.hujson', GOOD);
   const server = start([...serveArgs, path]);
   await until(() => server.got.out.includes('ready'), 'ready', 60_000);
-  assert.match(server.got.err, /the policy file .* is in force as version 1: its 1 test lines pass/);
+  assert.match(server.got.err, /the policy file .* is in force as version 1: its test line passes/);
   const got = await run('policy get');
   assert.equal([got.code, got.out], [0, GOOD]);
   assert.match(got.err, /^version 1, set .* by policy-file\n$/);

@@ -81,7 +81,11 @@ test('the first policy takes access from those that it does not name, and set li
     '6 pairs lost access:',
   ]);
   assert.is(out.length, 10, out.join('\n'));
-  assert.ok(out.some(line => /^ {2}db +-> {2}laptop +\* +the policy has no "acls" and no "grants"/.test(line)));
+  assert.ok(
+    out.some(line =>
+      /^ {2}db +-> {2}laptop +\* +until now: without "acls" and "grants" everything is allowed$/.test(line),
+    ),
+  );
   assert.is((await run('policy get')).raw, text);
   const json = JSON.parse((await run(`policy set ${file} --json`)).out[0]!) as AdminResults['policy-set'];
   assert.equal([json.version, json.isChanged, json.diff.lostPairs], [1, false, 0]);
@@ -160,8 +164,9 @@ test('a tag that would open what a test denies is refused, with exit code 1 and 
   assert.is(ran.code, 1);
   assert.match(
     ran.message!,
-    /^access tests would fail: line \d+: .* should be denied, but acls\[1\] in line \d+ allows/,
+    /^access tests would fail: line \d+: .* should be denied, but acls\[1\] in line \d+ allows.*; nothing was changed: .*`motenet policy edit`\)$/,
   );
+  assert.equal(ran.err, []); // what the message has is not said twice
   const json = JSON.parse((await run('devices tag db db,web --json')).out[0]!);
   assert.equal([json.error.code, json.error.details.length, json.error.exitCode], ['tests-failed', 1, 1]);
   const [view] = (JSON.parse((await run('devices list --json')).out[0]!) as AdminResults['device-list']).filter(

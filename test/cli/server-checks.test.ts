@@ -4,6 +4,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { TailnetView } from '../../lib/coordinator/commands.ts';
 import type { PolicyView } from '../../lib/coordinator/policy-commands.ts';
+import type { AdminPlace } from '../../targets/cli/admin-client.ts';
 import { checkLines } from '../../targets/cli/doctor.ts';
 import { RunError } from '../../targets/cli/errors.ts';
 import {
@@ -98,7 +99,7 @@ test('every alarm is a problem, with what to do next', () => {
   const [file] = only(
     findings({ policyFiles: [{ ...FILE, isInForce: false, problem: 'refused', details: ['9: a'] }] }),
   );
-  assert.is(file!.text, '/p is not in force in default, version 4 is: refused; 9: a');
+  assert.is(file!.text, '/p is not in force in default, version 4 is: refused; line 9: a');
   assert.match(file!.next!, /^mend it \(`motenet policy check \/p`\), then send SIGHUP/);
   const [stopped] = only(findings({ coordinator: { ...COORDINATOR, isStopped: true } }));
   assert.equal([stopped!.check, stopped!.verdict], ['store', 'problem']);
@@ -126,7 +127,7 @@ test('they ask over HTTP with a token; doctor fails when there is a problem, als
   };
   await runServerStatus({ place, isJson: true }, environment);
   assert.equal(JSON.parse(out.pop()!), { status: findings().status, tailnets, alarmed: [POLICY] });
-  const failing = async (at: typeof place) => {
+  const failing = async (at: AdminPlace) => {
     try {
       await runServerDoctor({ place: at, isJson: true }, environment);
     } catch (error) {
@@ -139,9 +140,14 @@ test('they ask over HTTP with a token; doctor fails when there is a problem, als
   assert.equal([message, problems, checks.length], ['1 problem found', 1, 3]);
   const [, scoped] = await failing({ ...place, token: TOKENS.lab });
   assert.match(scoped.checks[0].text, /the token is for the tailnet "lab" alone/);
+  assert.match(scoped.checks[0].next, /^give another token/);
   await server.close();
   const [, closed] = await failing(place);
   assert.match(closed.checks[0].text, /^nothing listens at /);
+  const folder = '/nonexistent/motenet';
+  const [, none] = await failing({ dataDir: folder });
+  assert.is(none.checks[0].text, `no coordinator has its data in ${folder}`);
+  assert.is(none.checks[0].next, 'start one with `motenet serve`, or say where with --data or --admin');
 });
 
 test('the README has every check of doctor --server', () => {

@@ -171,6 +171,7 @@ test('a policy file is in force before anybody is answered, and is set again onl
   assert.ok(first.lines.findIndex(line => line.includes('in force as version 1')) === 0, first.lines.join('\n'));
   assert.match(first.lines[0]!, /^info the policy file .* is in force as version 1: its 2 test lines pass$/);
   await first.server.readPolicies();
+  assert.match(first.lines.at(-1)!, /^info the policy file .* is in force as version 1, as it was$/);
   await first.stop();
   const second = await start(folder, policies);
   assert.is((await get(second.server)).version, 1);
@@ -222,7 +223,11 @@ test('a policy file that is refused leaves the last good one in force, and that 
 
 test('without a policy that could stay in force a server does not start with a file that is refused', async () => {
   const cases: readonly [string, string, RegExp][] = [
-    ['default', BROKEN, /: the policy cannot be read; the tailnet default has no policy that could stay in force$/],
+    [
+      'default',
+      BROKEN,
+      /: the policy cannot be read; the tailnet default has no policy that could stay in force: mend the file, or start without it$/,
+    ],
     ['default', FAILING, /: access tests would fail; the tailnet default has no policy/],
     ['lab', GOOD, /: there is no tailnet lab; the tailnet lab has no policy/],
   ];
