@@ -45,6 +45,8 @@ export function admitWithKey(
   };
   const device = deviceFor(core, tailnet, join, admission, known);
   if (typeof device === 'string') return device;
+  const isKnown = tailnet.devices.has(device.id);
+  if (isKnown && !core.mayAct(device.id)) return 'this device joins too often: wait for an hour'; // CHECK: coordinator-rejoin-rate
   const used = { ...key, uses: key.uses + 1, lastUsedMs: core.unixMs };
   const details = { name: device.name, machineKey: device.machineKey, nodeKey: device.nodeKey, key: key.id };
   return commitDevice(core, tailnet, device, [changeOf('key', used)], `key:${key.id}`, 'device-join', details);

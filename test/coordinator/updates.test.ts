@@ -254,4 +254,22 @@ test('what a device decides by itself, and the audit log keeps for ever, is boun
   assert.is(lines(), 5);
 });
 
+test('how often a device leaves and joins again is bounded per hour, for itself alone', () => {
+  const world = new World({ limits: { ownActsPerHour: 3 } });
+  const key = world.key({ isReusable: true, lifeMs: 7_200_000 });
+  const machine = new Machine(world, 1);
+  machine.join(key);
+  const again = () => {
+    machine.register({ Expiry: '2001-01-01T00:00:00Z' });
+    return machine.join(key).Error;
+  };
+  for (let i = 0; i < 3; i++) assert.is(again(), '');
+  const before = world.commits.length;
+  for (let i = 0; i < 10; i++) assert.match(again(), /too often/);
+  assert.is(world.commits.length, before + 1, 'it is out, once');
+  assert.is(new Machine(world, 2).join(key).Error, '');
+  world.advance(3_600_000);
+  assert.is(again(), '');
+});
+
 test.run();
