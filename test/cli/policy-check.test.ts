@@ -60,7 +60,7 @@ test('a policy that is not valid is a line for each problem with its hint, and e
   const local = await checkText('{"acls": [{"action": "accept", "src": ["ann"], "dst": ["*:*"]}]}');
   assert.is(
     local.out[0],
-    '<stdin>:1:41: "ann" is not known (a user has an @ in it: "ann@"; other names are declared in "hosts")',
+    '<stdin>:1:40: "ann" is not known (a user has an @ in it: "ann@"; other names are declared in "hosts")',
   );
   const many = await checkText(JSON.stringify({ acls: Array(500).fill({}) }));
   assert.is(many.message, 'the policy is not valid (100 problems, and maybe more), so that no test ran');
