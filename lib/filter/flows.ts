@@ -27,9 +27,11 @@ const DETAILS = /* @__PURE__ */ Object.freeze([0xffff_ffff, 0xffff, 0]);
 /** A table of flows. */
 export class FlowTable {
   readonly #slots: number;
-  readonly #detail: number;
-  /** Has what those flows were that gave way while they were alive, if their mark was 0. */
-  readonly #behind: FlowTable | undefined;
+  /** Index of {@link DETAILS}. */
+  readonly #level: number;
+  readonly #remembers: boolean;
+  /** Has what those flows were that gave way while they were alive, if their mark was 0; made with the first of them. */
+  #behind: FlowTable | undefined = undefined;
   /** Made with the first flow: most devices of a network where everything is allowed never need it. */
   #keys = new Int32Array(0);
   #usedMs = new Float64Array(0);
@@ -44,9 +46,8 @@ export class FlowTable {
     if (flows < LEAST_FLOWS || !Number.isInteger(Math.log2(flows)))
       throw new RangeError(`"flows" expected a power of two of at least ${LEAST_FLOWS}, got ${flows}`);
     this.#slots = flows;
-    this.#detail = DETAILS[level]!;
-    const hasMore = remembers && level + 1 < DETAILS.length;
-    this.#behind = hasMore ? new FlowTable(Math.max(LEAST_FLOWS, flows / 2), true, level + 1) : undefined;
+    this.#level = level;
+    this.#remembers = remembers && level + 1 < DETAILS.length;
   }
 
   /** Bytes of memory that the table takes now. */
@@ -168,7 +169,7 @@ export class FlowTable {
 
   #place(): void {
     const key = this.#key;
-    key[8]! &= this.#detail;
+    key[8]! &= DETAILS[this.#level]!;
     let hash = 0;
     for (let i = 0; i < KEY_WORDS; i++) hash = mix(hash, key[i]!);
     this.#bucket = hash & (this.#slots / WAYS - 1);
@@ -182,8 +183,11 @@ export class FlowTable {
   #takePlace(nowMs: number): number {
     const slot = this.#oldest();
     const at = slot * SLOT_WORDS;
-    const isToKeep = this.#isAlive(nowMs, slot) && this.#keys[at + KEY_WORDS] === 0;
-    if (isToKeep) this.#behind?.inherit(nowMs, this.#keys, at, this.#usedMs[slot]!);
+    const isToKeep = this.#remembers && this.#isAlive(nowMs, slot) && this.#keys[at + KEY_WORDS] === 0;
+    if (isToKeep) {
+      this.#behind ??= new FlowTable(Math.max(LEAST_FLOWS, this.#slots / 2), true, this.#level + 1);
+      this.#behind.inherit(nowMs, this.#keys, at, this.#usedMs[slot]!);
+    }
     this.#keys.set(this.#key, at);
     return slot;
   }
