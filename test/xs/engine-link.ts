@@ -50,7 +50,7 @@ export class EngineLink {
     const childOut = openSync(from, 'w');
     this.#in = openSync(to, 'w');
     this.#out = openSync(from, 'r');
-    this.#child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit', childIn, childOut] });
+    this.#child = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit', childIn, childOut] });
     this.#exited = new Promise(resolve => this.#child.on('exit', code => resolve(code ?? 1)));
     for (const end of [...both, childIn, childOut]) closeSync(end);
   }
