@@ -407,10 +407,9 @@ class RelayLink implements StreamUser {
     const { client } = this;
     if (client === undefined) return;
     for (let event = client.pollEvent(); event !== undefined; event = client.pollEvent()) {
-      if (event.type === 'connected') {
-        this.failures = 0;
-        this.#isNewlyConnected = true;
-      }
+      if (event.type === 'connected') this.#isNewlyConnected = true;
+      // INVARIANT: not before: a relay hears who we are only after 'connected', and hangs up on whom it does not admit.
+      if (event.type === 'server-info') this.failures = 0;
       if (event.type === 'closed') return this.#fail(nowMs, event.error);
     }
   }

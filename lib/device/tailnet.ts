@@ -429,6 +429,8 @@ export class Tailnet {
     if (event.type === 'netmap') this.#handleNetmap(nowMs, event.changes);
     else if (event.type === 'node-key-adopted') return this.#changeKey(nowMs, event.publicKey);
     else if (event.type === 'logged-out') this.#relays.stop();
+    // Relays admit members only: one that has refused this device until now is tried again at once.
+    else if (event.type === 'state' && event.state === 'running') this.#relays.check(nowMs);
     this.#events.push(event);
   }
 

@@ -214,7 +214,12 @@ function policyCheck({ inboundRules }: TailnetStatus, { services }: UpStatus): C
 
 function peerCheck(peers: readonly TailnetPeerStatus[]): Check {
   if (peers.length === 0)
-    return bad('peers', 'warning', 'this device is alone', 'let another join: `motenet up` there');
+    return bad(
+      'peers',
+      'warning',
+      'this device is alone, as far as it may know',
+      'let another join (`motenet up` there), or look for a rule about this one: `motenet policy explain`',
+    );
   const expired = peers.filter(({ isExpired }) => isExpired);
   const offline = peers.filter(({ isExpired, isOnline }) => !isExpired && isOnline === false);
   const online = peers.length - expired.length - offline.length;

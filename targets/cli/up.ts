@@ -162,6 +162,8 @@ class UpRun implements StateHandler {
   #note(event: MoteEvent): void {
     if (event.type === 'netmap') this.#names.forget();
     if (event.type === 'auth-url') this.#authUrl = event.url;
+    // A relay hinders nobody from becoming a member; before that it may refuse this device.
+    if (event.type === 'error' && event.message.startsWith('relay ')) return;
     if (event.type === 'error') this.#trouble = { code: event.code, message: event.message };
     else this.#trouble = null;
     if (event.type !== 'state') return;

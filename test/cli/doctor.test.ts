@@ -293,7 +293,7 @@ test('a running device, one that waits, and one whose coordinator goes away and 
   assert.match(well.stdout, /^ok +clock +agrees with the coordinator's$/m);
   assert.match(well.stdout, /^ok +UDP +works over IPv4, seen as 127\.0\.0\.1:\d+$/m);
   assert.match(well.stdout, /^ok +relay +home relay \S+ \(127\.0\.0\.1\) is connected$/m);
-  assert.match(well.stdout, /^warning +peers +this device is alone -> /m);
+  assert.match(well.stdout, /^warning +peers +this device is alone, as far as it may know -> /m);
 
   const waiting = ['--state', join(folder.path, 'new')];
   const newcomer = new Command(['up', '--control', first.url, ...waiting, '--json']);

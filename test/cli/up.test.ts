@@ -288,6 +288,8 @@ test('while a person has to log in, the page is shown, status says so, and quest
   run.event({ type: 'error', code: 'ERR_X', message: 'no coordinator' });
   const troubled = await asked(environment => runStatus(ask, environment));
   assert.equal(troubled, [...joining, 'problem: no coordinator', login]);
+  run.event({ type: 'error', code: 'ERR_X', message: 'relay r.test: refused' });
+  assert.equal(await asked(environment => runStatus(ask, environment)), troubled); // relays are for members
   run.event({ type: 'state', state: 'needs-login' });
   assert.equal(await asked(environment => runStatus(ask, environment)), [...joining, login]);
   for (const question of [

@@ -75,8 +75,8 @@ class World {
     return this.look();
   }
 
-  /** Lets a relay answer a stream up to the login. */
-  connect(id: number): this {
+  /** Lets a relay answer a stream and admit us, or hang up on us once it has heard who we are. */
+  connect(id: number, isAdmitted = true): this {
     const relay = new DerpRelay({ random: seededRandom(5), suite: noble, privateKey: KEY });
     const request = { method: 'GET', target: '/derp', headers: { connection: 'Upgrade', upgrade: 'DERP' } };
     const answer = answerRelayRequest(request, relay.publicKey);
@@ -85,8 +85,16 @@ class World {
     this.streams.handleBytes(this.nowMs, id, answer.head, 0, answer.head.length);
     const connection = relay.open(this.nowMs);
     const out = new Uint8Array(4096);
-    const count = relay.pollBytes(this.nowMs, connection, out, 0, out.length);
-    this.streams.handleBytes(this.nowMs, id, out, 0, count);
+    this.streams.pollBytes(this.nowMs, id, out, 0, out.length); // the request that was answered above
+    const pull = () => relay.pollBytes(this.nowMs, connection, out, 0, out.length);
+    this.streams.handleBytes(this.nowMs, id, out, 0, pull());
+    this.look();
+    const told = this.streams.pollBytes(this.nowMs, id, out, 0, out.length);
+    relay.handleBytes(this.nowMs, connection, out, 0, told);
+    if (isAdmitted) {
+      assert.ok(relay.admit(this.nowMs, connection, 'one'));
+      this.streams.handleBytes(this.nowMs, id, out, 0, pull());
+    } else this.streams.handleEnd(this.nowMs, id);
     return this.look();
   }
 }
@@ -187,6 +195,21 @@ test('pauses grow up to five seconds, and each try takes the next relay of the r
   assert.equal(hosts.slice(0, 4), ['a.test', 'b.test', 'a.test', 'b.test']);
   assert.ok(pauses[0]! <= 10 && pauses[9]! >= 500 && pauses[9]! <= 1005, pauses.join(' '));
   assert.ok(pauses.at(-1)! >= 2500 && pauses.at(-1)! <= 5005, pauses.join(' '));
+});
+
+test('a relay that does not admit us is tried ever more rarely, and at once when that may have changed', () => {
+  const world = new World().regions(region(1));
+  for (const endMs = world.nowMs + 60_000; world.nowMs < endMs; world.wait(10))
+    if (world.opened.length > world.closed.length) world.connect(world.opened.at(-1)!.id, false);
+  assert.ok(world.opened.length > 10 && world.opened.length < 40, String(world.opened.length));
+  assert.ok(world.events.filter(event => event === 'relay-error 1').length <= 5, world.events.join(' '));
+  const count = world.opened.length;
+  world.links.check(world.nowMs);
+  world.wait(0);
+  assert.is(world.opened.length, count + 1);
+  world.connect(world.opened.at(-1)!.id);
+  world.fail(world.opened.at(-1)!.id).wait(10);
+  assert.is(world.opened.length, count + 2, 'once admitted, the pauses begin anew');
 });
 
 test('a packet to another region opens a link there, which is closed after a minute without use', () => {
