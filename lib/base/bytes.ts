@@ -170,16 +170,21 @@ function base64Digit(code: number): number {
 
 /** UTF-8 bytes of a text; an unpaired surrogate becomes U+FFFD, as TextEncoder does. */
 export function utf8Encode(text: string): Uint8Array {
-  const out: number[] = [];
+  // No array of numbers: it would take 16 bytes for each byte on XS.
+  const out = new Uint8Array(3 * text.length);
+  let at = 0;
   for (const character of text) {
     let code = character.codePointAt(0)!;
     if (code >= 0xd800 && code <= 0xdfff) code = 0xfffd;
-    if (code < 0x80) out.push(code);
-    else if (code < 0x800) out.push(0xc0 | (code >> 6), 0x80 | (code & 63));
-    else if (code < 0x10000) out.push(0xe0 | (code >> 12), 0x80 | ((code >> 6) & 63), 0x80 | (code & 63));
-    else out.push(0xf0 | (code >> 18), 0x80 | ((code >> 12) & 63), 0x80 | ((code >> 6) & 63), 0x80 | (code & 63));
+    if (code < 0x80) {
+      out[at++] = code;
+      continue;
+    }
+    const more = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
+    out[at++] = ((0xff00 >> (more + 1)) & 0xff) | (code >> (6 * more));
+    for (let left = more - 1; left >= 0; left--) out[at++] = 0x80 | ((code >> (6 * left)) & 63);
   }
-  return Uint8Array.from(out);
+  return out.slice(0, at);
 }
 
 /** Text of UTF-8 bytes `[start, end)`; every malformed byte becomes U+FFFD. */
