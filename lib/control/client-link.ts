@@ -26,9 +26,12 @@ export class ControlLink {
   readonly #transport: ControlTransport;
   readonly #scratch: Uint8Array;
   readonly #limits: TransportLimits;
+  readonly #drain: (nowMs: number) => void;
 
-  constructor(options: ControlLinkOptions) {
+  /** `drain` is called between two pieces of what came in: who takes events there has HTTP/2 keep one piece at most. */
+  constructor(options: ControlLinkOptions, drain: (nowMs: number) => void = () => {}) {
     const { nowMs, limits } = options;
+    this.#drain = drain;
     this.#limits = limits.transport;
     this.#transport = new ControlTransport({ ...options, limits: limits.transport });
     // HTTP/2 begins behind the handshake.
@@ -115,6 +118,7 @@ export class ControlLink {
       const length = this.#transport.pollPlain(scratch, 0, scratch.length);
       if (length === 0) return;
       this.http2.handleBytes(nowMs, scratch, 0, length);
+      this.#drain(nowMs);
     }
   }
 }

@@ -71,7 +71,7 @@ export class ControlSession {
   readonly #events: SessionEvent[] = [];
 
   constructor(options: ControlSessionOptions) {
-    this.#link = new ControlLink(options);
+    this.#link = new ControlLink(options, nowMs => this.#drain(nowMs));
     this.#decoder = options.decoder;
     this.#authority = options.host;
     this.#answerBytes = options.limits.answerBytes;

@@ -42,7 +42,6 @@ export class Opener {
   readonly #knowsPeer: DiscoOptions['knowsPeer'];
   readonly #udpStrangers = new Rate();
   readonly #relayedStrangers = new Rate();
-  readonly #opened: Uint8Array;
 
   /** For the owner of `keys`. */
   constructor(options: DiscoOptions, keys: KeyRing) {
@@ -50,7 +49,6 @@ export class Opener {
     this.#limits = options.limits;
     this.#knowsPeer = options.knowsPeer;
     this.#keys = keys;
-    this.#opened = new Uint8Array(options.limits.messageBytes);
   }
 
   /** Opens `buf[start, end)`, which is not changed. 0, with {@link key} and {@link message} set, or a drop reason. */
@@ -71,7 +69,7 @@ export class Opener {
     }
     const boxKey = this.#keys.boxKey(key);
     if (boxKey === undefined) return BAD_KEY;
-    const opened = this.#opened.subarray(0, length);
+    const opened = new Uint8Array(length); // made for each: messages are rare, and kept memory would have to fit the largest
     const nonce = buf.subarray(start + DISCO_NONCE_AT, boxAt);
     if (!this.#suite.boxOpen(opened, boxKey, nonce, buf.subarray(boxAt, end))) return DECRYPT; // CHECK: disco-box
     this.key = key;

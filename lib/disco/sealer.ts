@@ -17,6 +17,8 @@ import {
 import type { DiscoOptions } from './types.ts';
 
 const NONCE_BYTES = 24;
+/** Room for a ping or a pong. Memory for a message is made as it is sealed: that is rare, and kept it would be 578 bytes. */
+const SHORT_MESSAGE_BYTES = 48;
 
 /** Seals messages. Box keys are 32 bytes; slots have room for 656 bytes (RangeError otherwise). */
 export class Sealer {
@@ -25,7 +27,6 @@ export class Sealer {
   nodeKey: Uint8Array;
   readonly #random: (out: Uint8Array) => void;
   readonly #suite: CryptoSuite;
-  readonly #plain = new Uint8Array(MAX_MESSAGE_BYTES);
   readonly #nonce = new Uint8Array(NONCE_BYTES);
 
   /** For the owner of the private key. */
@@ -38,26 +39,29 @@ export class Sealer {
 
   /** A ping with this transaction id (12 bytes). */
   ping(slot: Slot, boxKey: Uint8Array, id: Uint8Array): void {
-    this.#seal(slot, boxKey, writePing(this.#plain, 0, id, this.nodeKey));
+    const plain = new Uint8Array(SHORT_MESSAGE_BYTES);
+    this.#seal(slot, boxKey, plain, writePing(plain, 0, id, this.nodeKey));
   }
 
   /** The pong to a ping that came from `observed`. */
   pong(slot: Slot, boxKey: Uint8Array, id: Uint8Array, observed: Endpoint): void {
-    this.#seal(slot, boxKey, writePong(this.#plain, 0, id, observed));
+    const plain = new Uint8Array(SHORT_MESSAGE_BYTES);
+    this.#seal(slot, boxKey, plain, writePong(plain, 0, id, observed));
   }
 
   /** A call with up to 32 addresses. */
   call(slot: Slot, boxKey: Uint8Array, endpoints: readonly Endpoint[]): void {
-    this.#seal(slot, boxKey, writeCall(this.#plain, 0, endpoints));
+    const plain = new Uint8Array(MAX_MESSAGE_BYTES);
+    this.#seal(slot, boxKey, plain, writeCall(plain, 0, endpoints));
   }
 
-  #seal(slot: Slot, boxKey: Uint8Array, length: number): void {
+  #seal(slot: Slot, boxKey: Uint8Array, plain: Uint8Array, length: number): void {
     const { buf, start } = slot;
     const boxAt = start + DISCO_HEADER_BYTES;
     slot.end = boxAt + DISCO_TAG_BYTES + length;
     if (slot.end > buf.length) throw new RangeError(`"slot" expected room for ${slot.end - start} bytes`);
     this.#random(this.#nonce);
     writeDiscoHeader(buf, start, this.publicKey, this.#nonce);
-    this.#suite.boxSeal(buf.subarray(boxAt, slot.end), boxKey, this.#nonce, this.#plain.subarray(0, length));
+    this.#suite.boxSeal(buf.subarray(boxAt, slot.end), boxKey, this.#nonce, plain.subarray(0, length));
   }
 }

@@ -14,6 +14,9 @@ import { ROOT } from '../tools/files.ts';
 import type { EngineLink, FrameOut } from './engine-link.ts';
 import type { Command } from './remote-device.ts';
 
+/** What the port of a board reads from a stream at a time (targets/moddable/streams.ts). */
+const READ_BYTES = 1460;
+
 /** Suites that a mote on the engine may have. */
 export type SuiteName = 'noble' | 'tuned' | 'native';
 
@@ -204,7 +207,10 @@ export class RemoteMote {
   #openStream(id: number, options: StreamOptions): void {
     const stream = this.#host.openStream(options, {
       opened: () => this.#send('O', id),
-      bytes: (buf, start, end) => this.#send('B', id, buf.subarray(start, end)),
+      bytes: (buf, start, end) => {
+        for (let at = start; at < end; at += READ_BYTES)
+          this.#send('B', id, buf.subarray(at, Math.min(at + READ_BYTES, end)));
+      },
       writable: () => {},
       ended: () => this.#send('E', id),
       failed: ({ code, message }) => {
