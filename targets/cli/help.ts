@@ -85,8 +85,8 @@ reach it (idle: none lately; direct: at that address; relay: through that one, a
 bytes in and out, last handshake. --verbose (-v) adds keys and dropped packets. --json prints one object. --state says
 whose, as with \`motenet up\`.
 
-With --server a coordinator: how long it has run, who is connected, its tailnets and their policies, and what somebody has
-to look at. Which one is said as in \`motenet help devices\`.`;
+With --server a coordinator: how long it has run, who is connected, its tailnets and their policies, and what somebody
+has to look at. Which one is said as in \`motenet help devices\`.`;
 
 const DOCTOR = `Usage: motenet doctor [--json] [--state DIR]
        motenet doctor --server [--json] [--data DIR | --admin URL [--token T]]
@@ -95,8 +95,8 @@ Says in one screen what is wrong with the device here, and what to do: whether i
 approval, UDP, NAT, home relay, key, policy, peers and their paths. One line per check: ok, warning or problem, what was
 found, and behind -> the next step. It asks a running \`motenet up\`, also one that still waits to be let in; where none
 runs, it looks at the state folder. --json prints one object. --state says whose, as with \`motenet up\`.
-With --server it looks at a coordinator instead: whether it runs and can write, its setup, and policies whose access tests
-fail or that are not in force. Which one is said as in \`motenet help devices\`.
+With --server it looks at a coordinator instead: whether it runs and can write, its setup, and policies whose access
+tests fail or that are not in force. Which one is said as in \`motenet help devices\`.
 Exit code 1 when there is a problem.`;
 
 const NETCHECK = `Usage: motenet netcheck [--json] [--state DIR | --control URL]
@@ -116,8 +116,8 @@ as soon as the other side ends). Exit code 1 when the connection cannot be had (
 
 const PING = `Usage: motenet ping NAME [--count N] [--timeout SECONDS] [--until-direct | --icmp] [--json] [--state DIR]
 
-Pings a device of the tailnet by name or address, beneath the tunnel: says which path answered first, directly or through
-which relay, and how long that took. 4 times (--count, -c), waiting 5 seconds for each answer unless told.
+Pings a device of the tailnet by name or address, beneath the tunnel: says which path answered first, directly or
+through which relay, and how long that took. 4 times (--count, -c), waiting 5 seconds for each answer unless told.
 
   --until-direct   Ends with the first direct answer; a failure when there is none (in 10 pings unless told).
   --icmp           Inside the tunnel, as the packets of programs go: the policy of the device must allow it.
@@ -131,8 +131,8 @@ Exit code 1 when nobody has it.`;
 
 const LOGOUT = `Usage: motenet logout [--json] [--state DIR]
 
-Leaves the tailnet for good: the coordinator ends the membership, the state folder forgets the key of it, and the running
-\`motenet up\` ends.`;
+Leaves the tailnet for good: the coordinator ends the membership, the state folder forgets the key of it, and the
+running \`motenet up\` ends.`;
 
 const SERVE = `Usage: motenet serve [flags]
 
@@ -148,14 +148,14 @@ where nothing else works. Nothing has to be configured; what to do next is print
   --relay-port PORT      Port of the relay's own TLS listener, where there is no --tls-cert; 8443 unless told.
   --stun-port PORT       UDP port of STUN, 3478 unless told; off for none.
   --policy [TAILNET=]FILE
-                         Takes the policy of a tailnet (default, unless told) from a file, at the start and at SIGHUP. What
-                         is refused is said, and the last good policy stays in force.
+                         Takes the policy of a tailnet (default, unless told) from a file, at the start and at SIGHUP.
+                         What is refused is said, and the last good policy stays in force.
   --json                 Events as JSON lines on standard output.
   --log LEVEL            error, warn, info (default) or debug. --verbose (-v) is --log debug.
   --debug                Stack traces of errors.
 
-Port 0 lets the system choose. Standard output has one line that begins with "ready" once everything listens. Ctrl-C ends
-it cleanly. Devices other than motes want https, or a private address as the URL: see \`warning\` lines.
+Port 0 lets the system choose. Standard output has one line that begins with "ready" once everything listens. Ctrl-C
+ends it cleanly. Devices other than motes want https, or a private address as the URL: see \`warning\` lines.
 
   motenet serve
   motenet serve --listen 0.0.0.0:443 --url https://net.example --tls-cert full.pem --tls-key key.pem

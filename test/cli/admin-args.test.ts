@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert';
 import { parseAdminArgs, parseServerQuestion, usualDataDir } from '../../targets/cli/admin-args.ts';
 import { ADMIN_GROUPS } from '../../targets/cli/admin-commands.ts';
 import { adminHelp } from '../../targets/cli/admin-help.ts';
+import { COMMANDS, commandHelp, generalHelp } from '../../targets/cli/help.ts';
 import { UsageError } from '../../targets/cli/errors.ts';
 import { parseServeArgs } from '../../targets/cli/serve-args.ts';
 
@@ -305,6 +306,11 @@ test('a token or key in the wrong place is not repeated', () => {
     }
     assert.not(message.includes('SSSS'), message);
   }
+});
+
+test('every command has a help, no line of which is longer than 120 characters', () => {
+  for (const text of [generalHelp(), ...Object.keys(COMMANDS).map(name => commandHelp(name)!)])
+    for (const line of text.split('\n')) assert.ok(line.length <= 120, line);
 });
 
 test('the help of a group has every command and flag of it, that of a command its own', () => {
