@@ -199,7 +199,7 @@ export const ADMIN_GROUPS: Readonly<Record<string, AdminGroup>> = /* @__PURE__ *
         command: (_, values) => ({ type: 'user-list', tailnet: tailnetOf(values) }),
       },
       create: {
-        summary: 'Makes a user. LOGIN is a name such as ann or ann@example.com.',
+        summary: 'Makes a user. LOGIN is a name such as ann (ann@ in a policy) or ann@example.com.',
         takes: ['LOGIN'],
         flags: { name: { type: 'string', value: 'TEXT', help: 'Name for people.' }, tailnet: TAILNET },
         command: ([login], values) => ({
