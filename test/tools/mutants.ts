@@ -24,7 +24,8 @@ const LEAST_TIMEOUT_MS = 10_000;
 const BASELINE_TIMEOUT_MS = 120_000;
 
 /** Tests that need processes, networks or the tree itself say nothing about one condition. */
-const UNSUITED = /^test\/(interop|targets|server|sim|contract|checks|purity|tools|cli|native|moddable)\/|\.slow\.test\.ts$/;
+const UNSUITED =
+  /^test\/(interop|targets|server|sim|contract|checks|purity|tools|cli|native|moddable)\/|\.slow\.test\.ts$/;
 
 /** Result for one check. */
 export interface Verdict {
