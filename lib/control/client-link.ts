@@ -114,6 +114,8 @@ export class ControlLink {
 
   #receive(nowMs: number): void {
     const scratch = this.#scratch;
+    // What the transport tells can be asked of it as well; untaken it would stay.
+    while (this.#transport.pollEvent() !== undefined);
     for (;;) {
       const length = this.#transport.pollPlain(scratch, 0, scratch.length);
       if (length === 0) return;

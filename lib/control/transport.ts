@@ -67,6 +67,16 @@ export type ControlTransportEvent =
   /** Dead; no event follows. Undefined: closed by this side. */
   | { readonly type: 'closed'; readonly error: NetError | undefined };
 
+/** What is needed until there are keys, 2 KB on XS. */
+interface Handshake {
+  readonly noise: Ik;
+  readonly machineKey: SecretKey;
+  readonly head: HeadReader;
+  /** The server's message: `[0, messageBytes)` of it have come. */
+  readonly message: Uint8Array;
+  messageBytes: number;
+}
+
 /** One control connection, client side. */
 export class ControlTransport {
   /** Why it is dead. */
@@ -75,13 +85,9 @@ export class ControlTransport {
   status = 0;
   readonly #records: RecordStream;
   readonly #limits: TransportLimits;
-  readonly #noise: Ik;
-  readonly #machineKey: SecretKey;
-  readonly #head: HeadReader;
+  #handshake: Handshake | undefined;
   readonly #request: ByteFifo;
   readonly #events: ControlTransportEvent[] = [];
-  readonly #message = new Uint8Array(HEADER_BYTES + MAX_REFUSAL_BYTES);
-  #messageBytes = 0;
   #phase: 'head' | 'response' | 'early' | 'open' | 'dead' = 'head';
   #isEnded = false;
   #deadlineMs: number;
@@ -94,10 +100,11 @@ export class ControlTransport {
       throw new RangeError(`"serverKey" expected 32 bytes, got ${options.serverKey.length}`);
     this.#limits = { ...TRANSPORT_LIMITS_LARGE, ...options.limits };
     this.#records = new RecordStream(suite, this.#limits);
-    this.#machineKey = machineKey;
     this.#deadlineMs = nowMs + this.#limits.handshakeTimeoutMs;
-    this.#head = new HeadReader(this.#limits.headBytes);
-    this.#noise = new Ik(suite, utf8Encode(prologueText(version)), options.serverKey);
+    const noise = new Ik(suite, utf8Encode(prologueText(version)), options.serverKey);
+    const head = new HeadReader(this.#limits.headBytes);
+    const message = new Uint8Array(HEADER_BYTES + MAX_REFUSAL_BYTES);
+    this.#handshake = { noise, machineKey, head, message, messageBytes: 0 };
     const initiation = new Uint8Array(INITIATION_BYTES);
     writeU16BE(initiation, 0, version);
     initiation[2] = TYPE_INITIATION;
@@ -106,10 +113,10 @@ export class ControlTransport {
     options.random(ephemeral);
     suite.publicKey(publicKey, machineKey.bytes);
     const first = initiation.subarray(INITIATION_HEADER_BYTES);
-    const result = this.#noise.writeFirst(first, ephemeral, machineKey.bytes, publicKey, new Uint8Array(0));
+    const result = noise.writeFirst(first, ephemeral, machineKey.bytes, publicKey, new Uint8Array(0));
     ephemeral.fill(0);
     const request = upgradeRequest(host, path, initiation);
-    this.#request = new ByteFifo(request.length);
+    this.#request = new ByteFifo(request.length, 0);
     this.#request.push(request, 0, request.length);
     if (result !== 'ok') this.#fail('ERR_PROTOCOL', 'the control server’s key is not a usable key'); // CHECK: ts2021-server-key
   }
@@ -198,13 +205,14 @@ export class ControlTransport {
   }
 
   #handleHead(buf: Uint8Array, start: number, end: number): number {
-    const isComplete = this.#head.read(buf, start, end);
+    const { head } = this.#handshake!;
+    const isComplete = head.read(buf, start, end);
     if (isComplete === undefined) return end;
-    this.status = this.#head.status;
+    this.status = head.status;
     this.#phase = 'response';
     if (!isComplete) this.#fail('ERR_PROTOCOL', 'the control server does not answer in HTTP'); // CHECK: ts2021-head
-    if (isComplete && !this.#head.isUpgraded) this.#refuse(); // CHECK: ts2021-upgrade
-    return this.#head.offset;
+    if (isComplete && !head.isUpgraded) this.#refuse(); // CHECK: ts2021-upgrade
+    return head.offset;
   }
 
   #refuse(): void {
@@ -213,38 +221,36 @@ export class ControlTransport {
   }
 
   #handleResponse(buf: Uint8Array, start: number, end: number): number {
+    const handshake = this.#handshake!;
+    const { message } = handshake;
     let at = start;
     while (at < end && this.#phase === 'response') {
-      const isHeader = this.#messageBytes < HEADER_BYTES;
-      const wanted = isHeader ? HEADER_BYTES : this.#bodyEnd();
-      const take = Math.min(wanted - this.#messageBytes, end - at);
-      copyBytes(this.#message, this.#messageBytes, buf, at, at + take);
-      this.#messageBytes += take;
+      const isHeader = handshake.messageBytes < HEADER_BYTES;
+      const wanted = isHeader ? HEADER_BYTES : bodyEnd(message);
+      const take = Math.min(wanted - handshake.messageBytes, end - at);
+      copyBytes(message, handshake.messageBytes, buf, at, at + take);
+      handshake.messageBytes += take;
       at += take;
-      if (this.#messageBytes < wanted) continue;
-      if (isHeader) this.#checkResponseHeader();
-      else if (this.#message[0] === TYPE_RESPONSE) this.#finishHandshake();
-      else this.#showRefusal();
+      if (handshake.messageBytes < wanted) continue;
+      if (isHeader) this.#checkResponseHeader(message);
+      else if (message[0] === TYPE_RESPONSE) this.#finishHandshake(handshake);
+      else this.#showRefusal(message);
     }
     return at;
   }
 
-  #bodyEnd(): number {
-    return HEADER_BYTES + Math.min(readU16BE(this.#message, 1), MAX_REFUSAL_BYTES);
-  }
-
-  #checkResponseHeader(): void {
-    const [type, length] = [this.#message[0], readU16BE(this.#message, 1)];
+  #checkResponseHeader(message: Uint8Array): void {
+    const [type, length] = [message[0], readU16BE(message, 1)];
     const isResponse = type === TYPE_RESPONSE && length === IK_SECOND_BYTES;
     const isError = type === TYPE_ERROR;
     const isOther = !isResponse && !isError;
     if (isOther) return this.#refuseAnswer(); // CHECK: ts2021-response-header
-    if (length === 0) this.#showRefusal();
+    if (length === 0) this.#showRefusal(message);
   }
 
   /** The text is not authenticated: only what is printable is repeated. */
-  #showRefusal(): void {
-    const text = String.fromCharCode(...this.#message.subarray(HEADER_BYTES, this.#bodyEnd()));
+  #showRefusal(message: Uint8Array): void {
+    const text = String.fromCharCode(...message.subarray(HEADER_BYTES, bodyEnd(message)));
     const visible = text.replaceAll(/[^\x20-\x7e]/g, '?');
     this.#fail(
       'ERR_CONNECTION_REFUSED',
@@ -252,17 +258,18 @@ export class ControlTransport {
     );
   }
 
-  #finishHandshake(): void {
-    const message = this.#message.subarray(HEADER_BYTES, RESPONSE_BYTES);
-    const result = this.#noise.readSecond(new Uint8Array(0), message, this.#machineKey.bytes);
+  #finishHandshake({ noise, machineKey, message }: Handshake): void {
+    const second = message.subarray(HEADER_BYTES, RESPONSE_BYTES);
+    const result = noise.readSecond(new Uint8Array(0), second, machineKey.bytes);
     if (result !== 'ok') return this.#refuteKey(); // CHECK: ts2021-response
     const [sendKey, receiveKey] = [new Uint8Array(32), new Uint8Array(32)];
-    this.#noise.split(sendKey, receiveKey);
+    noise.split(sendKey, receiveKey);
     this.#records.start(sendKey, receiveKey);
     sendKey.fill(0);
     receiveKey.fill(0);
-    this.#events.push({ type: 'established', hash: this.#noise.handshakeHash() });
-    this.#noise.wipe();
+    this.#events.push({ type: 'established', hash: noise.handshakeHash() });
+    noise.wipe();
+    this.#handshake = undefined;
     this.#deadlineMs = Number.POSITIVE_INFINITY;
     this.#phase = 'early';
   }
@@ -312,9 +319,15 @@ export class ControlTransport {
     this.#phase = 'dead';
     this.error = error;
     this.#deadlineMs = Number.POSITIVE_INFINITY;
-    this.#noise.wipe();
+    this.#handshake?.noise.wipe();
+    this.#handshake = undefined;
     this.#request.wipe();
     this.#records.fail('closed');
     this.#events.push({ type: 'closed', error });
   }
+}
+
+/** Where a message ends whose header has come, or what of it is kept. */
+function bodyEnd(message: Uint8Array): number {
+  return HEADER_BYTES + Math.min(readU16BE(message, 1), MAX_REFUSAL_BYTES);
 }
