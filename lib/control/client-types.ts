@@ -26,7 +26,7 @@ export const CONTROL_LIMITS_SMALL: ControlClientLimits = Object.freeze({
   transport: TRANSPORT_LIMITS_SMALL,
   http2: HTTP2_LIMITS_SMALL,
   map: MAP_LIMITS_SMALL,
-  scratchBytes: 1024,
+  scratchBytes: 512,
   answerBytes: 8192,
 });
 /** For everything else. */

@@ -54,7 +54,7 @@ export const TCP_LIMITS_SMALL: TcpLimits = /* @__PURE__ */ Object.freeze({
   receiveBufferBytes: 8192,
   initialSendBytes: 2048,
   initialWindowBytes: 5840,
-  ringBytes: 1024,
+  ringBytes: 512,
   totalBufferBytes: 65_536,
   outOfOrderRanges: 4,
   segmentsInFlight: 32,

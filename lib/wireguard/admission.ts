@@ -23,14 +23,18 @@ export type Verdict = 'process' | 'cookie' | 'refuse';
 export class Admission {
   readonly #burst: number;
   readonly #perMs: number;
-  readonly #limiter: RateLimiter;
+  readonly #sources: number;
+  readonly #seed: number;
+  /** Made when the calm is over for the first time: 1 KB on a small device, which most never need. */
+  #limiter: RateLimiter | undefined = undefined;
   #level: number;
   #refilledMs: number;
 
   constructor(nowMs: number, o: { burst: number; perSecond: number; sources: number; seed: number }) {
     this.#burst = o.burst;
     this.#perMs = o.perSecond / 1000;
-    this.#limiter = new RateLimiter(o.sources, o.seed);
+    this.#sources = o.sources;
+    this.#seed = o.seed;
     this.#level = o.burst;
     this.#refilledMs = nowMs;
   }
@@ -45,6 +49,7 @@ export class Admission {
   judge(nowMs: number, address: Uint8Array, hasCookie: boolean): Verdict {
     if (!this.isCalm(nowMs)) {
       if (this.#level <= 0 && !hasCookie) return 'cookie'; // CHECK: wg-under-load
+      this.#limiter ??= new RateLimiter(this.#sources, this.#seed);
       const isWithinRate = this.#limiter.allow(nowMs, address, hasCookie ? 1 : 0);
       if (!isWithinRate) return hasCookie ? 'refuse' : 'cookie'; // CHECK: wg-busy-rate
       if (this.#level <= -this.#burst / 2) return 'refuse'; // CHECK: wg-handshake-budget

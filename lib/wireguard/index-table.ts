@@ -6,7 +6,7 @@
  */
 import { readU32LE } from '../base/bytes.ts';
 
-const FIRST_SLOTS = 16;
+const FIRST_SLOTS = 4;
 /** A generator that gives taken numbers so often in a row is broken. */
 const MAX_DRAWS = 100;
 
