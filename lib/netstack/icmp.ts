@@ -70,7 +70,7 @@ export interface IcmpOptions {
 export class Icmp {
   readonly #options: IcmpOptions;
   readonly #queue: SendQueue;
-  readonly #quote = new Packet();
+  #quote: Packet | undefined = undefined;
   readonly #randomByte = new Uint8Array(1);
   #pings: Ping[] = [];
   #windowStartMs = Number.NEGATIVE_INFINITY;
@@ -149,6 +149,7 @@ export class Icmp {
   #handleError(nowMs: number, buf: Uint8Array, packet: Packet): number {
     const { family, payload, end } = packet;
     const { flows, mayReport } = this.#options;
+    this.#quote ??= new Packet();
     const quote = this.#quote;
     const quoted = classifyQuote(buf, payload + icmp.ICMP_HEADER_BYTES, end, quote);
     if (quoted < 0) return this.#drop(MALFORMED); // CHECK: icmp-quote-malformed

@@ -93,15 +93,14 @@ class PrefixTable {
   #size = 0;
   /** First entry of each peer, newest first. */
   #heads = new Int32Array(0);
-  /** How many entries have each prefix length, and the lengths in use, longest first. */
-  readonly #counts: Int32Array;
+  /** The prefix lengths in use, longest first, and how many entries have each. */
   #lengths = new Uint8Array(0);
+  #counts = new Int32Array(0);
 
   constructor(words: number, seed: number) {
     this.#words = words;
     this.#seed = seed;
     this.#keys = new Int32Array(FIRST_ENTRIES * words);
-    this.#counts = new Int32Array(words * 32 + 1);
   }
 
   get size(): number {
@@ -269,12 +268,23 @@ class PrefixTable {
   }
 
   #countLength(bits: number, change: number): void {
-    const before = this.#counts[bits]!;
-    this.#counts[bits] = before + change;
-    if (before !== 0 && before + change !== 0) return;
-    const lengths: number[] = [];
-    for (let i = this.#counts.length - 1; i >= 0; i--) if (this.#counts[i]! > 0) lengths.push(i);
+    const at = this.#lengths.indexOf(bits);
+    if (at >= 0 && this.#counts[at]! + change > 0) {
+      this.#counts[at]! += change;
+      return;
+    }
+    const [lengths, counts] = [[...this.#lengths], [...this.#counts]];
+    const shorter = lengths.findIndex(other => other < bits);
+    if (at >= 0) {
+      lengths.splice(at, 1);
+      counts.splice(at, 1);
+    } else {
+      const place = shorter < 0 ? lengths.length : shorter;
+      lengths.splice(place, 0, bits);
+      counts.splice(place, 0, change);
+    }
     this.#lengths = Uint8Array.from(lengths);
+    this.#counts = Int32Array.from(counts);
   }
 }
 
