@@ -22,7 +22,7 @@ export function install(): void {
   for (const name of external) symlinkSync(join(ROOT, 'node_modules', name), join(modules, name));
   const usual = { bundle: true, platform: 'node', format: 'esm', target: 'node20', logLevel: 'warning' } as const;
   const source = (name: string) => join(ROOT, 'targets', name);
-  buildSync({ ...usual, entryPoints: [source('cli/main.ts')], outfile: INSTALLED });
+  buildSync({ ...usual, entryPoints: [source('cli/main.ts')], outfile: INSTALLED, external: ['motenet-server'] });
   const outfile = join(modules, 'motenet-server/index.js');
   buildSync({ ...usual, entryPoints: [source('server/index.ts')], outfile, external });
   const manifest = { name: 'motenet-server', type: 'module', exports: './index.js' };
