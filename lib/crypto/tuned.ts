@@ -180,7 +180,7 @@ class TunedCipher implements Cipher {
   open(counter: number, buf: Uint8Array, start: number, end: number): boolean {
     expectRange(buf, start, end);
     this.#prepare(counter);
-    if (end - start < TAG_BYTES) return false; // no tag fits a negative length, but nothing in front is to be read either
+    if (end - start < TAG_BYTES) return false; // what lies in front is not to be read
     return this.#aead.open(buf, start, end - TAG_BYTES);
   }
 
