@@ -1,5 +1,5 @@
 /** The two packages as they are installed: each a bundle, side by side, with what the server depends on. */
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildSync } from 'esbuild';
@@ -13,8 +13,9 @@ process.on('exit', () => programs.remove());
 /** Path of the command, once it is installed. */
 export const INSTALLED = join(programs.path, 'cli.mjs');
 
-/** Builds both. */
+/** Builds both, once in a process. */
 export function install(): void {
+  if (existsSync(INSTALLED)) return;
   const modules = join(programs.path, 'node_modules');
   const external = ['libsql', 'ws', '@peculiar/x509'];
   mkdirSync(join(modules, 'motenet-server'), { recursive: true });
