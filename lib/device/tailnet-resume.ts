@@ -2,7 +2,7 @@
  * A membership that goes on where an earlier run of the device ended: what it starts with, and what it leaves behind.
  *
  * The coordinator is asked some seconds later, or at once when it was not heard for a day: a device that wakes, sends
- * and sleeps again does without. Left out: sessions of the tunnel, which begin with a handshake.
+ * and sleeps again does without. Left out: sessions of the tunnel, which tailnet-peers.ts hands back.
  */
 import type { Endpoint } from '../base/address.ts';
 import type { ControlClient } from '../control/client.ts';

@@ -476,7 +476,8 @@ export class Tailnet {
   }
 }
 
-function publicKeyOf(suite: CryptoSuite, key: SecretKey): Uint8Array {
+/** The public half of a key: 32 bytes. */
+export function publicKeyOf(suite: CryptoSuite, key: SecretKey): Uint8Array {
   const out = new Uint8Array(32);
   suite.publicKey(out, key.bytes);
   return out;

@@ -6,6 +6,7 @@
  * Sessions of the tunnel are apart, in memory that forgets without power, and are removed as they are read: one that
  * went on twice would use its nonces twice.
  */
+import { fnv1a } from '../base/checksum.ts';
 import { concatBytes, equalBytes, readU32LE, writeU32LE } from '../base/bytes.ts';
 import type { Store } from '../ports.ts';
 import { SAVED_SESSION_BYTES } from '../wireguard/saved-session.ts';
@@ -34,7 +35,7 @@ export function saveSnapshot(store: Store, bytes: Uint8Array): void {
     const head = new Uint8Array(HEAD_BYTES);
     head[0] = SCHEMA;
     head[1] = pieces;
-    writeU32LE(head, 2, checksum(bytes));
+    writeU32LE(head, 2, fnv1a(bytes, 0, bytes.length));
     store.save(nameOf(i), concatBytes(head, bytes.subarray(i * PIECE_BYTES, (i + 1) * PIECE_BYTES)));
   }
   for (let i = pieces; i < MAX_PIECES; i++) store.remove(nameOf(i));
@@ -52,7 +53,7 @@ export function loadSnapshot(store: Store): Uint8Array | undefined {
     pieces.push(value.subarray(HEAD_BYTES));
   }
   const bytes = concatBytes(...pieces);
-  return checksum(bytes) === sum ? bytes : undefined;
+  return fnv1a(bytes, 0, bytes.length) === sum ? bytes : undefined;
 }
 
 /** Forgets the stored snapshot. */
@@ -88,10 +89,4 @@ export function takeSessions(retained: Store): readonly SavedSession[] {
 
 function nameOf(piece: number): string {
   return `resume-${piece}`;
-}
-
-function checksum(bytes: Uint8Array): number {
-  let sum = 0x811c_9dc5;
-  for (const byte of bytes) sum = Math.imul(sum ^ byte, 0x0100_0193);
-  return sum >>> 0;
 }

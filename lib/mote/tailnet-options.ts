@@ -6,7 +6,7 @@ import { SecretKey } from '../crypto/keys.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
 import { controlName } from '../device/coordinator-link.ts';
 import type { DeviceTailnetOptions } from '../device/device.ts';
-import type { CoordinatorAddress } from '../device/tailnet.ts';
+import { type CoordinatorAddress, publicKeyOf } from '../device/tailnet.ts';
 import { readTailnetSnapshot, type TailnetSnapshot } from '../device/tailnet-snapshot.ts';
 import type { Host, Store } from '../ports.ts';
 import type { CommonMoteOptions } from './common-options.ts';
@@ -134,7 +134,5 @@ function storedSnapshot(
 ): TailnetSnapshot | undefined {
   const bytes = nextNodeKey === undefined ? loadSnapshot(store) : undefined;
   if (bytes === undefined) return undefined;
-  const publicKey = new Uint8Array(32);
-  suite.publicKey(publicKey, nodeKey.bytes);
-  return readTailnetSnapshot(bytes, controlName(coordinator), publicKey);
+  return readTailnetSnapshot(bytes, controlName(coordinator), publicKeyOf(suite, nodeKey));
 }

@@ -15,6 +15,7 @@ import {
   writeU16BE,
   writeU32BE,
 } from '../../lib/base/bytes.ts';
+import { fnv1a } from '../../lib/base/checksum.ts';
 import { NetError } from '../../lib/base/errors.ts';
 import type { Store } from '../../lib/ports.ts';
 
@@ -51,7 +52,7 @@ function readEntries(memory: RetainedMemory): Map<string, Uint8Array> {
   const entries = new Map<string, Uint8Array>();
   const end = HEAD_BYTES + readU16BE(bytes, 8);
   const isOurs = readU32BE(bytes, 0) === MAGIC && end <= RETAINED_BYTES;
-  if (!isOurs || readU32BE(bytes, 4) !== checksum(bytes, 8, end)) return entries;
+  if (!isOurs || readU32BE(bytes, 4) !== fnv1a(bytes, 8, end)) return entries;
   for (let at = HEAD_BYTES; at < end; ) {
     const nameEnd = at + 1 + bytes[at]!;
     const valueEnd = nameEnd + 2 + readU16BE(bytes, nameEnd);
@@ -77,14 +78,8 @@ function writeEntries(memory: RetainedMemory, entries: ReadonlyMap<string, Uint8
   writeU32BE(bytes, 0, MAGIC);
   writeU16BE(bytes, 8, packed.length);
   bytes.set(packed, HEAD_BYTES);
-  writeU32BE(bytes, 4, checksum(bytes, 8, HEAD_BYTES + packed.length));
+  writeU32BE(bytes, 4, fnv1a(bytes, 8, HEAD_BYTES + packed.length));
   memory.write(bytes);
   packed.fill(0);
   bytes.fill(0);
-}
-
-function checksum(bytes: Uint8Array, start: number, end: number): number {
-  let sum = 0x811c_9dc5;
-  for (let at = start; at < end; at++) sum = Math.imul(sum ^ bytes[at]!, 0x0100_0193);
-  return sum >>> 0;
 }

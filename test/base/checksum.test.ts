@@ -1,6 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { foldChecksum, pseudoSum, sumBytes } from '../../lib/base/checksum.ts';
+import { utf8Encode } from '../../lib/base/bytes.ts';
+import { fnv1a, foldChecksum, pseudoSum, sumBytes } from '../../lib/base/checksum.ts';
 import { seededRandom } from '../netstack/helpers.ts';
 
 const test = suite('base/checksum');
@@ -114,6 +115,17 @@ test('a pseudo header sums like its bytes, for both families and for lengths ove
   seededRandom(9)(v6);
   v6.set([0, 1, 0xff, 0xfe, 0, 0, 0, 6], 32);
   assert.is(foldChecksum(pseudoSum(6, 0x1fffe, sumBytes(v6, 0, 32))), foldChecksum(sumBytes(v6, 0, 40)));
+});
+
+test('FNV-1a gives the published values, of the range alone', () => {
+  for (const [text, sum] of [
+    ['', 0x811c_9dc5],
+    ['a', 0xe40c_292c],
+    ['foobar', 0xbf9c_f968],
+  ] as const) {
+    const buf = utf8Encode(`x${text}y`);
+    assert.is(fnv1a(buf, 1, buf.length - 1), sum);
+  }
 });
 
 test.run();
