@@ -15,7 +15,7 @@ import { type SuiteName, writeMoteScript } from './remote-mote.ts';
 import { TailnetWorld } from './tailnet-world.ts';
 
 /** Devices of the tailnet beside the mote, and how many of them talk with it. */
-const DEVICES = 299;
+export const DEVICES = 299;
 const ACTIVE = 4;
 const ANSWER_BYTES = 4000;
 
@@ -72,24 +72,43 @@ async function emptyBytes(): Promise<number> {
   return bytes;
 }
 
+/** Moments of the story: a member that nobody talks with; three members have talked with it; all four; the end. */
+export type StoryMoment = 'idle' | 'three' | 'active' | 'answered';
+
+/** Has a mote on `link` live the story; `look` is called at its moments. `isRestricted`: by the small map. */
+export async function runMemoryStory(
+  link: EngineLink,
+  isRestricted: boolean,
+  peers: number,
+  look: (moment: StoryMoment) => void,
+): Promise<void> {
+  const world = await TailnetWorld.create(ACTIVE, peers - ACTIVE, isRestricted);
+  const mote = world.mote(link);
+  await world.join(mote);
+  await world.network.advance(10_000);
+  look('idle');
+  await world.network.until(mote.command({ type: 'serve', port: 80, bytes: ANSWER_BYTES }));
+  for (const member of world.members.slice(1)) await world.network.until(member.ping('chip'));
+  look('three');
+  await world.network.until(world.members[0]!.ping('chip'));
+  await world.network.advance(100);
+  look('active');
+  const length = await world.request(world.members[0]!);
+  if (length <= ANSWER_BYTES) throw new Error(`the answer had ${length} bytes`);
+  look('answered');
+}
+
 /** Measures all of it. `isRestricted`: by the small map; `peers` is how many devices there are beside the mote. */
 export async function measureMemory(suite: SuiteName, isRestricted = false, peers = DEVICES): Promise<MoteMemory> {
   const empty = await emptyBytes();
   const few = await withMoteEngine(suite, (link, base) => idleBytes(link, base, ACTIVE));
   return withMoteEngine(suite, async (link, base, loaded) => {
-    const world = await TailnetWorld.create(ACTIVE, peers - ACTIVE, isRestricted);
-    const mote = world.mote(link);
-    await world.join(mote);
-    await world.network.advance(10_000);
-    const idle = usedBytes(link.memory('collect')) - usedBytes(base);
-    await world.network.until(mote.command({ type: 'serve', port: 80, bytes: ANSWER_BYTES }));
-    for (const member of world.members.slice(1)) await world.network.until(member.ping('chip'));
-    const before = usedBytes(link.memory('collect'));
-    await world.network.until(world.members[0]!.ping('chip'));
-    await world.network.advance(100);
-    const perActivePeer = usedBytes(link.memory('collect')) - before;
-    const length = await world.request(world.members[0]!);
-    if (length <= ANSWER_BYTES) throw new Error(`the answer had ${length} bytes`);
+    const used: { [moment in StoryMoment]?: number } = {};
+    await runMemoryStory(link, isRestricted, peers, moment => {
+      if (moment !== 'answered') used[moment] = usedBytes(link.memory('collect')) - usedBytes(base);
+    });
+    const { idle = 0, three = 0, active = 0 } = used;
+    const perActivePeer = active - three;
     const peak = reservedBytes(link.memory('figures')) - reservedBytes(base);
     const module = usedBytes(loaded) - empty - loaded.codeBytes;
     const perIdlePeer = (idle - few) / (peers - ACTIVE);

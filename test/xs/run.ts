@@ -5,6 +5,7 @@
  * Node, and must not have written to a table of a module. `npm run xs -- http2 tcp` narrows to files whose path contains
  * one of the words, `--32` and `--64` to one engine. `npm run xs -- --sdk` runs the same scripts with the test shell
  * (xst) of the developer's own Moddable SDK, found by $MODDABLE. Ends with `N passed, N failed, N skipped`.
+ * `npm run xs -- --memory whole` (or `small`) shows instead where the memory of a mote goes (heap-report.ts).
  * Exit codes: 0 all passed, 1 something failed, 3 no test ran.
  */
 import { execFile } from 'node:child_process';
@@ -15,6 +16,7 @@ import { bundleTests, runInRealm } from '../tools/realm.ts';
 import { addTally, closingLine, emptyTally, exitCode, type Tally } from '../tools/tally.ts';
 import { EXCLUDED, ONLY_32, SENTINEL, XS_SCALE, xsScript, xsTests } from './bundles.ts';
 import { buildShell } from './engine.ts';
+import { reportHeap } from './heap-report.ts';
 import { runStories } from './stories.ts';
 
 /** A file that takes longer is stopped and counts as failed. */
@@ -164,6 +166,11 @@ async function main(args: readonly string[]): Promise<Tally> {
   return tally;
 }
 
-const tally = await main(process.argv.slice(2));
+const given = process.argv.slice(2);
+if (given[0] === '--memory') {
+  await reportHeap(given[1] === 'small' ? 'small' : 'whole', Number(given[2] ?? 300));
+  process.exit(0);
+}
+const tally = await main(given);
 console.log(`\n${closingLine(tally)}`);
 process.exit(exitCode(tally)); // the compiler's server that reads sources would keep the process
