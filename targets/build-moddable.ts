@@ -6,7 +6,7 @@
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { build } from 'esbuild';
-import { checkPublicMethods, publicMethods } from './public-methods.ts';
+import { checkPublicMembers, publicMembers } from './public-members.ts';
 
 /** Copied as they are: what the C compiler reads, and the JavaScript that names its functions. */
 const NATIVE_FOLDERS = ['targets/moddable', 'targets/moddable/native'];
@@ -115,7 +115,7 @@ export function moddableManifests(own: readonly string[], native: readonly strin
 
 /**
  * Completes dist/moddable, into which tsc has put the modules: native files are added, files that have types only are
- * removed, private methods become ordinary ones (16 bytes less for each of every instance on XS). Throws Error when a module is missing.
+ * removed, private members become ordinary ones (public-members.ts). Throws Error when a module is missing.
  */
 export async function buildModdable(root: string, dist: string): Promise<void> {
   const own = await moddableSources(root);
@@ -129,8 +129,8 @@ export async function buildModdable(root: string, dist: string): Promise<void> {
   for (const path of listFiles(dist)) if (!wanted.delete(path) && !isExample(path)) rmSync(join(dist, path));
   if (wanted.size > 0) throw new Error(`dist/moddable lacks ${[...wanted].join(' ')}`);
   const modules = new Map(own.map(path => [path, readFileSync(join(dist, path.replace(/\.ts$/, '.js')), 'utf8')]));
-  checkPublicMethods(modules);
-  for (const [path, text] of modules) writeFileSync(join(dist, path.replace(/\.ts$/, '.js')), publicMethods(text));
+  checkPublicMembers(modules);
+  for (const [path, text] of modules) writeFileSync(join(dist, path.replace(/\.ts$/, '.js')), publicMembers(text));
   writeFileSync(join(dist, 'motenet.js'), "export * from 'motenet/targets/moddable/index';\n");
   for (const [name, manifest] of Object.entries(moddableManifests(own, native)))
     writeFileSync(join(dist, name), `${JSON.stringify(manifest, null, 2)}\n`);

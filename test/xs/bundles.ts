@@ -6,7 +6,7 @@
  */
 import { join } from 'node:path';
 import type { Plugin } from 'esbuild';
-import { publicMethods } from '../../targets/public-methods.ts';
+import { publicMembers } from '../../targets/public-members.ts';
 import { ROOT } from '../tools/files.ts';
 import { STRIP, bundleTests, neutralTests, REALM_SETUP } from '../tools/realm.ts';
 
@@ -75,7 +75,7 @@ export function isOnNative(file: string): boolean {
 /** The script for one test file; `hasNative`: the engine has the native functions. */
 export async function xsScript(file: string, hasNative: boolean): Promise<string> {
   const plugins = hasNative && isOnNative(file) ? [NATIVE_SUITE] : [];
-  const code = await bundleTests([file], { freezes: true, supported: SUPPORTED, plugins, transform: publicMethods });
+  const code = await bundleTests([file], { freezes: true, supported: SUPPORTED, plugins, transform: publicMembers });
   return [
     'const shell = globalThis.__shell ?? { print };',
     'delete globalThis.__shell;',

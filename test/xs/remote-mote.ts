@@ -8,7 +8,7 @@ import { build, type Plugin } from 'esbuild';
 import type { Endpoint } from '../../lib/base/address.ts';
 import { NetError } from '../../lib/base/errors.ts';
 import type { Datagrams, Host, HostStream, StreamOptions, Timer } from '../../lib/ports.ts';
-import { publicMethods } from '../../targets/public-methods.ts';
+import { publicMembers } from '../../targets/public-members.ts';
 import type { MemoryNetwork } from '../sim/memory-host.ts';
 import { ROOT } from '../tools/files.ts';
 import type { EngineLink, FrameOut } from './engine-link.ts';
@@ -39,17 +39,17 @@ export function moduleText(name: string): string {
 }
 
 /** As the build for Moddable does it (targets/build-moddable.ts). */
-const PUBLIC_METHODS: Plugin = {
-  name: 'public-methods',
+const PUBLIC_MEMBERS: Plugin = {
+  name: 'public-members',
   setup(builder) {
-    builder.onLoad({ filter: /\/lib\/.*\.ts$/ }, ({ path: file }) => ({
-      contents: publicMethods(readFileSync(file, 'utf8')),
+    builder.onLoad({ filter: /\/(lib|targets\/moddable|test\/xs)\/.*\.ts$/ }, ({ path: file }) => ({
+      contents: publicMembers(readFileSync(file, 'utf8')),
       loader: 'ts',
     }));
   },
 };
 
-/** Bundles a script for the engine: as modules are on a board, private fields and all, but in one piece. */
+/** Bundles a script for the engine: as modules are on a board, but in one piece. */
 export async function bundleForEngine(contents: string): Promise<string> {
   const result = await build({
     stdin: { contents, resolveDir: ROOT, loader: 'ts' },
@@ -62,7 +62,7 @@ export async function bundleForEngine(contents: string): Promise<string> {
     mainFields: ['module', 'main'],
     minifySyntax: true,
     logLevel: 'silent',
-    plugins: [PUBLIC_METHODS],
+    plugins: [PUBLIC_MEMBERS],
   });
   return result.outputFiles[0]!.text;
 }
