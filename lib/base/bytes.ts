@@ -5,6 +5,9 @@
  * Left out on purpose: DataView (one allocation per packet), Buffer, TextEncoder (absent on XS).
  */
 
+/** No bytes: what a field holds that has nothing. One for all, because an empty array of its own takes 120 bytes on XS. */
+export const NO_BYTES: Uint8Array = /* @__PURE__ */ new Uint8Array(0);
+
 /** Reads an unsigned 16-bit big-endian number at `offset`. The caller has checked the bounds. */
 export function readU16BE(buf: Uint8Array, offset: number): number {
   return (buf[offset]! << 8) | buf[offset + 1]!;
