@@ -7,20 +7,32 @@ const MAX_DELAY_MS = 3_600_000;
 
 /** The two clocks. The monotonic one must be asked at least every 24 days, which its own mote's timers do. */
 export function createClock(io: Pick<ModdableIo, 'ticks' | 'unixMs'>): Clock {
-  let last = io.ticks();
-  let passedMs = 0;
-  return Object.freeze({
-    nowMs: () => {
-      const now = io.ticks();
-      const step = (now - last) | 0; // right also where the 32-bit counter wraps
-      if (step > 0) {
-        passedMs += step;
-        last = now;
-      }
-      return passedMs;
-    },
-    unixMs: () => io.unixMs(),
-  });
+  return new ModdableClock(io);
+}
+
+class ModdableClock implements Clock {
+  readonly #io: Pick<ModdableIo, 'ticks' | 'unixMs'>;
+  #last: number;
+  #passedMs = 0;
+
+  constructor(io: Pick<ModdableIo, 'ticks' | 'unixMs'>) {
+    this.#io = io;
+    this.#last = io.ticks();
+  }
+
+  nowMs(): number {
+    const now = this.#io.ticks();
+    const step = (now - this.#last) | 0; // right also where the 32-bit counter wraps
+    if (step > 0) {
+      this.#passedMs += step;
+      this.#last = now;
+    }
+    return this.#passedMs;
+  }
+
+  unixMs(): number {
+    return this.#io.unixMs();
+  }
 }
 
 /**

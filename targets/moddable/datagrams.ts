@@ -44,6 +44,13 @@ function drawPort(random: Random): number {
   return FIRST_PORT + (((bytes[0]! << 8) | bytes[1]!) % PORTS);
 }
 
+/** One function for all sockets: the socket's `target` is who it is for. */
+const CALLBACKS = /* @__PURE__ */ Object.freeze({
+  onReadable(this: UdpIo, count: number): void {
+    (this.target as ModdableDatagrams).handleReadable(count);
+  },
+});
+
 class ModdableDatagrams implements Datagrams {
   readonly local: readonly Endpoint[];
   readonly #socket: UdpIo;
@@ -54,13 +61,14 @@ class ModdableDatagrams implements Datagrams {
     this.local = Object.freeze([Object.freeze({ address: '0.0.0.0', port })]);
     this.#sink = sink;
     try {
-      this.#socket = new UDP({ port, onReadable: count => this.#read(count) });
+      this.#socket = new UDP({ port, target: this, ...CALLBACKS });
     } catch (cause) {
       throw new NetError('ERR_ADDRESS_IN_USE', `cannot bind UDP port ${port}: another socket holds it`, { cause });
     }
   }
 
-  #read(count: number): void {
+  /** So many datagrams wait at least. */
+  handleReadable(count: number): void {
     for (let left = count; left > 0 && !this.#isClosed; left--) {
       const message = this.#socket.read();
       if (message === undefined) return;

@@ -1,7 +1,19 @@
 /** The ports of a Moddable host, over injected ECMA-419 classes (`io.ts`). */
 import { canonicalAddress, parseAddress, parsePrefix, prefixContains } from '../../lib/base/address.ts';
 import { NetError } from '../../lib/base/errors.ts';
-import type { Host } from '../../lib/ports.ts';
+import type {
+  Clock,
+  DatagramOptions,
+  Datagrams,
+  DatagramSink,
+  Host,
+  HostStream,
+  Random,
+  Store,
+  StreamOptions,
+  StreamSink,
+  Timer,
+} from '../../lib/ports.ts';
 import { parsePin } from './certificate.ts';
 import { createClock, ModdableTimer } from './clock.ts';
 import { openModdableDatagrams } from './datagrams.ts';
@@ -29,42 +41,68 @@ export interface ModdableHostOptions {
 
 /** A {@link Host}. Throws RangeError for a pin that is none. */
 export function createModdableHost(io: ModdableIo, options: ModdableHostOptions = {}): Host {
-  const clock = createClock(io);
-  const resolve = (name: string) => resolveName(io, name);
-  const streams: StreamHost = {
-    io,
-    watchedTcp: createWatchedTcp(io.TCP),
-    pins: checkPins(options.pins ?? {}),
-    trustsModdable: options.trustsModdable ?? false,
-    resolve,
-    after: (ms, run) => {
-      let isOver = false;
-      const timer = io.timer.set(() => {
-        isOver = true;
-        run();
-      }, Math.ceil(ms));
-      return () => {
-        if (!isOver) io.timer.clear(timer);
-        isOver = true;
-      };
-    },
-  };
-  return Object.freeze({
-    name: 'moddable',
-    clock,
-    random: io.random,
-    ...(io.retained === undefined ? {} : { retained: io.retained }),
-    self: io.self,
-    createTimer: (fire: () => void) => new ModdableTimer(io.timer, clock, fire),
-    defer: (run: () => void) => {
-      io.timer.set(run, 0);
-    },
-    openDatagrams: (datagrams, sink) => openModdableDatagrams(io.UDP, io.random, datagrams, sink),
-    openStream: (stream, sink) => openModdableStream(streams, stream, sink),
-    interfaces: () => usableAddresses(io.addresses()),
-    resolve,
-    secureFetchAdvice: 'give Moddable’s HTTPS client the TCP class of createTunnel()',
-  } satisfies Host);
+  return new ModdableHost(io, options);
+}
+
+/** One host: methods, because XS takes 160 bytes for each closure that an object of functions would hold. */
+export class ModdableHost implements Host, StreamHost {
+  readonly io: ModdableIo;
+  readonly clock: Clock;
+  readonly retained?: Store;
+  readonly pins: ReadonlyMap<string, readonly Uint8Array[]> | undefined;
+  readonly trustsModdable: boolean;
+  #watchedTcp: ReturnType<typeof createWatchedTcp> | undefined;
+
+  /** As {@link createModdableHost}. */
+  constructor(io: ModdableIo, options: ModdableHostOptions = {}) {
+    this.io = io;
+    this.clock = createClock(io);
+    if (io.retained !== undefined) this.retained = io.retained;
+    this.pins = options.pins === undefined ? undefined : checkPins(options.pins);
+    this.trustsModdable = options.trustsModdable ?? false;
+  }
+
+  get name(): string {
+    return 'moddable';
+  }
+
+  get random(): Random {
+    return this.io.random;
+  }
+
+  get self(): { readonly hostname: string; readonly os: string } {
+    return this.io.self;
+  }
+
+  /** Made for the first stream with TLS. */
+  get watchedTcp(): ReturnType<typeof createWatchedTcp> {
+    this.#watchedTcp ??= createWatchedTcp(this.io.TCP);
+    return this.#watchedTcp;
+  }
+
+  createTimer(fire: () => void): Timer {
+    return new ModdableTimer(this.io.timer, this.clock, fire);
+  }
+
+  defer(run: () => void): void {
+    this.io.timer.set(run, 0);
+  }
+
+  openDatagrams(options: DatagramOptions, sink: DatagramSink): Promise<Datagrams> {
+    return openModdableDatagrams(this.io.UDP, this.io.random, options, sink);
+  }
+
+  openStream(options: StreamOptions, sink: StreamSink): HostStream {
+    return openModdableStream(this, options, sink);
+  }
+
+  interfaces(): readonly string[] {
+    return usableAddresses(this.io.addresses());
+  }
+
+  resolve(name: string): Promise<readonly string[]> {
+    return resolveName(this.io, name);
+  }
 }
 
 function checkPins(pins: NonNullable<ModdableHostOptions['pins']>): ReadonlyMap<string, readonly Uint8Array[]> {

@@ -62,27 +62,33 @@ async function setup(): Promise<ModdableSetup> {
   };
 }
 
+/** What every image has: in flash, as are these functions. */
+const BOARD = Object.freeze({
+  // The typings know neither `close` of UDP nor what `write` returns.
+  UDP: UDP satisfies new (options: UdpIoOptions) => Pick<UdpIo, 'write'> as unknown as UdpClass,
+  TCP: TCP satisfies new (options: TcpIoOptions) => Pick<TcpIo, 'close'> as unknown as TcpClass,
+  timer: Object.freeze({
+    set: (run: () => void, ms = 0) => Timer.set(run, ms),
+    clear: (timer: unknown) => Timer.clear(timer as Timer),
+  }),
+  ticks: () => Time.ticks,
+  unixMs: () => Date.now(),
+  resolve: (name: string, done: (address: string | undefined) => void) =>
+    Net.resolve(name, (_name, address) => done(address)),
+  addresses: () => [Net.get('IP')],
+  self: Object.freeze({ hostname: 'mote', os: 'moddable' }),
+});
+
 /** The classes and functions of this board. */
 function moddableIo(): ModdableIo {
   const fill = moduleOf<(out: Uint8Array) => void>(RANDOM_MODULE);
   const tls = moddableTls();
   const retained = moduleOf<RetainedMemory>(RETAINED_MODULE);
   return {
-    // The typings know neither `close` of UDP nor what `write` returns.
-    UDP: UDP satisfies new (options: UdpIoOptions) => Pick<UdpIo, 'write'> as unknown as UdpClass,
-    TCP: TCP satisfies new (options: TcpIoOptions) => Pick<TcpIo, 'close'> as unknown as TcpClass,
+    ...BOARD,
     ...(tls === undefined ? {} : { tls }),
-    timer: {
-      set: (run, ms = 0) => Timer.set(run, ms),
-      clear: timer => Timer.clear(timer as Timer),
-    },
-    ticks: () => Time.ticks,
-    unixMs: () => Date.now(),
     random: createRandom(fill),
     ...(retained === undefined ? {} : { retained: retainedStore(retained) }),
-    resolve: (name, done) => Net.resolve(name, (_name, address) => done(address)),
-    addresses: () => [Net.get('IP')],
-    self: { hostname: 'mote', os: 'moddable' },
   };
 }
 

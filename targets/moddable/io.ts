@@ -4,21 +4,24 @@
  *
  * They are injected everywhere, so that the same adapters run on a board, on Linux under Moddable, and in tests with
  * classes of the tests' own. `index.ts` passes the real ones; `npm run check` compares these types with Moddable's.
- * Left out: what motenet does not call (multicast, `target`, pins).
+ * Left out: what motenet does not call (multicast, pins).
  */
 import type { Random, Store } from '../../lib/ports.ts';
 
 /** A datagram as ECMA-419 delivers it: its bytes, with the sender written on them. */
 export type UdpMessage = ArrayBuffer & { readonly address: string; readonly port: number };
 
-/** What the constructor of {@link UdpIo} takes. */
+/** What the constructor of {@link UdpIo} takes. Callbacks are called with the instance as `this`. */
 export interface UdpIoOptions {
   readonly port?: number;
   readonly onReadable?: (count: number) => void;
+  /** Becomes the property `target` of the instance. */
+  readonly target?: unknown;
 }
 
 /** ECMA-419 UDP. There is no way to bind one address, nor to read the port that the system chose. */
 export interface UdpIo {
+  target?: unknown;
   /** The oldest datagram that waits, or undefined. */
   read(): UdpMessage | undefined;
   /** Throws when the datagram cannot be sent. Dotted IPv4 only. */
@@ -29,7 +32,7 @@ export interface UdpIo {
 /** Throws when the port is taken. */
 export type UdpClass = new (options: UdpIoOptions) => UdpIo;
 
-/** What the constructor of {@link TcpIo} takes. */
+/** What the constructor of {@link TcpIo} takes. Callbacks are called with the instance as `this`. */
 export interface TcpIoOptions {
   readonly address: string;
   readonly port: number;
@@ -37,10 +40,13 @@ export interface TcpIoOptions {
   readonly onReadable?: (bytes: number) => void;
   readonly onWritable?: (bytes: number) => void;
   readonly onError?: () => void;
+  /** Becomes the property `target` of the instance; TLSSocket has none. */
+  readonly target?: unknown;
 }
 
 /** ECMA-419 TCP. It has no half close: `onError` tells of a reset, of a refusal and of the other side's end alike. */
 export interface TcpIo {
+  target?: unknown;
   /** `count` bytes of those that were announced, or undefined when there are none. Throws when it asks for more. */
   read(count?: number): ArrayBuffer | undefined;
   /** Fills the array; the same otherwise. */

@@ -28,12 +28,10 @@ export interface StreamHost {
   readonly io: ModdableIo;
   readonly watchedTcp: ReturnType<typeof createWatchedTcp>;
   /** Accepted public keys (SHA-256) by server name. */
-  readonly pins: ReadonlyMap<string, readonly Uint8Array[]>;
+  readonly pins: ReadonlyMap<string, readonly Uint8Array[]> | undefined;
   /** Whether a server without a pin is left to Moddable's verification. */
   readonly trustsModdable: boolean;
   resolve(name: string): Promise<readonly string[]>;
-  /** Calls `run` after `ms` unless the returned function is called before. */
-  after(ms: number, run: () => void): () => void;
 }
 
 /** Opens a stream. Throws RangeError for a port, an address or a pin that is none. */
@@ -48,16 +46,36 @@ export function openModdableStream(host: StreamHost, options: StreamOptions, sin
   return new ModdableStream(host, options, sink);
 }
 
+/** What the callbacks of a socket find: its stream, until it is given up. For TCP that is the socket itself. */
+interface SocketLink {
+  target?: unknown;
+}
+
+/** One set of functions for all sockets. Late calls of a socket that was given up find nobody. */
+const CALLBACKS = /* @__PURE__ */ Object.freeze({
+  onReadable(this: SocketLink, bytes: number): void {
+    (this.target as ModdableStream | undefined)?.handleReadable(bytes);
+  },
+  onWritable(this: SocketLink, bytes: number): void {
+    (this.target as ModdableStream | undefined)?.handleWritable(bytes);
+  },
+  onError(this: SocketLink): void {
+    (this.target as ModdableStream | undefined)?.handleError();
+  },
+});
+
 class ModdableStream implements HostStream {
   readonly #host: StreamHost;
   readonly #options: StreamOptions;
   readonly #sink: StreamSink;
-  #waiting: string[] = [];
+  #waiting: string[] | undefined;
   #socket: TcpIo | undefined;
+  #link: SocketLink | undefined;
   #watch: TlsWatch | undefined;
-  #cancelDeadline: () => void;
-  #cancelAttempt: () => void = () => undefined;
-  #cancelSoon: () => void = () => undefined;
+  /** Timers: until the stream must be open, until the next address is tried, and for what happens after this call. */
+  #deadline: unknown;
+  #attempt: unknown;
+  #soon: unknown;
   /** Bytes that the socket has announced and that were not read. */
   #readable = 0;
   /** Bytes that the socket takes. */
@@ -73,10 +91,24 @@ class ModdableStream implements HostStream {
     this.#options = options;
     this.#sink = sink;
     const { timeoutMs = TIMEOUT_MS } = options;
-    this.#cancelDeadline = host.after(timeoutMs, () => {
+    this.#deadline = host.io.timer.set(() => {
+      this.#deadline = undefined;
       this.#fail(new NetError('ERR_TIMED_OUT', `${this.#target} did not answer within ${timeoutMs} ms`));
-    });
-    this.#cancelSoon = host.after(0, () => this.#start());
+    }, Math.ceil(timeoutMs));
+    this.#later(0, () => this.#start());
+  }
+
+  /** Does something once this call is over, or after `ms`: there is one such thing at a time. */
+  #later(ms: number, run: () => void): void {
+    this.#clear(this.#soon);
+    this.#soon = this.#host.io.timer.set(() => {
+      this.#soon = undefined;
+      run();
+    }, ms);
+  }
+
+  #clear(timer: unknown): void {
+    if (timer !== undefined) this.#host.io.timer.clear(timer);
   }
 
   get #target(): string {
@@ -100,7 +132,7 @@ class ModdableStream implements HostStream {
     const { io, pins, trustsModdable } = this.#host;
     const { serverName, pin } = tls;
     if (io.tls === undefined) return `${serverName} wants TLS, which this host does not have`;
-    if (pin !== undefined || pins.has(serverName) || trustsModdable) return undefined;
+    if (pin !== undefined || pins?.has(serverName) === true || trustsModdable) return undefined;
     return `${serverName} is not trusted: this host cannot judge certificates; add its public key to the option "pins"`;
   }
 
@@ -114,38 +146,36 @@ class ModdableStream implements HostStream {
   /** One address after the other, each with its share of the time. */
   #next(): void {
     this.#drop();
-    const address = this.#waiting.shift();
+    const waiting = this.#waiting ?? [];
+    const address = waiting.shift();
     if (address === undefined)
       return this.#fail(new NetError('ERR_CONNECTION_REFUSED', `cannot connect to ${this.#target}`));
     const { timeoutMs = TIMEOUT_MS } = this.#options;
-    if (this.#waiting.length > 0)
-      this.#cancelAttempt = this.#host.after(timeoutMs / (this.#waiting.length + 1), () => this.#next());
+    if (waiting.length > 0) {
+      const shareMs = Math.ceil(timeoutMs / (waiting.length + 1));
+      this.#attempt = this.#host.io.timer.set(() => {
+        this.#attempt = undefined;
+        this.#next();
+      }, shareMs);
+    }
     try {
       this.#connect(address);
     } catch {
-      this.#cancelSoon = this.#host.after(0, () => this.#next());
+      this.#later(0, () => this.#next());
     }
   }
 
   #connect(address: string): void {
-    const { io, watchedTcp, pins } = this.#host;
+    const host = this.#host;
+    const { io, pins } = host;
     const { port, tls } = this.#options;
-    // Late calls of a socket that was given up must not be taken for those of the next.
-    const isCurrent = () => this.#socket === socket && !this.#isDone;
-    const options = {
-      address,
-      port,
-      nodelay: true,
-      onReadable: (bytes: number) => isCurrent() && this.#handleReadable(bytes),
-      onWritable: (bytes: number) => isCurrent() && this.#handleWritable(bytes),
-      onError: () => isCurrent() && this.#handleError(),
-    };
-    let socket: TcpIo;
+    const options = { address, port, nodelay: true };
     if (tls === undefined || io.tls === undefined) {
       this.#watch = undefined;
-      socket = new io.TCP(options);
+      this.#socket = new io.TCP({ ...options, ...CALLBACKS, target: this });
+      this.#link = this.#socket;
     } else {
-      const publicKeys = tls.pin === undefined ? pins.get(tls.serverName) : undefined;
+      const publicKeys = tls.pin === undefined ? pins?.get(tls.serverName) : undefined;
       this.#watch = new TlsWatch(
         {
           ...(tls.pin === undefined ? {} : { certificate: tls.pin }),
@@ -154,12 +184,27 @@ class ModdableStream implements HostStream {
         bytes => io.tls!.sha256(bytes),
       );
       const verifies = tls.pin === undefined && publicKeys === undefined;
-      socket = openTls(io.tls, watchedTcp, { ...options, serverName: tls.serverName, watch: this.#watch, verifies });
+      // TLSSocket has no target, and calls without itself.
+      const link: SocketLink = { target: this };
+      const callbacks = {
+        onReadable: CALLBACKS.onReadable.bind(link),
+        onWritable: CALLBACKS.onWritable.bind(link),
+        onError: CALLBACKS.onError.bind(link),
+      };
+      const { serverName } = tls;
+      this.#link = link;
+      this.#socket = openTls(io.tls, host.watchedTcp, {
+        ...options,
+        ...callbacks,
+        serverName,
+        watch: this.#watch,
+        verifies,
+      });
     }
-    this.#socket = socket;
   }
 
-  #handleReadable(bytes: number): void {
+  /** The socket has so many bytes. */
+  handleReadable(bytes: number): void {
     this.#readable = bytes;
     this.#deliver();
   }
@@ -173,7 +218,8 @@ class ModdableStream implements HostStream {
     }
   }
 
-  #handleWritable(bytes: number): void {
+  /** The socket takes so many bytes. */
+  handleWritable(bytes: number): void {
     this.#room = bytes;
     if (!this.#isOpen) return this.#open();
     if (!this.#owesWritable || bytes === 0) return;
@@ -185,14 +231,15 @@ class ModdableStream implements HostStream {
     const watch = this.#watch;
     const isTrusted = watch === undefined || watch.isSettled;
     if (!isTrusted) return this.#distrust(watch.problem ?? 'it did not finish the TLS handshake'); // CHECK: tls-settled
-    this.#cancelDeadline();
-    this.#cancelAttempt();
+    this.#clearTimers();
+    this.#waiting = undefined;
     this.#isOpen = true;
     this.#sink.opened();
     this.#deliver();
   }
 
-  #handleError(): void {
+  /** The socket was refused, broken, or ended by the other side. */
+  handleError(): void {
     const problem = this.#watch?.problem;
     if (!this.#isOpen) {
       if (problem !== undefined) this.#distrust(problem);
@@ -204,7 +251,7 @@ class ModdableStream implements HostStream {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     this.#room = 0;
-    this.#cancelSoon = this.#host.after(END_GRACE_MS, () =>
+    this.#later(END_GRACE_MS, () =>
       this.#fail(new NetError('ERR_CONNECTION_RESET', `the connection to ${this.#target} is gone`)),
     );
     this.#sink.ended();
@@ -213,9 +260,7 @@ class ModdableStream implements HostStream {
   /** Fails a moment later: TLSSocket must not be closed from within its own callback. */
   #distrust(problem: string): void {
     const name = this.#options.tls?.serverName ?? this.#target;
-    this.#cancelSoon = this.#host.after(0, () =>
-      this.#fail(new NetError('ERR_TLS', `${name} is not trusted: ${problem}`)),
-    );
+    this.#later(0, () => this.#fail(new NetError('ERR_TLS', `${name} is not trusted: ${problem}`)));
   }
 
   write(buf: Uint8Array, start: number, end: number): number {
@@ -257,12 +302,24 @@ class ModdableStream implements HostStream {
 
   #finish(): void {
     this.#isDone = true;
-    this.#cancelDeadline();
-    this.#cancelSoon();
+    this.#clearTimers();
+    this.#clear(this.#soon);
+    this.#soon = undefined;
+  }
+
+  /** Those that wait for the stream to open. */
+  #clearTimers(): void {
+    this.#clear(this.#deadline);
+    this.#clear(this.#attempt);
+    this.#deadline = undefined;
+    this.#attempt = undefined;
   }
 
   #drop(): void {
-    this.#cancelAttempt();
+    this.#clear(this.#attempt);
+    this.#attempt = undefined;
+    if (this.#link !== undefined) this.#link.target = undefined;
+    this.#link = undefined;
     const socket = this.#socket;
     this.#socket = undefined;
     this.#readable = 0;

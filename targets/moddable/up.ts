@@ -23,8 +23,8 @@ const TIME_TIMEOUT_MS = 5000;
 /** 2026: an earlier wall clock was never set. */
 const PLAUSIBLE_MS = 1_767_225_600_000;
 
-/** Membership and selective acknowledgments; reassembly of inner fragments is left out for its memory. */
-const PARTS: DeviceParts = /* @__PURE__ */ Object.freeze({
+/** Parts of a board's mote: membership, selective acknowledgments. Reassembly is left out for its memory. */
+export const MODDABLE_PARTS: DeviceParts = /* @__PURE__ */ Object.freeze({
   createTailnet: (options, owner) => new Tailnet(options, owner),
   createSack,
 } satisfies DeviceParts);
@@ -57,7 +57,7 @@ export async function upWith(setup: ModdableSetup, options: ModdableMoteOptions)
   host.random(new Uint8Array(32)); // fails here, in words, rather than at the first key
   await setClock(setup, host, options.timeServers ?? TIME_SERVERS);
   const own = { preset: 'small', store: setup.store, ...options } as MoteOptions;
-  return Mote.up(host, chooseSuite(setup), own, PARTS);
+  return Mote.up(host, chooseSuite(setup), own, MODDABLE_PARTS);
 }
 
 /** Without an answer it goes on: the stored floor keeps handshakes in order, and expiry waits for a right clock. */

@@ -120,6 +120,7 @@ export class MemoryIo {
 
 function createUdp(sockets: Map<number, (bytes: Uint8Array, port: number) => void>): UdpClass {
   return class UDP {
+    target: unknown;
     readonly #port: number;
     readonly #queue: UdpMessage[] = [];
     #isClosed = false;
@@ -127,6 +128,7 @@ function createUdp(sockets: Map<number, (bytes: Uint8Array, port: number) => voi
 
     constructor(options: UdpIoOptions) {
       const { port = 0, onReadable } = options;
+      this.target = options.target;
       this.#port = port === 0 ? 40_000 + sockets.size : port;
       if (sockets.has(this.#port)) throw new Error('bind failed');
       sockets.set(this.#port, (bytes, from) => {
@@ -136,7 +138,7 @@ function createUdp(sockets: Map<number, (bytes: Uint8Array, port: number) => voi
         this.#isPending = true;
         soon(() => {
           this.#isPending = false;
-          if (!this.#isClosed && this.#queue.length > 0) onReadable?.(this.#queue.length);
+          if (!this.#isClosed && this.#queue.length > 0) onReadable?.call(this, this.#queue.length);
         });
       });
     }
@@ -287,6 +289,7 @@ const ERROR = 4;
 
 function createTcp(listeners: Map<number, (end: PipeEnd) => void>): TcpClass {
   return class TCP implements TcpIo {
+    target: unknown;
     readonly #options: TcpIoOptions;
     readonly #end = new PipeEnd();
     #isReady = false;
@@ -297,6 +300,7 @@ function createTcp(listeners: Map<number, (end: PipeEnd) => void>): TcpClass {
 
     constructor(options: TcpIoOptions) {
       this.#options = options;
+      this.target = options.target;
       if (!/^[0-9.]+$/.test(options.address)) throw new Error('invalid address');
       const accept = options.address === '127.0.0.1' ? listeners.get(options.port) : undefined;
       if (options.address === '192.0.2.1') return; // nobody answers
@@ -375,13 +379,13 @@ function createTcp(listeners: Map<number, (end: PipeEnd) => void>): TcpClass {
       const { readable } = this.#end;
       if ((due & READABLE) !== 0 && readable > 0) {
         this.#known = readable;
-        onReadable?.(readable);
+        onReadable?.call(this, readable);
       }
       if (this.#isClosed) return;
       if ((due & ERROR) !== 0 && this.#end.readable === 0) {
         this.#isBroken = true;
-        onError?.();
-      } else if ((due & WRITABLE) !== 0 && this.#room > 0) onWritable?.(this.#room);
+        onError?.call(this);
+      } else if ((due & WRITABLE) !== 0 && this.#room > 0) onWritable?.call(this, this.#room);
     }
   };
 }

@@ -1,20 +1,19 @@
 /**
- * The engine's side of a whole mote whose network is elsewhere: ports made of frames, and commands to the mote.
+ * The engine's side of a whole mote whose network is elsewhere: a board's classes made of frames, under the ports that
+ * boards have (targets/moddable), and commands to the mote.
  *
  * The engine has the mote alone, so what it takes is the mote's. Frames in: wall clock and monotonic clock as 64-bit
  * floats, a letter, a number, content (remote-mote.ts has the other side). Frames out: a line of text, and bytes.
  */
-import type { Endpoint } from '../../lib/base/address.ts';
 import { fromHex, toHex, utf8Decode, utf8Encode } from '../../lib/base/bytes.ts';
-import { type ErrorCode, NetError } from '../../lib/base/errors.ts';
 import type { CryptoSuite } from '../../lib/crypto/suite.ts';
-import type { DeviceParts } from '../../lib/device/device.ts';
-import { Tailnet } from '../../lib/device/tailnet.ts';
 import type { Connection } from '../../lib/mote/connection.ts';
 import { Mote } from '../../lib/mote/mote.ts';
 import type { MoteOptions } from '../../lib/mote/options.ts';
-import { createSack } from '../../lib/netstack/tcp-sack.ts';
-import type { DatagramSink, Host, HostStream, Store, StreamOptions, StreamSink, Timer } from '../../lib/ports.ts';
+import type { HostStream, Store, StreamOptions, StreamSink } from '../../lib/ports.ts';
+import { ModdableHost } from '../../targets/moddable/host.ts';
+import type { ModdableIo, TcpIo, TcpIoOptions, UdpIo, UdpIoOptions, UdpMessage } from '../../targets/moddable/io.ts';
+import { MODDABLE_PARTS } from '../../targets/moddable/up.ts';
 
 /** What the shell lends (shell.c). */
 interface Shell {
@@ -25,30 +24,185 @@ interface Shell {
 
 const HEADER_BYTES = 21;
 
-/** As on a board (targets/moddable/up.ts). */
-const PARTS: DeviceParts = Object.freeze({
-  createTailnet: (options, owner) => new Tailnet(options, owner),
-  createSack,
-} satisfies DeviceParts);
+/** What the HTTP server below has of its answer in memory at a time. */
+const PIECE_BYTES = 512;
+
+/** What an ESP32 buffers of a connection that sends (lwIP's TCP_SND_BUF). */
+const ROOM_BYTES = 5744;
+
+/** The one device of this engine, so that what a board has in flash takes no memory here either. */
+let device: RemoteDevice;
+
+/** Moddable's Timer: one object for each timer that is set. */
+class FrameTimer {
+  readonly id: number;
+  run: (() => void) | undefined;
+
+  constructor(id: number, run: () => void) {
+    this.id = id;
+    this.run = run;
+  }
+}
+
+/** The store that stands for flash: its values are the only thing here that a board has not in RAM. */
+class FrameStore implements Store {
+  readonly values = new Map<string, Uint8Array>();
+
+  load(name: string): Uint8Array | undefined {
+    return this.values.get(name)?.slice();
+  }
+
+  save(name: string, value: Uint8Array): void {
+    this.values.set(name, value.slice());
+  }
+
+  remove(name: string): void {
+    this.values.delete(name);
+  }
+}
+
+/** ECMA-419 UDP. As on a board a datagram is copied into the heap when it is read. */
+class FrameUdp implements UdpIo {
+  target: unknown;
+  readonly #onReadable: ((count: number) => void) | undefined;
+  #message: UdpMessage | undefined;
+
+  constructor(options: UdpIoOptions) {
+    this.target = options.target;
+    this.#onReadable = options.onReadable;
+    device.bind(this, options.port ?? 0);
+  }
+
+  /** Length of the address, the address, the port (little-endian), the datagram. */
+  arrive(bytes: Uint8Array): void {
+    const at = HEADER_BYTES + 1 + bytes[HEADER_BYTES]!;
+    const address = utf8Decode(bytes, HEADER_BYTES + 1, at);
+    const port = bytes[at]! + 256 * bytes[at + 1]!;
+    const message = bytes.slice(at + 2).buffer;
+    this.#message = Object.assign(message, { address, port });
+    device.soon(() => this.#onReadable?.call(this, 1));
+  }
+
+  read(): UdpMessage | undefined {
+    const message = this.#message;
+    this.#message = undefined;
+    return message;
+  }
+
+  write(buffer: Uint8Array, address: string, port: number): void {
+    device.shell.send(`D ${address} ${port}`, buffer, 0, buffer.length);
+  }
+
+  close(): void {
+    this.#message = undefined;
+    device.shell.send('X');
+  }
+}
+
+/** ECMA-419 TCP. What has arrived waits here in one piece for each frame; a board's lwIP has it outside of the heap. */
+class FrameTcp implements TcpIo {
+  target: unknown;
+  readonly #id: number;
+  readonly #onReadable: TcpIoOptions['onReadable'];
+  readonly #onWritable: TcpIoOptions['onWritable'];
+  readonly #onError: TcpIoOptions['onError'];
+  #waiting: ArrayBuffer[] | undefined;
+  #isEnding = false;
+
+  constructor(options: TcpIoOptions) {
+    this.#onReadable = options.onReadable;
+    this.#onWritable = options.onWritable;
+    this.#onError = options.onError;
+    this.target = options.target;
+    this.#id = device.open(this);
+    device.shell.send(`O ${this.#id} ${options.address} ${options.port}`);
+  }
+
+  opened(): void {
+    this.#onWritable?.call(this, ROOM_BYTES);
+  }
+
+  arrive(bytes: Uint8Array): void {
+    this.#waiting ??= [];
+    this.#waiting.push(bytes.slice(HEADER_BYTES).buffer);
+    device.soon(() => {
+      const count = (this.#waiting ?? []).reduce((sum, { byteLength }) => sum + byteLength, 0);
+      if (count > 0) this.#onReadable?.call(this, count);
+    });
+  }
+
+  /** Told when all has been read. */
+  ended(): void {
+    this.#isEnding = true;
+    if (this.#waiting === undefined) this.#onError?.call(this);
+  }
+
+  read(count?: number): ArrayBuffer | undefined;
+  read(into: Uint8Array): number | undefined;
+  read(what?: number | Uint8Array): ArrayBuffer | number | undefined {
+    const first = this.#waiting?.shift();
+    if (first === undefined) return undefined;
+    if (typeof what !== 'number' || what < first.byteLength) throw new Error('frames are read whole');
+    if (this.#waiting?.length === 0) this.#waiting = undefined;
+    if (this.#isEnding && this.#waiting === undefined) device.soon(() => this.#onError?.call(this));
+    return first;
+  }
+
+  write(buffer: Uint8Array): number {
+    device.shell.send(`W ${this.#id}`, buffer, 0, buffer.length);
+    return ROOM_BYTES;
+  }
+
+  close(): void {
+    this.#waiting = undefined;
+    device.close(this.#id);
+  }
+}
+
+/** As a board has them in flash (targets/moddable/index.ts). */
+const IO: ModdableIo = Object.freeze({
+  UDP: FrameUdp,
+  TCP: FrameTcp,
+  timer: Object.freeze({
+    set: (run: () => void, ms?: number) => device.setTimer(run, ms),
+    clear: (timer: unknown) => device.clearTimer(timer as FrameTimer),
+  }),
+  ticks: () => device.nowMs | 0,
+  unixMs: () => device.unixMs,
+  random: (out: Uint8Array) => device.fill(out),
+  resolve: (_name: string, done: (address: string | undefined) => void) => device.soon(() => done(undefined)),
+  addresses: () => [device.address],
+  self: Object.freeze({ hostname: 'mote', os: 'moddable' }),
+});
+
+/** TLS is the other side's: here is no TLSSocket, whose memory would be another engine's than a board's. */
+class FrameHost extends ModdableHost {
+  override openStream({ tls, ...options }: StreamOptions, sink: StreamSink): HostStream {
+    const pin = tls?.pin === undefined ? '' : toHex(tls.pin);
+    if (tls !== undefined) device.shell.send(`S ${options.port} ${tls.serverName} ${pin}`);
+    return super.openStream(options, sink);
+  }
+}
 
 /** Everything between the frames and one mote. */
 class RemoteDevice {
-  readonly #shell: Shell;
+  readonly shell: Shell;
   readonly #suite: CryptoSuite;
-  #nowMs = 0;
-  #unixMs = 0;
+  nowMs = 0;
+  unixMs = 0;
   #randomState = 1;
   #deferred: (() => void)[] = [];
-  readonly #timers = new Map<number, () => void>();
-  readonly #streams = new Map<number, StreamSink>();
-  readonly #store = new Map<string, Uint8Array>();
-  #datagrams: DatagramSink | undefined;
-  #bound: ((local: Endpoint) => void) | undefined;
+  readonly #timers = new Map<number, FrameTimer>();
+  readonly #streams = new Map<number, FrameTcp>();
+  readonly #store = new FrameStore();
+  /** Its own address outside. */
+  address = '';
+  #udp: FrameUdp | undefined;
   #next = 1;
   #mote: Mote | undefined;
 
   constructor(shell: Shell, suite: CryptoSuite) {
-    this.#shell = shell;
+    this.shell = shell;
     this.#suite = suite;
     shell.serve(
       frame => this.#handle(frame),
@@ -56,33 +210,57 @@ class RemoteDevice {
     );
   }
 
+  #take(): number {
+    return this.#next++;
+  }
+
+  soon(run: () => void): void {
+    this.#deferred.push(run);
+  }
+
+  /** Opens the UDP socket. */
+  bind(socket: FrameUdp, port: number): void {
+    this.#udp = socket;
+    this.shell.send(`L ${port}`);
+  }
+
+  /** Gives a stream its number. */
+  open(stream: FrameTcp): number {
+    const id = this.#take();
+    this.#streams.set(id, stream);
+    return id;
+  }
+
+  /** Ends a stream. */
+  close(id: number): void {
+    if (this.#streams.delete(id)) this.shell.send(`K ${id}`);
+  }
+
   #drain(): boolean {
     if (this.#deferred.length === 0) return false;
-    for (const run of this.#deferred.splice(0)) run();
+    const due = this.#deferred;
+    this.#deferred = [];
+    for (const run of due) run();
     return true;
   }
 
   #handle(frame: ArrayBuffer): void {
     const view = new DataView(frame);
-    this.#nowMs = view.getFloat64(0, true);
-    this.#unixMs = view.getFloat64(8, true);
+    this.nowMs = view.getFloat64(0, true);
+    this.unixMs = view.getFloat64(8, true);
     const id = view.getUint32(17, true);
     const bytes = new Uint8Array(frame);
     switch (String.fromCharCode(bytes[16]!)) {
       case 'D':
-        return this.#takeDatagram(bytes);
-      case 'L':
-        return this.#bound!(JSON.parse(utf8Decode(bytes, HEADER_BYTES, bytes.length)) as Endpoint);
+        return this.#udp?.arrive(bytes);
       case 'O':
         return this.#streams.get(id)?.opened();
       case 'B':
-        return this.#streams.get(id)?.bytes(bytes, HEADER_BYTES, bytes.length);
+        return this.#streams.get(id)?.arrive(bytes);
       case 'E':
         return this.#streams.get(id)?.ended();
-      case 'F':
-        return this.#failStream(id, utf8Decode(bytes, HEADER_BYTES, bytes.length));
       case 'T':
-        return this.#timers.get(id)!();
+        return this.#fire(id);
       case 'C':
         return this.#command(id, JSON.parse(utf8Decode(bytes, HEADER_BYTES, bytes.length)) as Command);
       default:
@@ -90,87 +268,29 @@ class RemoteDevice {
     }
   }
 
-  /** Length of the address, the address, the port (little-endian), the datagram. */
-  #takeDatagram(bytes: Uint8Array): void {
-    const at = HEADER_BYTES + 1 + bytes[HEADER_BYTES]!;
-    const address = utf8Decode(bytes, HEADER_BYTES + 1, at);
-    const port = bytes[at]! + 256 * bytes[at + 1]!;
-    this.#datagrams?.datagram(bytes, at + 2, bytes.length, { address, port });
+  #fire(id: number): void {
+    const timer = this.#timers.get(id);
+    this.#timers.delete(id);
+    timer?.run?.();
   }
 
-  #failStream(id: number, text: string): void {
-    const sink = this.#streams.get(id);
-    this.#streams.delete(id);
-    const space = text.indexOf(' ');
-    sink?.failed(new NetError(text.slice(0, space) as ErrorCode, text.slice(space + 1)));
+  setTimer(run: () => void, ms = 0): FrameTimer {
+    const timer = new FrameTimer(this.#take(), run);
+    if (ms === 0) this.soon(() => timer.run?.());
+    else {
+      this.#timers.set(timer.id, timer);
+      this.shell.send(`T ${timer.id} ${this.nowMs + ms}`);
+    }
+    return timer;
   }
 
-  #host(address: string): Host {
-    const send = this.#shell.send;
-    return {
-      name: 'xs',
-      clock: { nowMs: () => this.#nowMs, unixMs: () => this.#unixMs },
-      random: out => this.#fill(out),
-      createTimer: fire => this.#createTimer(fire),
-      defer: run => {
-        this.#deferred.push(run);
-      },
-      openDatagrams: (options, sink) =>
-        new Promise(resolve => {
-          this.#datagrams = sink;
-          this.#bound = local => {
-            this.#bound = undefined;
-            resolve({
-              local: [local],
-              send: (buf, start, end, to) => {
-                send(`D ${to.address} ${to.port}`, buf, start, end);
-                return true;
-              },
-              close: () => {
-                this.#datagrams = undefined;
-                send('X');
-              },
-            });
-          };
-          send(`L ${options.port}`);
-        }),
-      openStream: (options, sink) => this.#openStream(options, sink),
-      interfaces: () => [address],
-      resolve: name => Promise.reject(new NetError('ERR_NAME_NOT_FOUND', `no such name: ${name}`)),
-    };
-  }
-
-  #openStream(options: StreamOptions, sink: StreamSink): HostStream {
-    const id = this.#next++;
-    const send = this.#shell.send;
-    this.#streams.set(id, sink);
-    const { tls } = options;
-    const pin = tls?.pin === undefined ? {} : { pin: toHex(tls.pin) };
-    send(`O ${id} ${JSON.stringify({ ...options, ...(tls === undefined ? {} : { tls: { ...tls, ...pin } }) })}`);
-    return {
-      write: (buf, start, end) => {
-        send(`W ${id}`, buf, start, end);
-        return end - start;
-      },
-      pause: () => send(`P ${id}`),
-      resume: () => send(`U ${id}`),
-      close: () => {
-        if (this.#streams.delete(id)) send(`K ${id}`);
-      },
-    };
-  }
-
-  #createTimer(fire: () => void): Timer {
-    const id = this.#next++;
-    this.#timers.set(id, fire);
-    return {
-      arm: atMs => this.#shell.send(`T ${id} ${atMs}`),
-      cancel: () => this.#shell.send(`T ${id} Infinity`),
-    };
+  clearTimer(timer: FrameTimer): void {
+    timer.run = undefined;
+    if (this.#timers.delete(timer.id)) this.shell.send(`T ${timer.id} Infinity`);
   }
 
   /** The world is to be the same in each run; a board takes its chip's generator. */
-  #fill(out: Uint8Array): void {
+  fill(out: Uint8Array): void {
     let state = this.#randomState;
     for (let i = 0; i < out.length; i++) {
       state ^= state << 13;
@@ -181,25 +301,13 @@ class RemoteDevice {
     this.#randomState = state;
   }
 
-  #storage(): Store {
-    return {
-      load: name => this.#store.get(name),
-      save: (name, value) => {
-        this.#store.set(name, value.slice());
-      },
-      remove: name => {
-        this.#store.delete(name);
-      },
-    };
-  }
-
   #command(id: number, command: Command): void {
     this.#run(command).then(
       value => {
         const bytes = utf8Encode(JSON.stringify(value ?? null));
-        this.#shell.send(`R ${id}`, bytes, 0, bytes.length);
+        this.shell.send(`R ${id}`, bytes, 0, bytes.length);
       },
-      (error: Error) => this.#shell.send(`R! ${id} ${error.message}`),
+      (error: Error) => this.shell.send(`R! ${id} ${error.message}`),
     );
   }
 
@@ -208,9 +316,10 @@ class RemoteDevice {
       case 'up': {
         this.#randomState = command.seed;
         if (command.stored !== undefined)
-          for (const [name, hex] of Object.entries(command.stored)) this.#store.set(name, fromHex(hex)!);
-        const options = { preset: 'small', store: this.#storage(), ...command.options } as unknown as MoteOptions;
-        this.#mote = await Mote.up(this.#host(command.address), this.#suite, options, PARTS);
+          for (const [name, hex] of Object.entries(command.stored)) this.#store.save(name, fromHex(hex)!);
+        const options = { preset: 'small', store: this.#store, ...command.options } as unknown as MoteOptions;
+        this.address = command.address;
+        this.#mote = await Mote.up(new FrameHost(IO), this.#suite, options, MODDABLE_PARTS);
         return this.#mote.addresses;
       }
       case 'serve':
@@ -222,7 +331,7 @@ class RemoteDevice {
       case 'status':
         return this.#mote!.status();
       case 'stored':
-        return Object.fromEntries([...this.#store].map(([name, value]) => [name, toHex(value)]));
+        return Object.fromEntries([...this.#store.values].map(([name, value]) => [name, toHex(value)]));
       case 'close':
         await this.#mote!.close();
         this.#mote = undefined;
@@ -230,7 +339,7 @@ class RemoteDevice {
     }
   }
 
-  /** A small HTTP server: one request, one answer of `bytes` bytes, for each connection. */
+  /** A small HTTP server: one request, one answer of `bytes` bytes in pieces, for each connection. */
   async #serve(port: number, bytes: number): Promise<void> {
     const listener = await this.#mote!.listen(port, { backlog: 4 });
     void (async () => {
@@ -246,7 +355,9 @@ class RemoteDevice {
       head += utf8Decode(got, 0, got.length);
     }
     await connection.write(utf8Encode(`HTTP/1.1 200 OK\r\nContent-Length: ${bytes}\r\nConnection: close\r\n\r\n`));
-    await connection.write(new Uint8Array(bytes).fill(46));
+    const piece = new Uint8Array(Math.min(bytes, PIECE_BYTES)).fill(46);
+    for (let left = bytes; left > 0; left -= PIECE_BYTES)
+      await connection.write(left < PIECE_BYTES ? piece.subarray(0, left) : piece);
     await connection.end();
   }
 
@@ -279,5 +390,5 @@ export type Command =
 
 /** Starts to serve frames, with a suite. */
 export function serveDevice(shell: Shell, suite: CryptoSuite): void {
-  new RemoteDevice(shell, suite);
+  device = new RemoteDevice(shell, suite);
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { build, type Plugin } from 'esbuild';
 import type { Endpoint } from '../../lib/base/address.ts';
 import { NetError } from '../../lib/base/errors.ts';
-import type { Datagrams, Host, HostStream, StreamOptions, Timer } from '../../lib/ports.ts';
+import type { Datagrams, Host, HostStream, StreamTlsOptions, Timer } from '../../lib/ports.ts';
 import { publicMembers } from '../../targets/public-members.ts';
 import type { MemoryNetwork } from '../sim/memory-host.ts';
 import { ROOT } from '../tools/files.ts';
@@ -78,14 +78,6 @@ export async function writeMoteScript(folder: string, suite: SuiteName): Promise
   return file;
 }
 
-/** The pin of a certificate comes as hex. */
-function readStreamOptions(text: string): StreamOptions {
-  const { tls, ...options } = JSON.parse(text) as StreamOptions & { tls?: { pin?: string } };
-  if (tls === undefined) return options;
-  const { pin, ...rest } = tls as unknown as { serverName: string; pin?: string };
-  return { ...options, tls: pin === undefined ? rest : { ...rest, pin: Buffer.from(pin, 'hex') } };
-}
-
 interface Waiter {
   readonly resolve: (value: never) => void;
   readonly reject: (error: Error) => void;
@@ -100,7 +92,9 @@ export class RemoteMote {
   readonly #streams = new Map<number, HostStream>();
   readonly #timers = new Map<number, Timer>();
   readonly #waiters = new Map<number, Waiter>();
-  #datagrams: Datagrams | undefined;
+  /** TLS of streams by port; the mote speaks plain to this side. */
+  readonly #tls = new Map<number, StreamTlsOptions>();
+  #datagrams: Promise<Datagrams> | undefined;
   #next = 1;
   /** Frames are for callgrind from now on. */
   isCounted = false;
@@ -146,23 +140,24 @@ export class RemoteMote {
     switch (letter) {
       case 'D':
         this.onDatagram(bytes);
-        this.#datagrams?.send(bytes, 0, bytes.length, { address: first, port: Number(rest[0]) });
+        void this.#datagrams?.then(socket =>
+          socket.send(bytes, 0, bytes.length, { address: first, port: Number(rest[0]) }),
+        );
         return;
       case 'L':
         this.#open(id);
         return;
       case 'X':
-        this.#datagrams?.close();
+        void this.#datagrams?.then(socket => socket.close());
+        return;
+      case 'S':
+        this.#tls.set(id, { serverName: rest[0]!, ...(rest[1] === '' ? {} : { pin: Buffer.from(rest[1]!, 'hex') }) });
         return;
       case 'O':
-        return this.#openStream(id, readStreamOptions(rest.join(' ')));
+        return this.#openStream(id, rest[0]!, Number(rest[1]));
       case 'W':
         if (this.#streams.get(id)?.write(bytes, 0, bytes.length) !== bytes.length) this.#overflow(id);
         return;
-      case 'P':
-        return this.#streams.get(id)?.pause();
-      case 'U':
-        return this.#streams.get(id)?.resume();
       case 'K':
         this.#streams.get(id)?.close();
         this.#streams.delete(id);
@@ -198,14 +193,12 @@ export class RemoteMote {
       },
       failed: () => {},
     };
-    void this.#host.openDatagrams(options, sink).then(datagrams => {
-      this.#datagrams = datagrams;
-      this.#send('L', 0, Buffer.from(JSON.stringify(datagrams.local[0])));
-    });
+    this.#datagrams = this.#host.openDatagrams(options, sink);
   }
 
-  #openStream(id: number, options: StreamOptions): void {
-    const stream = this.#host.openStream(options, {
+  #openStream(id: number, host: string, port: number): void {
+    const tls = this.#tls.get(port);
+    const stream = this.#host.openStream(tls === undefined ? { host, port } : { host, port, tls }, {
       opened: () => this.#send('O', id),
       bytes: (buf, start, end) => {
         for (let at = start; at < end; at += READ_BYTES)
@@ -213,9 +206,9 @@ export class RemoteMote {
       },
       writable: () => {},
       ended: () => this.#send('E', id),
-      failed: ({ code, message }) => {
+      failed: () => {
         this.#streams.delete(id);
-        this.#send('F', id, Buffer.from(`${code} ${message}`));
+        this.#send('E', id);
       },
     });
     this.#streams.set(id, stream);
@@ -227,11 +220,14 @@ export class RemoteMote {
   }
 
   #arm(id: number, atMs: number): void {
-    let timer = this.#timers.get(id);
-    if (timer === undefined) {
-      timer = this.#host.createTimer(() => this.#send('T', id));
-      this.#timers.set(id, timer);
-    }
+    this.#timers.get(id)?.cancel();
+    this.#timers.delete(id);
+    if (atMs === Number.POSITIVE_INFINITY) return;
+    const timer = this.#host.createTimer(() => {
+      this.#timers.delete(id);
+      this.#send('T', id);
+    });
+    this.#timers.set(id, timer);
     timer.arm(atMs);
   }
 }
