@@ -116,12 +116,15 @@ export class HandshakeExchange {
     const state = this.#state;
     if (!this.#macs.hasMac1(buf, start, RESPONSE_MAC1_OFFSET)) return BAD_MAC1; // CHECK: wg-response-mac1
     const receiver = readU32LE(buf, start + RESPONSE_RECEIVER_OFFSET);
-    const peer = state.handshakes.get(receiver);
-    if (peer === undefined) return state.sessions.get(receiver) === undefined ? UNKNOWN_RECEIVER : UNEXPECTED_RESPONSE;
+    const pending = state.handshakes.get(receiver);
+    if (pending === undefined)
+      return state.sessions.get(receiver) === undefined ? UNKNOWN_RECEIVER : UNEXPECTED_RESPONSE;
     const refusal = this.#admit(nowMs, buf, start, RESPONSE_MAC1_OFFSET, from);
     if (refusal !== 0) return refusal; // CHECK: wg-response-admission
+    // INVARIANT: an initiation is in the table only while its peer is in use.
+    const peer = state.active(pending.peerId)!;
     const psk = state.table.presharedKey(peer.id);
-    const keys = this.#handshaker.readResponse(peer.pending!, buf, start, psk);
+    const keys = this.#handshaker.readResponse(pending, buf, start, psk);
     psk.fill(0);
     if (typeof keys === 'number') return keys;
     const session = this.#createSession(nowMs, peer, keys, {
@@ -138,7 +141,8 @@ export class HandshakeExchange {
   handleCookieReply(nowMs: number, buf: Uint8Array, start: number): 0 | DropReason {
     const state = this.#state;
     const receiver = readU32LE(buf, start + COOKIE_REPLY_RECEIVER_OFFSET);
-    const peer = state.handshakes.get(receiver) ?? state.active(state.sessions.get(receiver)?.peerId ?? -1);
+    const awaiting = state.handshakes.get(receiver) ?? state.sessions.get(receiver);
+    const peer = state.active(awaiting?.peerId ?? -1);
     if (peer === undefined) return UNKNOWN_RECEIVER; // CHECK: wg-cookie-receiver
     if (peer.mac1 === undefined) return UNEXPECTED_COOKIE; // CHECK: wg-cookie-once
     const cookie = openCookieReply(this.suite, buf, start, state.table.publicKey(peer.id), peer.mac1);
@@ -166,6 +170,7 @@ export class HandshakeExchange {
     if (peer.staticStatic === undefined) return false;
     const tick = state.stamps.next(state.unixMs(nowMs), peer.lastTick);
     const pending = this.#handshaker.writeInitiation(buf, start, {
+      peerId: peer.id,
       localIndex: state.drawIndex(),
       remoteStatic,
       staticStatic: peer.staticStatic,
@@ -228,7 +233,7 @@ export class HandshakeExchange {
 
   /** A message is proven to be the peer's. */
   #accept(nowMs: number, peer: Peer, bytes: number, from: Endpoint): void {
-    this.#state.table.rxBytes[peer.id]! += bytes;
+    this.#state.table.addRxBytes(peer.id, bytes);
     this.#state.roam(peer.id, from);
     peer.onAuthenticatedReceived(nowMs);
     this.acceptedPeer = peer.id;

@@ -30,6 +30,7 @@ const LOW_ORDER = /* @__PURE__ */ dropReason('wg-low-order-key');
 
 /** An initiation of our own that waits for its response. */
 export interface PendingInitiation {
+  readonly peerId: number;
   readonly localIndex: number;
   readonly noise: IkPsk2;
 }
@@ -51,7 +52,6 @@ export class Handshaker {
   readonly #suite: CryptoSuite;
   readonly #random: (out: Uint8Array) => void;
   readonly #secret: SecretKey;
-  readonly #identifier = utf8Encode(IDENTIFIER);
   /** The public key of the static secret. */
   readonly publicKey = new Uint8Array(32);
 
@@ -73,6 +73,7 @@ export class Handshaker {
     buf: Uint8Array,
     start: number,
     o: {
+      peerId: number;
       localIndex: number;
       remoteStatic: Uint8Array;
       staticStatic: Uint8Array;
@@ -80,7 +81,7 @@ export class Handshaker {
       cookie: Uint8Array | undefined;
     },
   ): PendingInitiation | undefined {
-    const noise = new IkPsk2(this.#suite, this.#identifier, o.remoteStatic);
+    const noise = new IkPsk2(this.#suite, utf8Encode(IDENTIFIER), o.remoteStatic);
     const timestamp = new Uint8Array(TIMESTAMP_BYTES);
     writeTimestamp(timestamp, 0, o.tick);
     writeU32LE(buf, start, TYPE_INITIATION);
@@ -91,7 +92,7 @@ export class Handshaker {
     ephemeral.fill(0);
     if (result !== 'ok') return undefined;
     writeMacs(this.#suite, buf, start, INITIATION_MAC1_OFFSET, o.remoteStatic, o.cookie);
-    return { localIndex: o.localIndex, noise };
+    return { peerId: o.peerId, localIndex: o.localIndex, noise };
   }
 
   /**
@@ -99,7 +100,7 @@ export class Handshaker {
    * `remoteStatic` (32 bytes), not yet proven to be its own; or the reason to drop the message.
    */
   readInitiationStatic(buf: Uint8Array, start: number, remoteStatic: Uint8Array): ReceivedInitiation | DropReason {
-    const noise = new IkPsk2(this.#suite, this.#identifier, this.publicKey);
+    const noise = new IkPsk2(this.#suite, utf8Encode(IDENTIFIER), this.publicKey);
     const from = start + INITIATION_NOISE_OFFSET;
     const message = buf.subarray(from, from + FIRST_MESSAGE_OVERHEAD);
     const result = noise.readFirstStatic(remoteStatic, message, this.#secret.bytes);

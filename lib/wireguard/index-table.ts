@@ -1,8 +1,9 @@
 /**
  * Receiver indices: random 32-bit numbers to what they stand for (WireGuard §5.4.2 "sender index").
  *
- * Open addressing with linear probing over an integer array, so that a lookup per packet allocates nothing. Indices
- * are drawn from the generator, never counted up: counted ones would link the sessions of a peer to an onlooker.
+ * Open addressing with linear probing over an array of what has the index, so that a lookup per packet allocates
+ * nothing. Indices are drawn from the generator, never counted up: counted ones would link the sessions of a peer to an
+ * onlooker.
  */
 import { readU32LE } from '../base/bytes.ts';
 
@@ -10,11 +11,15 @@ const FIRST_SLOTS = 4;
 /** A generator that gives taken numbers so often in a row is broken. */
 const MAX_DRAWS = 100;
 
+/** What has an index, 0 to 2^32-1. */
+export interface Indexed {
+  readonly localIndex: number;
+}
+
 /** A table from index to `T`; it grows and shrinks with what is in it. */
-export class IndexTable<T> {
-  /** As signed 32-bit numbers, which engines keep unboxed. */
-  #indices = new Int32Array(FIRST_SLOTS);
-  #values: (T | undefined)[] = new Array(FIRST_SLOTS).fill(undefined);
+export class IndexTable<T extends Indexed> {
+  /** A power of two of slots. INVARIANT: one is empty, or a search would not end. */
+  #slots: (T | undefined)[] = [undefined];
   #size = 0;
 
   /** How many indices are in use. */
@@ -22,64 +27,58 @@ export class IndexTable<T> {
     return this.#size;
   }
 
-  /** What an index (0 to 2^32-1) stands for. */
+  /** What has an index. */
   get(index: number): T | undefined {
-    const key = index | 0;
-    const mask = this.#indices.length - 1;
-    for (let slot = key & mask; ; slot = (slot + 1) & mask) {
-      const value = this.#values[slot];
-      if (value === undefined || this.#indices[slot] === key) return value;
-    }
+    return this.#slots[this.#find(index)];
   }
 
-  /** Enters an index that is not in the table. */
-  set(index: number, value: T): void {
-    if ((this.#size + 1) * 2 > this.#indices.length) this.#resize(this.#indices.length * 2);
-    this.#put(index | 0, value);
+  /** Enters something whose index is not in the table. */
+  add(value: T): void {
+    if ((this.#size + 1) * 2 > this.#slots.length) this.#resize(Math.max(FIRST_SLOTS, this.#slots.length * 2));
+    this.#slots[this.#find(value.localIndex)] = value;
     this.#size++;
   }
 
   /** Removes an index; an unknown one is fine. */
   delete(index: number): void {
-    const key = index | 0;
-    const mask = this.#indices.length - 1;
-    let slot = key & mask;
-    while (this.#values[slot] !== undefined && this.#indices[slot] !== key) slot = (slot + 1) & mask;
-    if (this.#values[slot] === undefined) return;
-    this.#values[slot] = undefined;
+    const slot = this.#find(index);
+    if (this.#slots[slot] === undefined) return;
+    this.#slots[slot] = undefined;
     this.#size--;
-    this.#closeGap(slot, mask);
-    if (this.#size * 8 < this.#indices.length && this.#indices.length > FIRST_SLOTS)
-      this.#resize(this.#indices.length / 2);
+    this.#closeGap(slot);
+    const { length } = this.#slots;
+    if (this.#size === 0) this.#slots = [undefined];
+    else if (this.#size * 8 < length && length > FIRST_SLOTS) this.#resize(length / 2);
+  }
+
+  /** The slot of an index, or the empty one where it belongs. */
+  #find(index: number): number {
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    for (let slot = index & mask; ; slot = (slot + 1) & mask) {
+      const value = slots[slot];
+      if (value === undefined || value.localIndex === index) return slot;
+    }
   }
 
   /** Moves what probing would no longer find across the gap. */
-  #closeGap(from: number, mask: number): void {
+  #closeGap(from: number): void {
+    const slots = this.#slots;
+    const mask = slots.length - 1;
     let gap = from;
-    for (let slot = (gap + 1) & mask; this.#values[slot] !== undefined; slot = (slot + 1) & mask) {
-      const home = this.#indices[slot]! & mask;
+    for (let slot = (gap + 1) & mask; slots[slot] !== undefined; slot = (slot + 1) & mask) {
+      const home = slots[slot]!.localIndex & mask;
       if (((slot - home) & mask) < ((slot - gap) & mask)) continue;
-      this.#indices[gap] = this.#indices[slot]!;
-      this.#values[gap] = this.#values[slot];
-      this.#values[slot] = undefined;
+      slots[gap] = slots[slot];
+      slots[slot] = undefined;
       gap = slot;
     }
   }
 
-  #put(key: number, value: T): void {
-    const mask = this.#indices.length - 1;
-    let slot = key & mask;
-    while (this.#values[slot] !== undefined) slot = (slot + 1) & mask;
-    this.#indices[slot] = key;
-    this.#values[slot] = value;
-  }
-
-  #resize(slots: number): void {
-    const indices = this.#indices;
-    const values = this.#values;
-    this.#indices = new Int32Array(slots);
-    this.#values = new Array(slots).fill(undefined);
-    for (let i = 0; i < values.length; i++) if (values[i] !== undefined) this.#put(indices[i]!, values[i]!);
+  #resize(length: number): void {
+    const old = this.#slots;
+    this.#slots = new Array(length).fill(undefined);
+    for (const value of old) if (value !== undefined) this.#slots[this.#find(value.localIndex)] = value;
   }
 }
 

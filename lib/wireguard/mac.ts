@@ -95,37 +95,40 @@ export function sourceBytes(from: Endpoint): Uint8Array {
 export class MacChecker {
   readonly #suite: CryptoSuite;
   readonly #random: (out: Uint8Array) => void;
+  readonly #publicKey: Uint8Array;
   readonly #mac1Key: Uint8Array;
-  readonly #cookieKey: Uint8Array;
-  readonly #secret = new Uint8Array(32);
+  /** Drawn with the first cookie: who is never flooded needs none. */
+  #secret: Uint8Array | undefined = undefined;
   #secretUntilMs = Number.NEGATIVE_INFINITY;
-  readonly #mac = new Uint8Array(MAC_BYTES);
 
+  /** `publicKey` is not copied. */
   constructor(suite: CryptoSuite, random: (out: Uint8Array) => void, publicKey: Uint8Array) {
     this.#suite = suite;
     this.#random = random;
+    this.#publicKey = publicKey;
     this.#mac1Key = mac1Key(suite, publicKey);
-    this.#cookieKey = cookieKey(suite, publicKey);
   }
 
   /** Whether mac1 at `start + mac1Offset` is right. */
   hasMac1(buf: Uint8Array, start: number, mac1Offset: number): boolean {
-    this.#suite.mac(this.#mac, this.#mac1Key, buf, start, start + mac1Offset);
-    return equalRange(this.#mac, 0, buf, start + mac1Offset, MAC_BYTES);
+    const mac = new Uint8Array(MAC_BYTES);
+    this.#suite.mac(mac, this.#mac1Key, buf, start, start + mac1Offset);
+    return equalRange(mac, 0, buf, start + mac1Offset, MAC_BYTES);
   }
 
   /** Whether mac2, behind mac1, is right for a cookie that this side gave to `source` ({@link sourceBytes}). */
   hasMac2(nowMs: number, buf: Uint8Array, start: number, mac1Offset: number, source: Uint8Array): boolean {
     if (nowMs >= this.#secretUntilMs) return false; // CHECK: wg-cookie-age
     const end = start + mac1Offset + MAC_BYTES;
-    const cookie = this.#cookie(source);
-    this.#suite.mac(this.#mac, cookie, buf, start, end);
-    return equalBytes(this.#mac, buf.subarray(end, end + MAC_BYTES));
+    const mac = new Uint8Array(MAC_BYTES);
+    this.#suite.mac(mac, this.#cookie(source), buf, start, end);
+    return equalBytes(mac, buf.subarray(end, end + MAC_BYTES));
   }
 
   /** Writes into `out` (64 bytes) the reply that gives `source` its cookie, for a message with `mac1` and `sender`. */
   writeCookieReply(nowMs: number, out: Uint8Array, sender: number, mac1: Uint8Array, source: Uint8Array): void {
     if (nowMs >= this.#secretUntilMs) {
+      this.#secret ??= new Uint8Array(32);
       this.#random(this.#secret);
       this.#secretUntilMs = nowMs + COOKIE_REFRESH_TIME_MS;
     }
@@ -134,18 +137,21 @@ export class MacChecker {
     writeU32LE(out, 0, TYPE_COOKIE_REPLY);
     writeU32LE(out, COOKIE_REPLY_RECEIVER_OFFSET, sender);
     const sealed = out.subarray(COOKIE_REPLY_COOKIE_OFFSET, COOKIE_REPLY_BYTES);
-    this.#suite.xaeadSeal(sealed, this.#cookieKey, nonce, mac1, this.#cookie(source));
+    const key = cookieKey(this.#suite, this.#publicKey);
+    this.#suite.xaeadSeal(sealed, key, nonce, mac1, this.#cookie(source));
   }
 
   /** Erases the secret behind all cookies. */
   wipe(): void {
-    this.#secret.fill(0);
+    this.#secret?.fill(0);
+    this.#secret = undefined;
     this.#secretUntilMs = Number.NEGATIVE_INFINITY;
   }
 
   #cookie(source: Uint8Array): Uint8Array {
     const cookie = new Uint8Array(MAC_BYTES);
-    this.#suite.mac(cookie, this.#secret, source, 0, source.length);
+    // INVARIANT: there is a secret before `#secretUntilMs`.
+    this.#suite.mac(cookie, this.#secret!, source, 0, source.length);
     return cookie;
   }
 }

@@ -64,7 +64,7 @@ export class PeerSet {
     this.expect(id);
     const { table, allowedIps, nowMs } = this.#state;
     const peer = this.#state.active(id);
-    const handshakeUnixMs = table.handshakeUnixMs[id]!;
+    const handshakeUnixMs = table.handshakeUnixMs(id);
     return {
       publicKey: table.publicKey(id),
       hasPresharedKey: table.hasPresharedKey(id),
@@ -73,8 +73,8 @@ export class PeerSet {
       persistentKeepaliveMs: table.keepaliveMs(id),
       roams: table.roams(id),
       lastHandshakeUnixMs: handshakeUnixMs > 0 ? handshakeUnixMs : undefined,
-      rxBytes: table.rxBytes[id]!,
-      txBytes: table.txBytes[id]!,
+      rxBytes: table.rxBytes(id),
+      txBytes: table.txBytes(id),
       hasSession: peer?.usableSession(nowMs) !== undefined,
       isHandshaking: peer?.pending !== undefined || peer?.wantsInitiation === true,
       stagedPackets: peer?.stagedCount ?? 0,

@@ -1,44 +1,51 @@
 /**
- * What is known of every peer, idle or not, in columns of typed arrays: an idle peer costs some 200 bytes, where
- * an object with a few small typed arrays would cost a thousand.
+ * What is known of every peer, idle or not, in packed rows: an idle peer costs some 120 bytes, where an object with a
+ * few small typed arrays would cost a thousand.
  *
  * A peer's id is its row, a small integer that is stable until the peer is removed and may then be used again.
- * Rows are found by public key through open addressing over the key column. Sessions, handshakes and timers live in
- * peer.ts, for peers in use only; cryptokey routing in allowed-ips.ts.
+ * Rows are found by public key: the first few one after another, more of them through open addressing over the keys.
+ * Sessions, handshakes and timers live in peer.ts, for peers in use only; cryptokey routing in allowed-ips.ts.
  */
 import type { Endpoint } from '../base/address.ts';
 import { equalRange, isAllZero, readU32LE } from '../base/bytes.ts';
 import { isLaterTimestamp, TIMESTAMP_BYTES } from './tai64n.ts';
 
 const KEY_BYTES = 32;
-const FIRST_ROWS = 8;
-/** In {@link PeerTable.flags}. */
+const FIRST_ROWS = 4;
+/** Up to so many rows are searched without a hash table. */
+const LISTED_ROWS = 16;
+
+/** A row of bytes: the public key, the greatest timestamp received, flags. */
+const TIMESTAMP_AT = KEY_BYTES;
+const FLAGS_AT = TIMESTAMP_AT + TIMESTAMP_BYTES;
+const ROW_BYTES = FLAGS_AT + 1;
 const FLAG_USED = 1;
 const FLAG_ROAMS = 2;
 
-/** Rows of peers. Columns may be replaced when the table grows: read them through the table each time. */
+/** A row of numbers: what the getters of the same names say. */
+const RX_BYTES = 0;
+const TX_BYTES = 1;
+const HANDSHAKE_UNIX_MS = 2;
+/** In a row that is free: the next free one. */
+const KEEPALIVE_MS = 3;
+const ROW_NUMBERS = 4;
+
+const EMPTY = /* @__PURE__ */ new Uint8Array(0);
+const NO_NUMBERS = /* @__PURE__ */ new Float64Array(0);
+
+/** Rows of peers. */
 export class PeerTable {
   readonly #seed: number;
-  /** Open addressing: row + 1, 0 for an empty slot. */
-  #slots = new Int32Array(2 * FIRST_ROWS);
-  #keys = new Uint8Array(FIRST_ROWS * KEY_BYTES);
-  #psks = new Uint8Array(FIRST_ROWS * KEY_BYTES);
-  #timestamps = new Uint8Array(FIRST_ROWS * TIMESTAMP_BYTES);
-  #flags = new Uint8Array(FIRST_ROWS);
-  /** Ms, 0 for off. */
-  #keepalives = new Int32Array(FIRST_ROWS);
-  #nextFree = new Int32Array(FIRST_ROWS);
+  /** Open addressing: row + 1, 0 for an empty slot; none while there are few rows. */
+  #slots: Int32Array | undefined = undefined;
+  #bytes: Uint8Array = EMPTY;
+  #numbers: Float64Array = NO_NUMBERS;
+  /** Preshared keys by row, taken with the first one: most networks have none. */
+  #psks: Uint8Array = EMPTY;
   #free = -1;
-  #used = 0;
   #size = 0;
   /** Where each peer was last seen, or is configured to be. */
   readonly endpoints: (Endpoint | undefined)[] = [];
-  /** Bytes of datagrams from each peer that were authentic. */
-  rxBytes = new Float64Array(FIRST_ROWS);
-  /** Bytes of datagrams to each peer. */
-  txBytes = new Float64Array(FIRST_ROWS);
-  /** Wall clock of the last completed handshake in ms; 0 for none. */
-  handshakeUnixMs = new Float64Array(FIRST_ROWS);
 
   /** `seed` is a random 32-bit number that keeps strangers from choosing keys that collide. */
   constructor(seed: number) {
@@ -52,55 +59,61 @@ export class PeerTable {
 
   /** Rows that are or were in use: ids are below this. */
   get rows(): number {
-    return this.#used;
+    return this.endpoints.length;
   }
 
   /** Adds a key that {@link find} does not know; returns its row. All else is empty: no psk, no timestamp. */
   add(publicKey: Uint8Array): number {
     const row = this.#takeRow();
-    this.#keys.set(publicKey, row * KEY_BYTES);
-    this.#flags[row] = FLAG_USED;
+    this.#bytes.set(publicKey, row * ROW_BYTES);
+    this.#bytes[row * ROW_BYTES + FLAGS_AT] = FLAG_USED;
     this.#size++;
-    if (this.#size * 3 > this.#slots.length * 2) this.#rehash(this.#slots.length * 2);
-    this.#slots[this.#find(publicKey)] = row + 1;
+    const slots = this.#slots;
+    if (slots === undefined) {
+      if (this.rows > LISTED_ROWS) this.#rehash(4 * LISTED_ROWS);
+    } else if (this.#size * 3 > slots.length * 2) {
+      this.#rehash(slots.length * 2);
+    } else {
+      slots[this.#slotOf(slots, publicKey)] = row + 1;
+    }
     return row;
   }
 
   /** Removes a row and erases what it held. */
   remove(row: number): void {
-    this.#removeSlot(this.#find(this.publicKey(row)));
-    this.#keys.fill(0, row * KEY_BYTES, (row + 1) * KEY_BYTES);
-    this.#psks.fill(0, row * KEY_BYTES, (row + 1) * KEY_BYTES);
-    this.#timestamps.fill(0, row * TIMESTAMP_BYTES, (row + 1) * TIMESTAMP_BYTES);
-    this.#flags[row] = 0;
-    this.#keepalives[row] = 0;
+    if (this.#slots !== undefined) this.#removeSlot(this.#slots, this.#slotOf(this.#slots, this.publicKey(row)));
+    this.#bytes.fill(0, row * ROW_BYTES, (row + 1) * ROW_BYTES);
+    this.setPresharedKey(row, undefined);
+    this.#numbers.fill(0, row * ROW_NUMBERS, (row + 1) * ROW_NUMBERS);
     this.endpoints[row] = undefined;
-    this.rxBytes[row] = 0;
-    this.txBytes[row] = 0;
-    this.handshakeUnixMs[row] = 0;
-    this.#nextFree[row] = this.#free;
+    this.#numbers[row * ROW_NUMBERS + KEEPALIVE_MS] = this.#free;
     this.#free = row;
     this.#size--;
   }
 
   /** Whether a number is the id of a peer. */
   has(row: number): boolean {
-    return ((this.#flags[row] ?? 0) & FLAG_USED) !== 0;
+    return Number.isInteger(row) && ((this.#bytes[row * ROW_BYTES + FLAGS_AT] ?? 0) & FLAG_USED) !== 0;
   }
 
   /** The row of a 32-byte public key, -1 for an unknown one. */
   find(publicKey: Uint8Array): number {
-    return this.#slots[this.#find(publicKey)]! - 1;
+    if (this.#slots !== undefined) return this.#slots[this.#slotOf(this.#slots, publicKey)]! - 1;
+    for (let row = this.rows - 1; row >= 0; row--)
+      if (this.has(row) && equalRange(this.#bytes, row * ROW_BYTES, publicKey, 0, KEY_BYTES)) return row;
+    return -1;
   }
 
   /** A copy of a row's public key. */
   publicKey(row: number): Uint8Array {
-    return this.#keys.slice(row * KEY_BYTES, (row + 1) * KEY_BYTES);
+    return this.#bytes.slice(row * ROW_BYTES, row * ROW_BYTES + KEY_BYTES);
   }
 
   /** A copy of a row's preshared key, all zero for none; erase it after use. */
   presharedKey(row: number): Uint8Array {
-    return this.#psks.slice(row * KEY_BYTES, (row + 1) * KEY_BYTES);
+    const psk = new Uint8Array(KEY_BYTES);
+    psk.set(this.#psks.subarray(row * KEY_BYTES, (row + 1) * KEY_BYTES));
+    return psk;
   }
 
   /** Whether the preshared key is not all zero. */
@@ -110,98 +123,132 @@ export class PeerTable {
 
   /** Sets (32 bytes) or, with undefined, erases the preshared key. */
   setPresharedKey(row: number, psk: Uint8Array | undefined): void {
-    if (psk === undefined) this.#psks.fill(0, row * KEY_BYTES, (row + 1) * KEY_BYTES);
-    else this.#psks.set(psk, row * KEY_BYTES);
+    const at = row * KEY_BYTES;
+    if (psk === undefined) {
+      this.#psks.fill(0, at, at + KEY_BYTES);
+      return;
+    }
+    if (at >= this.#psks.length) {
+      const old = this.#psks;
+      this.#psks = grownBytes(old, (this.#bytes.length / ROW_BYTES) * KEY_BYTES);
+      old.fill(0);
+    }
+    this.#psks.set(psk, at);
   }
 
   /** Whether authenticated packets move the endpoint. */
   roams(row: number): boolean {
-    return (this.#flags[row]! & FLAG_ROAMS) !== 0;
+    return (this.#bytes[row * ROW_BYTES + FLAGS_AT]! & FLAG_ROAMS) !== 0;
   }
 
   /** Sets {@link PeerTable.roams}. */
   setRoams(row: number, roams: boolean): void {
-    this.#flags[row] = roams ? this.#flags[row]! | FLAG_ROAMS : this.#flags[row]! & ~FLAG_ROAMS;
+    const at = row * ROW_BYTES + FLAGS_AT;
+    this.#bytes[at] = roams ? this.#bytes[at]! | FLAG_ROAMS : this.#bytes[at]! & ~FLAG_ROAMS;
   }
 
   /** Interval of the persistent keepalive in ms, 0 for off. */
   keepaliveMs(row: number): number {
-    return this.#keepalives[row]!;
+    return this.#numbers[row * ROW_NUMBERS + KEEPALIVE_MS]!;
   }
 
   /** Sets {@link PeerTable.keepaliveMs}. */
   setKeepaliveMs(row: number, intervalMs: number): void {
-    this.#keepalives[row] = intervalMs;
+    this.#numbers[row * ROW_NUMBERS + KEEPALIVE_MS] = intervalMs;
+  }
+
+  /** Bytes of datagrams from the peer that were authentic. */
+  rxBytes(row: number): number {
+    return this.#numbers[row * ROW_NUMBERS + RX_BYTES]!;
+  }
+
+  /** Adds to {@link PeerTable.rxBytes}. */
+  addRxBytes(row: number, bytes: number): void {
+    this.#numbers[row * ROW_NUMBERS + RX_BYTES]! += bytes;
+  }
+
+  /** Bytes of datagrams to the peer. */
+  txBytes(row: number): number {
+    return this.#numbers[row * ROW_NUMBERS + TX_BYTES]!;
+  }
+
+  /** Adds to {@link PeerTable.txBytes}. */
+  addTxBytes(row: number, bytes: number): void {
+    this.#numbers[row * ROW_NUMBERS + TX_BYTES]! += bytes;
+  }
+
+  /** Wall clock of the last completed handshake in ms; 0 for none. */
+  handshakeUnixMs(row: number): number {
+    return this.#numbers[row * ROW_NUMBERS + HANDSHAKE_UNIX_MS]!;
+  }
+
+  /** Sets {@link PeerTable.handshakeUnixMs}. */
+  setHandshakeUnixMs(row: number, unixMs: number): void {
+    this.#numbers[row * ROW_NUMBERS + HANDSHAKE_UNIX_MS] = unixMs;
   }
 
   /** Whether the 12-byte timestamp is later than all that were stored for the row. */
   isLaterTimestamp(row: number, timestamp: Uint8Array): boolean {
-    return isLaterTimestamp(timestamp, 0, this.#timestamps, row * TIMESTAMP_BYTES);
+    return isLaterTimestamp(timestamp, 0, this.#bytes, row * ROW_BYTES + TIMESTAMP_AT);
   }
 
   /** Stores the greatest timestamp. */
   setTimestamp(row: number, timestamp: Uint8Array): void {
-    this.#timestamps.set(timestamp, row * TIMESTAMP_BYTES);
+    this.#bytes.set(timestamp, row * ROW_BYTES + TIMESTAMP_AT);
   }
 
   #takeRow(): number {
-    if (this.#free >= 0) {
-      const row = this.#free;
-      this.#free = this.#nextFree[row]!;
-      return row;
+    const row = this.#free;
+    if (row < 0) {
+      if (this.rows * ROW_BYTES === this.#bytes.length) this.#grow(this.rows + Math.max(FIRST_ROWS, this.rows >> 2));
+      return this.endpoints.push(undefined) - 1;
     }
-    if (this.#used === this.#flags.length) this.#grow(this.#used + Math.max(FIRST_ROWS, this.#used >> 2));
-    this.endpoints.push(undefined);
-    return this.#used++;
+    this.#free = this.keepaliveMs(row);
+    this.setKeepaliveMs(row, 0);
+    return row;
   }
 
   #grow(rows: number): void {
-    this.#keys = grownBytes(this.#keys, rows * KEY_BYTES);
-    const psks = this.#psks;
-    this.#psks = grownBytes(psks, rows * KEY_BYTES);
-    psks.fill(0);
-    this.#timestamps = grownBytes(this.#timestamps, rows * TIMESTAMP_BYTES);
-    this.#flags = grownBytes(this.#flags, rows);
-    this.#keepalives = grownInts(this.#keepalives, rows);
-    this.#nextFree = grownInts(this.#nextFree, rows);
-    this.rxBytes = grownFloats(this.rxBytes, rows);
-    this.txBytes = grownFloats(this.txBytes, rows);
-    this.handshakeUnixMs = grownFloats(this.handshakeUnixMs, rows);
+    this.#bytes = grownBytes(this.#bytes, rows * ROW_BYTES);
+    const old = this.#numbers;
+    this.#numbers = new Float64Array(rows * ROW_NUMBERS);
+    this.#numbers.set(old);
   }
 
   /** The slot that holds the key, or the empty one where it belongs. */
-  #find(publicKey: Uint8Array): number {
-    const mask = this.#slots.length - 1;
+  #slotOf(slots: Int32Array, publicKey: Uint8Array): number {
+    const mask = slots.length - 1;
     for (let slot = this.#hash(publicKey, 0) & mask; ; slot = (slot + 1) & mask) {
-      const row = this.#slots[slot]! - 1;
-      if (row < 0 || equalRange(this.#keys, row * KEY_BYTES, publicKey, 0, KEY_BYTES)) return slot;
+      const row = slots[slot]! - 1;
+      if (row < 0 || equalRange(this.#bytes, row * ROW_BYTES, publicKey, 0, KEY_BYTES)) return slot;
     }
   }
 
-  #removeSlot(removed: number): void {
-    const mask = this.#slots.length - 1;
+  #removeSlot(slots: Int32Array, removed: number): void {
+    const mask = slots.length - 1;
     let gap = removed;
-    this.#slots[gap] = 0;
+    slots[gap] = 0;
     // Move back what probing would no longer find across the gap.
-    for (let slot = (gap + 1) & mask; this.#slots[slot] !== 0; slot = (slot + 1) & mask) {
-      const home = this.#hash(this.#keys, (this.#slots[slot]! - 1) * KEY_BYTES) & mask;
+    for (let slot = (gap + 1) & mask; slots[slot] !== 0; slot = (slot + 1) & mask) {
+      const home = this.#hash(this.#bytes, (slots[slot]! - 1) * ROW_BYTES) & mask;
       if (((slot - home) & mask) < ((slot - gap) & mask)) continue;
-      this.#slots[gap] = this.#slots[slot]!;
-      this.#slots[slot] = 0;
+      slots[gap] = slots[slot]!;
+      slots[slot] = 0;
       gap = slot;
     }
   }
 
-  #rehash(slots: number): void {
-    const old = this.#slots;
-    const mask = slots - 1;
-    this.#slots = new Int32Array(slots);
-    for (let i = 0; i < old.length; i++) {
-      if (old[i] === 0) continue;
-      let slot = this.#hash(this.#keys, (old[i]! - 1) * KEY_BYTES) & mask;
-      while (this.#slots[slot] !== 0) slot = (slot + 1) & mask;
-      this.#slots[slot] = old[i]!;
+  /** Makes the hash table anew. */
+  #rehash(length: number): void {
+    const mask = length - 1;
+    const slots = new Int32Array(length);
+    for (let row = 0; row < this.rows; row++) {
+      if (!this.has(row)) continue;
+      let slot = this.#hash(this.#bytes, row * ROW_BYTES) & mask;
+      while (slots[slot] !== 0) slot = (slot + 1) & mask;
+      slots[slot] = row + 1;
     }
+    this.#slots = slots;
   }
 
   #hash(keys: Uint8Array, offset: number): number {
@@ -212,20 +259,8 @@ export class PeerTable {
   }
 }
 
-function grownBytes(array: Uint8Array, length: number): Uint8Array<ArrayBuffer> {
+function grownBytes(array: Uint8Array, length: number): Uint8Array {
   const out = new Uint8Array(length);
-  out.set(array);
-  return out;
-}
-
-function grownInts(array: Int32Array, length: number): Int32Array<ArrayBuffer> {
-  const out = new Int32Array(length);
-  out.set(array);
-  return out;
-}
-
-function grownFloats(array: Float64Array, length: number): Float64Array<ArrayBuffer> {
-  const out = new Float64Array(length);
   out.set(array);
   return out;
 }

@@ -38,8 +38,8 @@ export interface PeerContext {
   readonly schedule: Schedule<Peer>;
   /** Sessions by local index. */
   readonly sessions: IndexTable<Session>;
-  /** Peers by the local index of their pending initiation. */
-  readonly handshakes: IndexTable<Peer>;
+  /** Initiations that wait for their response, by local index. */
+  readonly handshakes: IndexTable<PendingInitiation>;
   readonly staging: StagingPool;
   readonly rekeyAfterMessages: number;
   /** 0 to 333 ms, drawn anew. */
@@ -100,11 +100,7 @@ export class Peer implements Scheduled, StagedQueue {
   dueMs = NEVER;
   heapIndex = -1;
 
-  stagedHead = -1;
-  stagedTail = -1;
   stagedCount = 0;
-  stagedNext: StagedQueue | undefined = undefined;
-  stagedPrevious: StagedQueue | undefined = undefined;
 
   constructor(id: number, context: PeerContext) {
     this.id = id;
@@ -197,7 +193,7 @@ export class Peer implements Scheduled, StagedQueue {
   onInitiationSent(nowMs: number, pending: PendingInitiation, tick: number, mac1: Uint8Array): void {
     this.#dropPending();
     this.pending = pending;
-    this.#context.handshakes.set(pending.localIndex, this);
+    this.#context.handshakes.add(pending);
     this.lastTick = tick;
     this.wantsInitiation = false;
     this.#onHandshakeSent(nowMs, mac1);
@@ -240,7 +236,7 @@ export class Peer implements Scheduled, StagedQueue {
 
   /** A session of an earlier run goes on. */
   resume(session: Session): void {
-    this.#context.sessions.set(session.localIndex, session);
+    this.#context.sessions.add(session);
     this.current = session;
     this.#expireAt = this.#arm(session.createdMs + REJECT_AFTER_TIME_MS);
     this.#eraseAt = this.#arm(session.createdMs + ERASE_AFTER_TIME_MS);
@@ -276,7 +272,7 @@ export class Peer implements Scheduled, StagedQueue {
   }
 
   #onSessionDerived(nowMs: number, session: Session): void {
-    this.#context.sessions.set(session.localIndex, session);
+    this.#context.sessions.add(session);
     this.#eraseAt = this.#arm(nowMs + ERASE_AFTER_TIME_MS);
   }
 
@@ -288,7 +284,7 @@ export class Peer implements Scheduled, StagedQueue {
     this.#retries = 0;
     this.wantsInitiation = false;
     this.#hasAskedOnReceive = false;
-    table.handshakeUnixMs[this.id] = this.#context.unixMs(nowMs);
+    table.setHandshakeUnixMs(this.id, this.#context.unixMs(nowMs));
     this.#context.emit({ type: 'handshake', peer: this.id, isInitiator: session.isInitiator });
   }
 

@@ -7,6 +7,7 @@ import { readU32LE } from '../base/bytes.ts';
 import { DropCounters, type DropReason } from '../base/drop.ts';
 import { AllowedIps } from './allowed-ips.ts';
 import { MAX_JITTER_MS, type TunnelLimits } from './constants.ts';
+import type { PendingInitiation } from './handshake.ts';
 import { drawIndex, IndexTable } from './index-table.ts';
 import { Peer, type PeerContext } from './peer.ts';
 import { PeerTable } from './peer-table.ts';
@@ -25,7 +26,7 @@ export class TunnelState implements PeerContext {
   readonly allowedIps: AllowedIps;
   readonly schedule = new Schedule<Peer>();
   readonly sessions = new IndexTable<Session>();
-  readonly handshakes = new IndexTable<Peer>();
+  readonly handshakes = new IndexTable<PendingInitiation>();
   readonly staging: StagingPool;
   readonly stamps: TimestampClock;
   readonly rekeyAfterMessages: number;

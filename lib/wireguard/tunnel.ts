@@ -13,8 +13,8 @@ import type { Endpoint } from '../base/address.ts';
 import { readU16BE, readU32LE } from '../base/bytes.ts';
 import { type DropCounters, type DropReason, dropReason } from '../base/drop.ts';
 import { HEADROOM_BYTES, type Slot } from '../base/slot.ts';
-import { NO_PEER } from './allowed-ips.ts';
-import { PADDING_BYTES, TUNNEL_LIMITS_LARGE } from './constants.ts';
+
+import { PADDING_BYTES, TUNNEL_LIMITS_LARGE, TUNNEL_LIMITS_SMALL } from './constants.ts';
 import { HandshakeExchange } from './handshake-exchange.ts';
 import {
   classify,
@@ -30,6 +30,7 @@ import {
 import type { Peer } from './peer.ts';
 import { expectTunnelOptions } from './peer-config.ts';
 import { PeerSet } from './peer-set.ts';
+import { NO_PEER } from './prefix-list.ts';
 import { restoreSession, saveSession } from './saved-session.ts';
 import type { Session } from './session.ts';
 import { TunnelState } from './tunnel-state.ts';
@@ -57,8 +58,6 @@ const SOURCE_PORT = /* @__PURE__ */ dropReason('wg-source-port');
 
 /** One WireGuard interface. */
 export class Tunnel {
-  /** 32 bytes. */
-  readonly publicKey: Uint8Array;
   /** All that was dropped, by reason. */
   readonly drops: DropCounters;
   /** Peer of the datagram that {@link Tunnel.decapsulate} accepted last, whatever its kind; -1 if it accepted none. */
@@ -72,14 +71,20 @@ export class Tunnel {
 
   /** RangeError for clocks, limits or a floor that make no sense. */
   constructor(options: TunnelOptions) {
-    const limits = { ...TUNNEL_LIMITS_LARGE, ...options.limits };
+    // The preset of a microcontroller is shared, not copied.
+    const isSmall = options.limits === TUNNEL_LIMITS_SMALL;
+    const limits = isSmall ? TUNNEL_LIMITS_SMALL : { ...TUNNEL_LIMITS_LARGE, ...options.limits };
     expectTunnelOptions(options, limits);
     this.#state = new TunnelState(options, limits);
     this.#exchange = new HandshakeExchange(this.#state, options);
     this.#mtu = options.mtu ?? DEFAULT_MTU;
-    this.publicKey = this.#exchange.publicKey.slice();
-    this.#peers = new PeerSet(this.#state, this.publicKey);
+    this.#peers = new PeerSet(this.#state, this.#exchange.publicKey);
     this.drops = this.#state.drops;
+  }
+
+  /** A copy of our public key, 32 bytes. */
+  get publicKey(): Uint8Array {
+    return this.#exchange.publicKey.slice();
   }
 
   // ---- peers ----
@@ -336,7 +341,7 @@ export class Tunnel {
     slot.start = start - DATA_HEADER_BYTES;
     slot.end = paddedEnd + TAG_BYTES;
     slot.to = this.#state.table.endpoints[peer.id];
-    this.#state.table.txBytes[peer.id]! += bytes;
+    this.#state.table.addTxBytes(peer.id, bytes);
     this.transmitPeer = peer.id;
     if (length > 0) peer.onDataSent(nowMs);
     peer.onTransportSent(nowMs, session);
@@ -391,7 +396,7 @@ export class Tunnel {
 
   #onWritten(peer: Peer, slot: Slot): true {
     slot.to = this.#state.table.endpoints[peer.id];
-    this.#state.table.txBytes[peer.id]! += slot.end - slot.start;
+    this.#state.table.addTxBytes(peer.id, slot.end - slot.start);
     this.transmitPeer = peer.id;
     return true;
   }
@@ -432,7 +437,7 @@ export class Tunnel {
     // INVARIANT: a session is in the table only while its peer is in use.
     const peer = state.active(session.peerId)!;
     this.decapsulatedPeer = peer.id;
-    state.table.rxBytes[peer.id]! += end - start;
+    state.table.addRxBytes(peer.id, end - start);
     peer.confirm(nowMs, session);
     state.roam(peer.id, from);
     peer.onTransportReceived(nowMs);

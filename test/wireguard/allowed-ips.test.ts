@@ -9,7 +9,8 @@ import {
   parsePrefix,
   prefixContains,
 } from '../../lib/base/address.ts';
-import { AllowedIps, NO_PEER } from '../../lib/wireguard/allowed-ips.ts';
+import { AllowedIps } from '../../lib/wireguard/allowed-ips.ts';
+import { NO_PEER } from '../../lib/wireguard/prefix-list.ts';
 import { seededWords } from './support.ts';
 
 const test = suite('allowed ips');
@@ -133,6 +134,32 @@ test('the list of a peer has IPv4 first and keeps the order of insertion', () =>
   for (const text of ['fd00::1/128', '10.0.0.2/32', '10.0.0.1/32', 'fd00::/64']) insert(table, text, 'c');
   assert.equal(table.list(2).map(formatPrefix), ['10.0.0.2/32', '10.0.0.1/32', 'fd00::1/128', 'fd00::/64']);
   assert.equal(table.list(7), []);
+});
+
+test('order, moves and lookups are the same when a list becomes a table, and when that is empty again', () => {
+  const table = new AllowedIps(3);
+  for (let round = 0; round < 3; round++) {
+    for (let i = 0; i < 40; i++) {
+      insert(table, `10.0.${i}.0/24`, 'a');
+      insert(table, `fd00::${i}/128`, 'a');
+      if (i % 3 === 0) insert(table, `10.0.${i}.0/24`, 'b');
+      const kept = Array.from({ length: i + 1 }, (_, n) => n);
+      const v4 = (isMoved: boolean) => kept.filter(n => (n % 3 === 0) === isMoved).map(n => `10.0.${n}.0/24`);
+      const v6 = kept.map(n => (n === 0 ? 'fd00::/128' : `fd00::${n}/128`));
+      assert.equal(table.list(0).map(formatPrefix), [...v4(false), ...v6]);
+      assert.equal(table.list(1).map(formatPrefix), v4(true));
+      assert.is(lookup(table, `10.0.${i}.9`), i % 3 === 0 ? 'b' : 'a');
+      assert.is(lookup(table, `fd00::${i}`), 'a');
+      assert.is(lookup(table, '10.1.0.0'), undefined);
+      assert.is(lookup(table, 'fd00:1::'), undefined);
+    }
+    table.removePeer(0);
+    assert.is(lookup(table, '10.0.1.1'), undefined);
+    assert.is(lookup(table, '10.0.39.1'), 'b');
+    table.removePeer(1);
+    assert.is(table.size, 0);
+    assert.is(lookup(table, '10.0.39.1'), undefined);
+  }
 });
 
 test('an impossible prefix is refused', () => {

@@ -8,7 +8,7 @@ const test = suite('index table');
 
 test('random insertions and deletions agree with a map, also among colliding indices', () => {
   const word = seededWords(5);
-  const table = new IndexTable<number>();
+  const table = new IndexTable<{ localIndex: number; step: number }>();
   const map = new Map<number, number>();
   const index = () => (word() % 4 === 0 ? word() : (word() & 7) * 0x2000_0000 + (word() & 31));
   for (let step = 0; step < 30_000; step++) {
@@ -18,23 +18,24 @@ test('random insertions and deletions agree with a map, also among colliding ind
       table.delete(key);
       map.delete(key);
     } else {
-      table.set(key, step);
+      table.add({ localIndex: key, step });
       map.set(key, step);
     }
     const asked = index();
-    assert.is(table.get(asked), map.get(asked), `step ${step}`);
+    assert.is(table.get(asked)?.step, map.get(asked), `step ${step}`);
   }
   assert.is(table.size, map.size);
-  for (const [key, value] of map) assert.is(table.get(key), value);
+  for (const [key, value] of map) assert.is(table.get(key)?.step, value);
 });
 
 test('the indices 0 and 2^32-1 are as good as any', () => {
-  const table = new IndexTable<string>();
-  table.set(0, 'zero');
-  table.set(0xffff_ffff, 'last');
-  assert.equal([table.get(0), table.get(0xffff_ffff), table.get(1)], ['zero', 'last', undefined]);
+  const [zero, last] = [{ localIndex: 0 }, { localIndex: 0xffff_ffff }];
+  const table = new IndexTable<{ localIndex: number }>();
+  table.add(zero);
+  table.add(last);
+  assert.equal([table.get(0), table.get(0xffff_ffff), table.get(1)], [zero, last, undefined]);
   table.delete(0);
-  assert.equal([table.get(0), table.get(0xffff_ffff)], [undefined, 'last']);
+  assert.equal([table.get(0), table.get(0xffff_ffff)], [undefined, last]);
 });
 
 test('an index that is taken is drawn again', () => {

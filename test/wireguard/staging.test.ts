@@ -7,7 +7,7 @@ import { seededWords } from './support.ts';
 const test = suite('staging');
 
 function queue(): StagedQueue {
-  return { stagedHead: -1, stagedTail: -1, stagedCount: 0, stagedNext: undefined, stagedPrevious: undefined };
+  return { stagedCount: 0 };
 }
 
 function push(pool: StagingPool, to: StagedQueue, bytes: Uint8Array): number | undefined {

@@ -243,6 +243,7 @@ export function craftInitiation(o: {
   const handshaker = new Handshaker(suite, seededRandom(o.seed ?? o.tick), SecretKey.fromBytes(repeated(o.byte)));
   const out = new Uint8Array(148);
   handshaker.writeInitiation(out, 0, {
+    peerId: 0,
     localIndex: o.index ?? 77,
     remoteStatic: o.to,
     staticStatic: handshaker.staticStatic(o.to) ?? repeated(1),

@@ -195,6 +195,7 @@ function malicious(allowedIPs: string[], others: string[] = []) {
   const handshaker = new Handshaker(suite, seededRandom(1), SecretKey.fromBytes(repeated(1)));
   const buf = new Uint8Array(148);
   const pending = handshaker.writeInitiation(buf, 0, {
+    peerId: 0,
     localIndex: 5,
     remoteStatic: b.publicKey,
     staticStatic: handshaker.staticStatic(b.publicKey)!,

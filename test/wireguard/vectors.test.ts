@@ -122,6 +122,7 @@ for (const { name, psk, response, keepalive, send, receive } of VARIANTS) {
     const staticStatic = side.staticStatic(remoteStatic)!;
     const tick = tickOf(UNIX_MS);
     const pending = side.writeInitiation(buf, 0, {
+      peerId: 0,
       localIndex: 0x1122_3344,
       remoteStatic,
       staticStatic,

@@ -54,7 +54,7 @@ function handshaker(suite: CryptoSuite, helper: CryptoSuite): (count: Count) => 
   let tick = 1_000_000;
   return count => {
     let pending: ReturnType<Handshaker['writeInitiation']>;
-    const o = { localIndex: 1, remoteStatic: theirs, staticStatic, tick: tick++, cookie: undefined };
+    const o = { peerId: 0, localIndex: 1, remoteStatic: theirs, staticStatic, tick: tick++, cookie: undefined };
     count(() => {
       pending = initiator.writeInitiation(first, 0, o);
     });
