@@ -31,6 +31,7 @@ import { type UdpSocket, udpDatagram } from '../netstack/udp.ts';
 import { EarlyHandshakes } from './early-handshakes.ts';
 import type { Tailnet, TailnetEvent, TailnetOptions } from './tailnet.ts';
 import type { TunnelOwner } from './tailnet-peers.ts';
+import { TYPE_DATA } from '../wireguard/message.ts';
 import { TUNNEL_LIMITS_LARGE, TUNNEL_LIMITS_SMALL, Tunnel, type TunnelEvent } from '../wireguard/tunnel.ts';
 
 /** Sizes for a microcontroller or for a server; every limit behind them has a name in its own layer. */
@@ -96,15 +97,19 @@ const RESOLVERS = /* @__PURE__ */ Object.freeze([
 const RESOLVER_PORT = 53;
 const MIN_IPV6_MTU_BYTES = 1280;
 const RESOLVER_ANSWER_BYTES = 4096;
-/** Pretended sources of relayed datagrams, for cookies, that are remembered. */
-const MAX_RELAY_SOURCES = 64;
+/** Where data came from that a relay brought. */
+const SOME_RELAY: Endpoint = /* @__PURE__ */ Object.freeze({ address: '100::', port: 1 });
 
 /** A WireGuard member with a TCP/IP stack on top. */
 export class Device implements TunnelOwner {
   readonly stack: Stack;
   /** The membership; undefined for a device with peers of its own. */
   readonly tailnet: Tailnet | undefined;
-  readonly #options: DeviceOptions;
+  readonly #random: (out: Uint8Array) => void;
+  readonly #suite: CryptoSuite;
+  readonly #preset: Preset;
+  /** Whether sessions outlive this run. */
+  readonly #keepsSessions: boolean;
   readonly #slot: Slot;
   #tunnel: Tunnel;
   #tunnelEvents: Exclude<TunnelEvent, { type: 'timestamp' }>[] = [];
@@ -116,17 +121,18 @@ export class Device implements TunnelOwner {
   #unixOffsetMs: number;
   readonly #resolvers: UdpSocket[] = [];
   readonly #early: EarlyHandshakes | undefined;
-  /** The node keys behind pretended sources. */
-  readonly #relaySources = new Map<string, Uint8Array>();
 
   constructor(options: DeviceOptions) {
     const { nowMs, unixMs, random, suite, privateKey, mtu, preset } = options;
     const { createReassembly, createSack, createTailnet } = options.parts ?? {};
-    this.#options = options;
+    this.#random = random;
+    this.#suite = suite;
+    this.#preset = preset;
+    this.#keepsSessions = options.tailnet?.keepsSessions === true;
     this.#nowMs = nowMs;
     this.#lastFloor = options.timestampFloor;
     this.#unixOffsetMs = unixMs - nowMs;
-    this.#tunnel = this.#createTunnel(nowMs, privateKey);
+    this.#tunnel = this.#createTunnel(nowMs, privateKey, mtu, options.tailnet !== undefined);
     this.stack = new Stack({
       nowMs,
       random,
@@ -215,7 +221,8 @@ export class Device implements TunnelOwner {
         tailnet.noteRelayHeard(nowMs);
         const source = packet.subarray(packetSource, packetSource + 32);
         if (tailnet.handleRelayed(nowMs, packet, packetStart, packetEnd, source)) continue;
-        const from = this.#relaySource(packet, packetSource);
+        // Only handshakes may be answered there: peers of the netmap do not roam.
+        const from = packet[packetStart] === TYPE_DATA ? SOME_RELAY : new RelaySource(source.slice());
         this.#decapsulate(nowMs, packet, packetStart, packetEnd, from, undefined);
       }
     }
@@ -281,24 +288,8 @@ export class Device implements TunnelOwner {
       slot.to = tailnet.route(nowMs, tunnel.transmitPeer, buf, start, end);
       return slot.to !== undefined;
     }
-    if (!isRelaySource(to)) return true;
-    const key = this.#relaySources.get(to.address);
-    if (key !== undefined) tailnet.sendVia(nowMs, 0, key, buf, start, end);
-    return false;
-  }
-
-  /** An address that stands for a node behind a relay, so that load rules and cookies know it: 100::/64 (RFC 6666). */
-  #relaySource(buf: Uint8Array, at: number): Endpoint {
-    const bytes = new Uint8Array(16);
-    bytes[0] = 1;
-    bytes.set(buf.subarray(at, at + 8), 8);
-    const address = formatAddress(bytes);
-    if (!this.#relaySources.has(address)) {
-      const oldest = this.#relaySources.size < MAX_RELAY_SOURCES ? undefined : this.#relaySources.keys().next().value;
-      if (oldest !== undefined) this.#relaySources.delete(oldest);
-      this.#relaySources.set(address, buf.slice(at, at + 32));
-    }
-    return { address, port: 1 };
+    if (to instanceof RelaySource) tailnet.sendVia(nowMs, 0, to.key, buf, start, end);
+    return to !== SOME_RELAY && !(to instanceof RelaySource);
   }
 
   /** A TAI64N floor that must be durable before the datagram last polled is sent, once; otherwise undefined. */
@@ -333,7 +324,7 @@ export class Device implements TunnelOwner {
     const { netmap } = this.tailnet!;
     if (changes.self || changes.filter || netmap.endsSomething(changes.peers)) this.#cutConnections(nowMs);
     for (const { bytes, from } of this.#early?.take(nowMs) ?? [])
-      this.#decapsulate(nowMs, bytes, 0, bytes.length, from, isRelaySource(from) ? undefined : from);
+      this.#decapsulate(nowMs, bytes, 0, bytes.length, from, from instanceof RelaySource ? undefined : from);
   }
 
   /** Ends the connections that may not go on, with a reset where the peer can still be told. */
@@ -377,19 +368,18 @@ export class Device implements TunnelOwner {
     }
   }
 
-  #createTunnel(nowMs: number, privateKey: SecretKey): Tunnel {
-    const { random, suite, mtu, preset, tailnet } = this.#options;
+  #createTunnel(nowMs: number, privateKey: SecretKey, mtu: number, isMember: boolean): Tunnel {
     return new Tunnel({
       nowMs,
       unixMs: nowMs + this.#unixOffsetMs,
-      random,
-      suite,
+      random: this.#random,
+      suite: this.#suite,
       privateKey,
       mtu,
-      limits: preset === 'small' ? TUNNEL_LIMITS_SMALL : TUNNEL_LIMITS_LARGE,
+      limits: this.#preset === 'small' ? TUNNEL_LIMITS_SMALL : TUNNEL_LIMITS_LARGE,
       ...(this.#lastFloor === undefined ? {} : { timestampFloor: this.#lastFloor }),
-      keepsSessions: tailnet?.keepsSessions === true,
-      ...(tailnet === undefined ? {} : { resolvePeer: (now, key) => this.tailnet?.resolveKey(now, key) ?? false }),
+      keepsSessions: this.#keepsSessions,
+      ...(isMember ? { resolvePeer: (now, key) => this.tailnet?.resolveKey(now, key) ?? false } : {}),
     });
   }
 
@@ -399,7 +389,7 @@ export class Device implements TunnelOwner {
     this.#tunnelEvents = [];
     this.#oldDrops.add(this.tunnel.drops);
     this.tunnel.close(nowMs);
-    this.#tunnel = this.#createTunnel(nowMs, privateKey);
+    this.#tunnel = this.#createTunnel(nowMs, privateKey, this.stack.mtu, true);
   }
 
   #collectTunnelEvents(): void {
@@ -420,9 +410,20 @@ export class Device implements TunnelOwner {
   }
 }
 
-/** Whether an endpoint stands for a node behind a relay: 100::/64. */
-function isRelaySource({ address, port }: Endpoint): boolean {
-  return port === 1 && address.startsWith('100::');
+/** Stands for a node behind a relay, so that load rules and cookies know it: in 100::/64 (RFC 6666). */
+class RelaySource implements Endpoint {
+  readonly address: string;
+  readonly port = 1;
+  /** Its node key: 32 bytes, kept. */
+  readonly key: Uint8Array;
+
+  constructor(key: Uint8Array) {
+    const bytes = new Uint8Array(16);
+    bytes[0] = 1;
+    bytes.set(key.subarray(0, 8), 8);
+    this.address = formatAddress(bytes);
+    this.key = key;
+  }
 }
 
 /** Parses `10.0.0.2/24` or an address alone (its whole length), host bits kept; `undefined` when it is not one. */

@@ -6,6 +6,7 @@
  * Left out: routing of packets, which is cryptokey routing; rejections and key advertisements, which are not acted on.
  */
 import type { Prefix } from '../base/address.ts';
+import { copyBytes } from '../base/bytes.ts';
 import type { DropCounters } from '../base/drop.ts';
 import type { ErrorCode } from '../base/errors.ts';
 import { Slot } from '../base/slot.ts';
@@ -28,8 +29,7 @@ export class TailnetGate {
   readonly filter: PacketFilter;
   readonly #drops: DropCounters;
   readonly #packet = new Packet();
-  readonly #reply = new Slot(REPLY_BYTES);
-  readonly #replies: Uint8Array[] = [];
+  readonly #replies: Slot[] = [];
 
   constructor(limits: FilterLimits, drops: DropCounters) {
     this.#drops = drops;
@@ -78,15 +78,14 @@ export class TailnetGate {
     const reply = this.#replies.shift();
     if (reply === undefined) return false;
     slot.reset();
-    slot.buf.set(reply, slot.start);
-    slot.end = slot.start + reply.length;
+    slot.end = slot.start + reply.end - reply.start;
+    copyBytes(slot.buf, slot.start, reply.buf, reply.start, reply.end);
     return true;
   }
 
   #answerPing(buf: Uint8Array, packet: Packet): void {
     if (this.#replies.length >= MAX_REPLIES) return;
-    const reply = this.#reply;
-    reply.reset();
-    if (answerTsmpPing(packet, buf, reply) > 0) this.#replies.push(reply.buf.slice(reply.start, reply.end));
+    const reply = new Slot(REPLY_BYTES);
+    if (answerTsmpPing(packet, buf, reply) > 0) this.#replies.push(reply);
   }
 }

@@ -1,10 +1,9 @@
 /**
  * Sorted addresses that cut the address space of one family into cells, and the search for an address's cell.
  *
- * Cell 0 begins at the lowest address; each point begins another one. A search reads a packet's bytes in place, takes
- * log2(points) steps and allocates nothing.
+ * Cell 0 begins at the lowest address; each point begins another one. A search takes log2(points) steps and
+ * allocates nothing.
  */
-import { readU32BE } from '../base/bytes.ts';
 import type { RangeList } from './ranges.ts';
 
 type Words = ArrayLike<number>;
@@ -71,68 +70,63 @@ function compareWords(a: Words, aAt: number, b: Words, bAt: number, words: numbe
   return 0;
 }
 
-/** Cells of one family. */
+/** Cells of one family, for the compiler. */
 export class AddressIndex {
+  /** As {@link PointCollector.sorted} gives them. */
+  readonly points: Uint32Array;
   readonly #words: 1 | 4;
-  readonly #points: Uint32Array;
-  readonly #count: number;
 
-  /** `points` as {@link PointCollector.sorted} gives them. */
   constructor(words: 1 | 4, points: Uint32Array) {
     this.#words = words;
-    this.#points = points;
-    this.#count = points.length / words;
+    this.points = points;
   }
 
   /** How many cells there are: at least one. */
   get cells(): number {
-    return this.#count + 1;
-  }
-
-  /** Bytes that the points take. */
-  get heldBytes(): number {
-    return this.#points.length * 4;
-  }
-
-  /** Cell of the address at `buf[offset]`, which is of this family. */
-  cellAt(buf: Uint8Array, offset: number): number {
-    const first = readU32BE(buf, offset);
-    if (this.#words === 1) return this.#search1(first);
-    return this.#search4(first, readU32BE(buf, offset + 4), readU32BE(buf, offset + 8), readU32BE(buf, offset + 12));
+    return this.points.length / this.#words + 1;
   }
 
   /** Cell of the address in `words[at]`. */
   cellOf(words: readonly number[], at: number): number {
-    if (this.#words === 1) return this.#search1(words[at]!);
-    return this.#search4(words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!);
+    const { points } = this;
+    if (this.#words === 1) return cellOf1(points, 0, points.length, words[at]!);
+    return cellOf4(points, 0, points.length / 4, words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!);
   }
+}
 
-  #search1(address: number): number {
-    const points = this.#points;
-    let low = 0;
-    let high = this.#count;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (points[middle]! <= address) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+/** Cell of an IPv4 address, by the `count` points from `words[at]` on. */
+export function cellOf1(words: Uint32Array, at: number, count: number, address: number): number {
+  let low = 0;
+  let high = count;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (words[at + middle]! <= address) low = middle + 1;
+    else high = middle;
   }
+  return low;
+}
 
-  #search4(a: number, b: number, c: number, d: number): number {
-    const points = this.#points;
-    let low = 0;
-    let high = this.#count;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const at = middle * 4;
-      let difference = points[at]! - a;
-      if (difference === 0) difference = points[at + 1]! - b;
-      if (difference === 0) difference = points[at + 2]! - c;
-      if (difference === 0) difference = points[at + 3]! - d;
-      if (difference <= 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+/** Cell of the IPv6 address of the words `a` to `d`, by the `count` points from `words[at]` on. */
+export function cellOf4(
+  words: Uint32Array,
+  at: number,
+  count: number,
+  a: number,
+  b: number,
+  c: number,
+  d: number,
+): number {
+  let low = 0;
+  let high = count;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const point = at + middle * 4;
+    let difference = words[point]! - a;
+    if (difference === 0) difference = words[point + 1]! - b;
+    if (difference === 0) difference = words[point + 2]! - c;
+    if (difference === 0) difference = words[point + 3]! - d;
+    if (difference <= 0) low = middle + 1;
+    else high = middle;
   }
+  return low;
 }

@@ -1,11 +1,11 @@
 /**
- * Compiles the rules of one family into a {@link MatchTable}. Rules that allow the same are merged first, so that a
+ * Compiles the rules of one family into a {@link FamilyTable}. Rules that allow the same are merged first, so that a
  * policy with one rule per person costs one set of ports; where many sets meet at a node of the tree they are merged
  * as far as the limit allows, and looked at one by one beyond it.
  */
 import type { Prefix } from '../base/address.ts';
 import { AddressIndex, PointCollector } from './address-index.ts';
-import { ANY_PROTOCOL, BOX_WORDS, type CompiledTable, crossBase, MatchTable, PORTS } from './match-table.ts';
+import { ANY_PROTOCOL, BOX_WORDS, crossBase, type FamilyTable, PORTS, type ReachSet } from './match-table.ts';
 import { lastOfPrefix, RangeList } from './ranges.ts';
 import type { ParsedPorts, ParsedRule, ParsedSide } from './rule-parser.ts';
 
@@ -45,7 +45,7 @@ export interface CompileInput {
 }
 
 /** Compiles the rules of the family whose addresses have `sources.words` words. */
-export function compileTable(input: CompileInput): MatchTable {
+export function compileTable(input: CompileInput): FamilyTable {
   const own = new OwnDestinations(input);
   const reaches = collectReaches(input, own);
   const points = new PointCollector(input.sources.words);
@@ -56,17 +56,15 @@ export function compileTable(input: CompileInput): MatchTable {
   for (const reach of reaches) placeSources(reach, input.sources, sources, leaves);
   const tree = new TreeBuilder(leaves, input.budget);
   for (const reach of reaches) tree.add(reach);
-  const base = crossBase(own.count);
-  const arrays = tree.finish();
-  return new MatchTable({
-    sources,
-    destinations: own.index,
+  return {
+    addressWords: input.sources.words,
+    sources: sources.points,
+    destinations: own.index.points,
     destinationOf: own.numbers,
     destinationCount: own.count,
     leaves,
-    ...arrays,
-    hasCross: arrays.intervals.some(number => number >= base),
-  });
+    ...tree.finish(),
+  };
 }
 
 /** This device's own destinations, cut where rules begin and end, and numbered in their order. */
@@ -255,7 +253,7 @@ class TreeBuilder {
   readonly #leaves: number;
   readonly #budget: PieceBudget;
   readonly #at: Map<number, number[]> = new Map();
-  readonly #sets: Reach[] = [];
+  readonly #sets: ReachSet[] = [];
 
   constructor(leaves: number, budget: PieceBudget) {
     this.#leaves = leaves;
@@ -283,52 +281,26 @@ class TreeBuilder {
     else sets.push(set);
   }
 
-  /** The final arrays. */
-  finish(): Pick<CompiledTable, 'nodes' | 'lists' | 'setStart' | 'intervals' | 'boxStart' | 'boxes'> {
-    const nodes = new Int32Array(this.#leaves * 2).fill(-1);
-    const lists: number[] = [];
-    const known = new Map<string, number>();
+  /** The sets, and which of them are at each node; nodes with the same ones share an array. */
+  finish(): Pick<FamilyTable, 'nodes' | 'sets'> {
+    const known = new Map<string, number[]>();
     for (const [node, sets] of this.#at) {
-      if (sets.length === 1) {
-        nodes[node] = sets[0]!;
-        continue;
-      }
       const key = sets.join(' ');
-      const what = known.get(key) ?? this.#combine(sets, lists);
+      const what = known.get(key) ?? this.#combine(sets);
       known.set(key, what);
-      nodes[node] = what;
+      this.#at.set(node, what);
     }
-    return { nodes, lists: Int32Array.from(lists), ...this.#pack() };
+    return { nodes: this.#at, sets: this.#sets };
   }
 
-  /** One set for several, or a list of them when they are few or the merged one would be too large. */
-  #combine(sets: readonly number[], lists: number[]): number {
+  /** One set for several, or all of them when they are few or the merged one would be too large. */
+  #combine(sets: number[]): number[] {
     const pairs = sets.reduce((sum, set) => sum + this.#sets[set]!.intervals.length, 0) / 2;
     const boxes = sets.reduce((sum, set) => sum + this.#sets[set]!.boxes.length, 0) / BOX_WORDS;
-    if (sets.length > MAX_UNMERGED && pairs + boxes <= this.#budget.left) {
-      this.#budget.left -= pairs + boxes;
-      const intervals = mergeIntervals(sets.flatMap(set => this.#sets[set]!.intervals));
-      const joined = sets.flatMap(set => this.#sets[set]!.boxes);
-      return this.#sets.push({ intervals, boxes: joined, cells: [], sources: new Set() }) - 1;
-    }
-    const at = lists.push(sets.length) - 1;
-    for (const set of sets) lists.push(set);
-    return -at - 2;
-  }
-
-  #pack(): Pick<CompiledTable, 'setStart' | 'intervals' | 'boxStart' | 'boxes'> {
-    const setStart = new Uint32Array(this.#sets.length + 1);
-    const boxStart = new Uint32Array(this.#sets.length + 1);
-    this.#sets.forEach(({ intervals, boxes }, i) => {
-      setStart[i + 1] = setStart[i]! + intervals.length / 2;
-      boxStart[i + 1] = boxStart[i]! + boxes.length / BOX_WORDS;
-    });
-    const intervals = new Float64Array(setStart[this.#sets.length]! * 2);
-    const boxes = new Uint32Array(boxStart[this.#sets.length]! * BOX_WORDS);
-    this.#sets.forEach((set, i) => {
-      intervals.set(set.intervals, setStart[i]! * 2);
-      boxes.set(set.boxes, boxStart[i]! * BOX_WORDS);
-    });
-    return { setStart, intervals, boxStart, boxes };
+    if (sets.length <= MAX_UNMERGED || pairs + boxes > this.#budget.left) return sets;
+    this.#budget.left -= pairs + boxes;
+    const intervals = mergeIntervals(sets.flatMap(set => this.#sets[set]!.intervals));
+    const joined = sets.flatMap(set => this.#sets[set]!.boxes);
+    return [this.#sets.push({ intervals, boxes: joined }) - 1];
   }
 }

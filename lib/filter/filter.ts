@@ -44,10 +44,10 @@ import {
 import { TCP_ACK, TCP_SYN, tcpFlags } from '../packet/tcp.ts';
 import { PROTOCOL_TSMP, TSMP_LEAST_BYTES } from '../packet/tsmp.ts';
 import { compileTable } from './compile.ts';
-import { FlowTable } from './flows.ts';
+import { expectFlows, FlowTable } from './flows.ts';
 import { Grants } from './grants.ts';
 import type { FilterLimits } from './limits.ts';
-import { ANY_PROTOCOL, type MatchTable } from './match-table.ts';
+import { ANY_PROTOCOL, MatchTable } from './match-table.ts';
 import type { WireFilterRule } from './rule.ts';
 import { type ParsedRule, RuleParser } from './rule-parser.ts';
 
@@ -79,22 +79,21 @@ export interface FilterOptions {
 export class PacketFilter {
   readonly #limits: FilterLimits;
   readonly #drops: DropCounters;
-  readonly #flows: FlowTable;
-  /** Flows that rules allow, marked with who opened them. */
-  readonly #ruled: FlowTable;
-  #v4: MatchTable;
-  #v6: MatchTable;
-  #grants: Grants;
+  /** Flows that this device has opened; made with the first, as most devices of small networks need none. */
+  #flows: FlowTable | undefined = undefined;
+  /** Flows that rules allow, marked with who opened them; likewise. */
+  #ruled: FlowTable | undefined = undefined;
+  #table: MatchTable;
+  /** Undefined while no rule has one. */
+  #grants: Grants | undefined = undefined;
   #malformed = 0;
   #overLimit = 0;
 
   constructor(o: FilterOptions) {
     this.#limits = o.limits;
     this.#drops = o.drops;
-    this.#flows = new FlowTable(o.limits.flows);
-    this.#ruled = new FlowTable(o.limits.flows, true);
-    [this.#v4, this.#v6] = this.#compile([], new RuleParser(o.limits, nobody), []);
-    this.#grants = new Grants(o.limits, nobody);
+    expectFlows(o.limits.flows);
+    this.#table = this.#compile([], new RuleParser(o.limits, nobody), []);
   }
 
   /** Parts of the rules in force that were dropped for their form, so that less is allowed than was meant. */
@@ -109,7 +108,7 @@ export class PacketFilter {
 
   /** Bytes of memory that the compiled rules and the flows take. */
   get heldBytes(): number {
-    return this.#v4.heldBytes + this.#v6.heldBytes + this.#flows.heldBytes + this.#ruled.heldBytes;
+    return this.#table.heldBytes + (this.#flows?.heldBytes ?? 0) + (this.#ruled?.heldBytes ?? 0);
   }
 
   /**
@@ -130,13 +129,13 @@ export class PacketFilter {
       if (network !== undefined) parsed.push(network);
       grants.add(rule);
     }
-    [this.#v4, this.#v6] = this.#compile(parsed, parser, self);
-    this.#grants = grants;
+    this.#table = this.#compile(parsed, parser, self);
+    this.#grants = grants.isEmpty ? undefined : grants;
     this.#malformed = parser.malformed + grants.malformed;
     this.#overLimit += grants.overLimit;
   }
 
-  #compile(rules: readonly ParsedRule[], parser: RuleParser, self: readonly Prefix[]): [MatchTable, MatchTable] {
+  #compile(rules: readonly ParsedRule[], parser: RuleParser, self: readonly Prefix[]): MatchTable {
     const budget = { left: this.#limits.pieces, overLimit: 0 };
     const v4 = compileTable({
       rules,
@@ -155,7 +154,7 @@ export class PacketFilter {
       budget,
     });
     this.#overLimit = parser.overLimit + budget.overLimit;
-    return [v4, v6];
+    return new MatchTable(v4, v6);
   }
 
   /**
@@ -195,44 +194,44 @@ export class PacketFilter {
     if (protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6 || isTruncated(packet)) return 0;
     const remotePort = destinationPort(packet, buf);
     const localPort = sourcePort(packet, buf);
-    const flows = this.#flows;
-    if (flows.isKnown(nowMs, buf, destination, source, addressBytes, protocol, remotePort, localPort)) return 0;
-    const table = packet.family === 4 ? this.#v4 : this.#v6;
-    const local = table.destinationAt(buf, source);
+    const isOurs = this.#flows?.isKnown(nowMs, buf, destination, source, addressBytes, protocol, remotePort, localPort);
+    if (isOurs === true) return 0;
+    const local = this.#table.destinationAt(packet.family, buf, source);
     if (local < 0) return 0;
-    const ruled = this.#ruled;
-    const isRuled = !isJailed && table.allows(buf, destination, local, protocol, localPort);
-    if (isRuled) ruled.note(nowMs, buf, destination, source, addressBytes, protocol, remotePort, localPort, OURS);
+    const isRuled = !isJailed && this.#table.allows(packet.family, buf, destination, local, protocol, localPort);
+    if (isRuled)
+      this.#ruledFlows().note(nowMs, buf, destination, source, addressBytes, protocol, remotePort, localPort, OURS);
     if (isRuled) return 0; // CHECK: filter-flow-of-rule
-    const mark = ruled.markOf(nowMs, buf, destination, source, addressBytes, protocol, remotePort, localPort, false);
+    const ruled = this.#ruled;
+    const mark = ruled?.markOf(nowMs, buf, destination, source, addressBytes, protocol, remotePort, localPort, false);
     if (mark === THEIRS) return this.#drops.count(CUT); // CHECK: filter-cut
-    flows.note(nowMs, buf, destination, source, addressBytes, protocol, remotePort, localPort);
+    this.#flows ??= new FlowTable(this.#limits.flows);
+    this.#flows.note(nowMs, buf, destination, source, addressBytes, protocol, remotePort, localPort);
     return 0;
   }
 
   /** Whether a rule lets a source open `protocol` to a port of a destination (addresses of 4 or 16 bytes each). */
   allows(source: Uint8Array, destination: Uint8Array, protocol: number, port: number): boolean {
     if (source.length !== destination.length) return false;
-    const table = source.length === 4 ? this.#v4 : this.#v6;
-    const local = table.destinationAt(destination, 0);
-    return local >= 0 && table.allows(source, 0, local, protocol, port);
+    const family = source.length === 4 ? 4 : 6;
+    const local = this.#table.destinationAt(family, destination, 0);
+    return local >= 0 && this.#table.allows(family, source, 0, local, protocol, port);
   }
 
   /** Names of the capabilities that a source has on a destination (addresses of 4 or 16 bytes). */
   capabilities(source: Uint8Array, destination: Uint8Array): readonly string[] {
-    return [...this.#grants.find(source, destination).keys()];
+    return [...this.capabilityValues(source, destination).keys()];
   }
 
   /** The same with the values of all grants together, JSON as it came. */
   capabilityValues(source: Uint8Array, destination: Uint8Array): ReadonlyMap<string, readonly unknown[]> {
-    return this.#grants.find(source, destination);
+    return this.#grants?.find(source, destination) ?? new Map();
   }
 
   #judge(nowMs: number, packet: Packet, buf: Uint8Array, isJailed: boolean): DropReason {
-    const table = packet.family === 4 ? this.#v4 : this.#v6;
     if (isMulticast(packet, buf)) return MULTICAST; // CHECK: filter-multicast
     if (isLinkLocal(packet, buf)) return LINK_LOCAL; // CHECK: filter-link-local
-    const destination = table.destinationAt(buf, packet.destination);
+    const destination = this.#table.destinationAt(packet.family, buf, packet.destination);
     if (destination < 0) return NOT_LOCAL; // CHECK: filter-not-local
     if (hasOtherExtension(packet)) return EXTENSION_HEADER; // CHECK: filter-extension-header
     if (packet.fragmentOffset > 0) {
@@ -243,7 +242,7 @@ export class PacketFilter {
     const { protocol } = packet;
     if (protocol === PROTOCOL_TCP) {
       if ((tcpFlags(buf, packet.payload) & (TCP_SYN | TCP_ACK)) !== TCP_SYN) return 0;
-      return this.#ask(table, packet, buf, destination, protocol, packet.destinationPort, isJailed);
+      return this.#ask(packet, buf, destination, protocol, packet.destinationPort, isJailed);
     }
     if (protocol === PROTOCOL_TSMP) {
       if (packet.isFragment) return FRAGMENT; // CHECK: filter-tsmp-fragment
@@ -251,12 +250,12 @@ export class PacketFilter {
     }
     if (protocol === (packet.family === 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6)) {
       if (isIcmpReply(packet, buf)) return 0;
-      return this.#ask(table, packet, buf, destination, ANY_PROTOCOL, 0, isJailed);
+      return this.#ask(packet, buf, destination, ANY_PROTOCOL, 0, isJailed);
     }
     const port = destinationPort(packet, buf);
     const { source, addressBytes } = packet;
     const remotePort = sourcePort(packet, buf);
-    const isReply = this.#flows.isKnown(
+    const isReply = this.#flows?.isKnown(
       nowMs,
       buf,
       source,
@@ -266,20 +265,19 @@ export class PacketFilter {
       remotePort,
       port,
     );
-    if (isReply) return 0;
-    const reason = this.#ask(table, packet, buf, destination, protocol, port, isJailed);
+    if (isReply === true) return 0;
+    const reason = this.#ask(packet, buf, destination, protocol, port, isJailed);
     const local = packet.destination;
     if (reason === 0) {
-      this.#ruled.note(nowMs, buf, source, local, addressBytes, protocol, remotePort, port, THEIRS);
+      this.#ruledFlows().note(nowMs, buf, source, local, addressBytes, protocol, remotePort, port, THEIRS);
       return 0;
     }
     // A peer's flow whose rule is gone stays cut as long as the peer goes on with it; what we opened goes on.
-    const mark = this.#ruled.markOf(nowMs, buf, source, local, addressBytes, protocol, remotePort, port, true);
+    const mark = this.#ruled?.markOf(nowMs, buf, source, local, addressBytes, protocol, remotePort, port, true);
     return mark === OURS ? 0 : reason;
   }
 
   #ask(
-    table: MatchTable,
     packet: Packet,
     buf: Uint8Array,
     destination: number,
@@ -288,8 +286,15 @@ export class PacketFilter {
     isJailed: boolean,
   ): DropReason {
     if (isJailed) return NO_RULE; // CHECK: filter-jailed
-    if (!table.allows(buf, packet.source, destination, protocol, port)) return NO_RULE; // CHECK: filter-no-rule
+    const isAllowed = this.#table.allows(packet.family, buf, packet.source, destination, protocol, port);
+    if (!isAllowed) return NO_RULE; // CHECK: filter-no-rule
     return 0;
+  }
+
+  /** The flows that rules allow, for a new one. */
+  #ruledFlows(): FlowTable {
+    this.#ruled ??= new FlowTable(this.#limits.flows, true);
+    return this.#ruled;
   }
 }
 

@@ -24,6 +24,12 @@ const LEAST_FLOWS = 32;
 /** How much of a key a table tells apart: both ports, the local one, none. */
 const DETAILS = /* @__PURE__ */ Object.freeze([0xffff_ffff, 0xffff, 0]);
 
+/** RangeError unless `flows` is a power of two of at least 32: so many a table can hold. */
+export function expectFlows(flows: number): void {
+  if (flows < LEAST_FLOWS || !Number.isInteger(Math.log2(flows)))
+    throw new RangeError(`"flows" expected a power of two of at least ${LEAST_FLOWS}, got ${flows}`);
+}
+
 /** A table of flows. */
 export class FlowTable {
   readonly #slots: number;
@@ -39,12 +45,10 @@ export class FlowTable {
   #bucket = 0;
 
   /**
-   * `flows` is a power of two of at least 32 (RangeError otherwise). `remembers`: flows with mark 0 that give way leave
+   * `flows` as {@link expectFlows} wants it. `remembers`: flows with mark 0 that give way leave
    * it to what has no entry of its own: flows to the same local port, or at least from the same address.
    */
   constructor(flows: number, remembers = false, level = 0) {
-    if (flows < LEAST_FLOWS || !Number.isInteger(Math.log2(flows)))
-      throw new RangeError(`"flows" expected a power of two of at least ${LEAST_FLOWS}, got ${flows}`);
     this.#slots = flows;
     this.#level = level;
     this.#remembers = remembers && level + 1 < DETAILS.length;

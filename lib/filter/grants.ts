@@ -32,6 +32,11 @@ export class Grants {
     this.#holdersOf = holdersOf;
   }
 
+  /** Whether no rule has had one that counts. */
+  get isEmpty(): boolean {
+    return this.#grants.length === 0;
+  }
+
   /** Adds the grants of a rule, if it has any. One with source bits is left out: see {@link RuleParser}. */
   add(rule: WireFilterRule): void {
     const wanted = rule.CapGrant ?? [];

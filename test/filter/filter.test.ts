@@ -353,6 +353,12 @@ test('nothing comes in from a jailed peer but replies', () => {
   }
 });
 
+test('a rule about a handful of peers takes less than 1 KB', () => {
+  const peers = [2, 3, 4, 5].flatMap(i => [`100.64.0.${i}`, `fd7a:115c:a1e0::${i}`]);
+  const { filter } = new FilterWorld([rule(peers, [ME4, ME6], '80')]);
+  assert.ok(filter.heldBytes > 300 && filter.heldBytes < 1000, `${filter.heldBytes} bytes`);
+});
+
 test('the flow table takes no memory before its first flow', () => {
   const world = new FilterWorld();
   const before = world.filter.heldBytes;
