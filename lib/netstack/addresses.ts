@@ -6,17 +6,23 @@
  * and broadcast, which cryptokey routing could not carry anyway.
  */
 import { formatAddress, type Prefix } from '../base/address.ts';
-import { equalRange } from '../base/bytes.ts';
+import { concatBytes, equalRange } from '../base/bytes.ts';
 import { NetError } from '../base/errors.ts';
 import { isBogusIpv4Source } from '../packet/ipv4.ts';
 import { isBogusIpv6Source } from '../packet/ipv6.ts';
 
-/** Addresses with their prefix lengths, host bits kept. */
+const NO_BYTES = /* @__PURE__ */ new Uint8Array(0);
+/** An entry: bytes of the address, prefix length, whether it is a service's, room for an address. */
+const ENTRY_BYTES = 19;
+const ENTRY_BITS = 1;
+const ENTRY_IS_SERVICE = 2;
+const ENTRY_ADDRESS = 3;
+
+/** Addresses with their prefix lengths, host bits kept: {@link ENTRY_BYTES} bytes each. */
 export class Addresses {
   readonly #limit: number;
-  readonly #list: Prefix[] = [];
-  /** Those that nothing leaves from, but answers. */
-  readonly #services = new Set<Prefix>();
+  /** Entries one after the other, in the order of their addition; {@link select} gives offsets in here. */
+  bytes: Uint8Array = NO_BYTES;
 
   /** `limit` is the number of addresses; one more throws. */
   constructor(limit: number) {
@@ -25,7 +31,13 @@ export class Addresses {
 
   /** All addresses in the order of their addition. */
   get list(): readonly Prefix[] {
-    return this.#list;
+    const { bytes } = this;
+    const list: Prefix[] = [];
+    for (let at = 0; at < bytes.length; at += ENTRY_BYTES) {
+      const start = at + ENTRY_ADDRESS;
+      list.push({ bytes: bytes.slice(start, start + bytes[at]!), bits: bytes[at + ENTRY_BITS]! });
+    }
+    return list;
   }
 
   /**
@@ -38,21 +50,23 @@ export class Addresses {
     if ((bytes.length !== 4 && bytes.length !== 16) || !(bits >= 0 && bits <= bytes.length * 8))
       throw new RangeError(`"address" expected 4 or 16 bytes and a prefix length, got ${bytes.length} and ${bits}`);
     if (!isHostAddress(bytes)) throw new RangeError(`"address" expected a host's address, got ${formatAddress(bytes)}`);
-    const at = this.#find(bytes, 0, bytes.length);
-    if (at < 0 && this.#list.length >= this.#limit)
+    const found = this.#find(bytes, 0, bytes.length);
+    const end = this.bytes.length;
+    if (found < 0 && end >= this.#limit * ENTRY_BYTES)
       throw new NetError('ERR_LIMIT', `no more than ${this.#limit} addresses`);
-    const entry = { bytes: bytes.slice(), bits };
-    if (at >= 0) this.#services.delete(this.#list[at]!);
-    if (isService) this.#services.add(entry);
-    this.#list[at < 0 ? this.#list.length : at] = entry;
+    if (found < 0) this.bytes = concatBytes(this.bytes, new Uint8Array(ENTRY_BYTES));
+    const at = found < 0 ? end : found;
+    this.bytes[at] = bytes.length;
+    this.bytes[at + ENTRY_BITS] = bits;
+    this.bytes[at + ENTRY_IS_SERVICE] = isService ? 1 : 0;
+    this.bytes.set(bytes, at + ENTRY_ADDRESS);
   }
 
   /** Removes an address; false when it was not there. */
   remove(bytes: Uint8Array): boolean {
     const at = this.#find(bytes, 0, bytes.length);
     if (at < 0) return false;
-    this.#services.delete(this.#list[at]!);
-    this.#list.splice(at, 1);
+    this.bytes = concatBytes(this.bytes.subarray(0, at), this.bytes.subarray(at + ENTRY_BYTES));
     return true;
   }
 
@@ -63,43 +77,55 @@ export class Addresses {
 
   /** Whether the 4 bytes at `offset` are the broadcast address of a subnet that one of our addresses is in. */
   isSubnetBroadcast(buf: Uint8Array, offset: number): boolean {
-    for (const { bytes, bits } of this.#list) {
-      if (bytes.length !== 4 || bits > 30) continue;
+    const { bytes } = this;
+    for (let at = 0; at < bytes.length; at += ENTRY_BYTES) {
+      const bits = bytes[at + ENTRY_BITS]!;
+      if (bytes[at] !== 4 || bits > 30) continue;
       let isBroadcast = true;
       for (let i = 0; i < 4 && isBroadcast; i++) {
         const hostMask = bits >= (i + 1) * 8 ? 0 : bits <= i * 8 ? 0xff : 0xff >> (bits - i * 8);
-        isBroadcast = buf[offset + i] === (bytes[i]! | hostMask);
+        isBroadcast = buf[offset + i] === (bytes[at + ENTRY_ADDRESS + i]! | hostMask);
       }
       if (isBroadcast) return true;
     }
     return false;
   }
 
-  /** The own address to talk to `remote` (4 or 16 bytes) from, or undefined when there is none of its family. */
-  select(remote: Uint8Array): Uint8Array | undefined {
-    let best: Uint8Array | undefined;
+  /**
+   * Where in {@link bytes} the own address stands to talk to `remote` (4 or 16 bytes) from; -1 when there is none of
+   * its family.
+   */
+  select(remote: Uint8Array): number {
+    const { bytes } = this;
+    let best = -1;
     let bestScore = -1;
-    for (const entry of this.#list) {
-      const { bytes, bits } = entry;
-      if (bytes.length !== remote.length) continue;
-      const common = commonBits(bytes, remote);
-      if (common === bytes.length * 8) return bytes;
-      if (this.#services.has(entry)) continue;
-      const hasSameScope = isLinkLocal(bytes) === isLinkLocal(remote);
-      const score = Math.min(common, bits) + (hasSameScope ? 1000 : 0);
+    for (let at = 0; at < bytes.length; at += ENTRY_BYTES) {
+      if (bytes[at] !== remote.length) continue;
+      const address = at + ENTRY_ADDRESS;
+      const common = commonBits(bytes, address, remote);
+      if (common === remote.length * 8) return address;
+      if (bytes[at + ENTRY_IS_SERVICE] === 1) continue;
+      const hasSameScope = isLinkLocal(bytes, address, remote.length) === isLinkLocal(remote, 0, remote.length);
+      const score = Math.min(common, bytes[at + ENTRY_BITS]!) + (hasSameScope ? 1000 : 0);
       if (score > bestScore) {
-        best = bytes;
+        best = address;
         bestScore = score;
       }
     }
     return best;
   }
 
+  /** A copy of what {@link select} finds; undefined when there is none. */
+  selectCopy(remote: Uint8Array): Uint8Array | undefined {
+    const at = this.select(remote);
+    return at < 0 ? undefined : this.bytes.slice(at, at + remote.length);
+  }
+
+  /** Offset of the entry. */
   #find(buf: Uint8Array, offset: number, length: number): number {
-    for (let i = 0; i < this.#list.length; i++) {
-      const { bytes } = this.#list[i]!;
-      if (bytes.length === length && equalRange(bytes, 0, buf, offset, length)) return i;
-    }
+    const { bytes } = this;
+    for (let at = 0; at < bytes.length; at += ENTRY_BYTES)
+      if (bytes[at] === length && equalRange(bytes, at + ENTRY_ADDRESS, buf, offset, length)) return at;
     return -1;
   }
 }
@@ -109,15 +135,17 @@ export function isHostAddress(bytes: Uint8Array): boolean {
   return bytes.length === 4 ? !isBogusIpv4Source(bytes, 0) : !isBogusIpv6Source(bytes, 0);
 }
 
-function commonBits(a: Uint8Array, b: Uint8Array): number {
-  for (let i = 0; i < a.length; i++) {
-    const difference = a[i]! ^ b[i]!;
+/** How many bits the address at `offset` has in common with `other` from the first on. */
+function commonBits(buf: Uint8Array, offset: number, other: Uint8Array): number {
+  for (let i = 0; i < other.length; i++) {
+    const difference = buf[offset + i]! ^ other[i]!;
     if (difference !== 0) return i * 8 + Math.clz32(difference) - 24;
   }
-  return a.length * 8;
+  return other.length * 8;
 }
 
-function isLinkLocal(bytes: Uint8Array): boolean {
-  if (bytes.length === 4) return bytes[0] === 169 && bytes[1] === 254;
-  return bytes[0] === 0xfe && (bytes[1]! & 0xc0) === 0x80;
+function isLinkLocal(buf: Uint8Array, offset: number, length: number): boolean {
+  const first = buf[offset]!;
+  const second = buf[offset + 1]!;
+  return length === 4 ? first === 169 && second === 254 : first === 0xfe && (second & 0xc0) === 0x80;
 }

@@ -1,6 +1,4 @@
-/**
- * What the stack tells its owner, and the bounded queue in which it waits to be told.
- */
+/** What the stack tells its owner. */
 import type { Endpoint } from '../base/address.ts';
 import type { ErrorCode } from '../base/errors.ts';
 import type { TcpConnection } from './tcp.ts';
@@ -51,41 +49,3 @@ export interface EchoErrorEvent {
 
 /** All events of the stack. */
 export type StackEvent = TcpEvent | UdpEvent | UdpErrorEvent | EchoReplyEvent | EchoErrorEvent;
-
-/** A first-in first-out queue with a bound; when it is full, the newest is refused. */
-export class EventQueue<T> {
-  readonly #limit: number;
-  #items: T[] = [];
-  #head = 0;
-
-  /** `limit` is the number of items. */
-  constructor(limit: number) {
-    this.#limit = limit;
-  }
-
-  /** Items that wait. */
-  get size(): number {
-    return this.#items.length - this.#head;
-  }
-
-  /** Adds an item; false when the queue is full. */
-  push(item: T): boolean {
-    if (this.size >= this.#limit) return false; // CHECK: event-queue-limit
-    this.#items.push(item);
-    return true;
-  }
-
-  /** Takes the oldest item. */
-  shift(): T | undefined {
-    if (this.#head === this.#items.length) return undefined;
-    const item = this.#items[this.#head++]!;
-    if (this.#head === this.#items.length) {
-      this.#items.length = 0;
-      this.#head = 0;
-    } else if (this.#head >= 64 && this.#head * 2 >= this.#items.length) {
-      this.#items.splice(0, this.#head);
-      this.#head = 0;
-    }
-    return item;
-  }
-}

@@ -10,7 +10,7 @@
 import { formatAddress } from '../base/address.ts';
 import { equalRange, readU16BE, writeU16BE, writeU32BE } from '../base/bytes.ts';
 import { sumBytes } from '../base/checksum.ts';
-import { type DropCounters, dropReason } from '../base/drop.ts';
+import { dropReason } from '../base/drop.ts';
 import type { ErrorCode } from '../base/errors.ts';
 import type { Slot } from '../base/slot.ts';
 import { classifyQuote, Packet } from '../packet/classify.ts';
@@ -18,11 +18,10 @@ import * as icmp from '../packet/icmp.ts';
 import { IPV4_DONT_FRAGMENT, IPV4_HEADER_BYTES, writeIpv4Header } from '../packet/ipv4.ts';
 import { IPV6_HEADER_BYTES, skipExtensions, writeIpv6Header } from '../packet/ipv6.ts';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6 } from '../packet/protocol.ts';
-import type { EchoErrorEvent, EchoReplyEvent } from './events.ts';
 import { HOP_LIMIT } from './path.ts';
-import { MIN_MTU_IPV4_BYTES, MIN_MTU_IPV6_BYTES, type PathMtuTable } from './path-mtu.ts';
+import { MIN_MTU_IPV4_BYTES, MIN_MTU_IPV6_BYTES } from './path-mtu.ts';
 import { SendQueue } from './send-queue.ts';
-import type { StackLimits } from './stack-limits.ts';
+import type { StackContext } from './stack-context.ts';
 
 /** Packets that wait to be sent, besides the bound in bytes. */
 const QUEUE_PACKETS = 1024;
@@ -37,16 +36,6 @@ const NO_FLOW = /* @__PURE__ */ dropReason('icmp-no-flow');
 const RATE_LIMITED = /* @__PURE__ */ dropReason('icmp-rate-limited');
 const QUEUE_FULL = /* @__PURE__ */ dropReason('ip-queue-full');
 
-/** Who knows the flows that an error can be about. `quote` is classified in `buf`; the result is 0 or a counted reason. */
-export interface IcmpFlows {
-  /** A packet of ours did not arrive; `type` and `code` as the family's ICMP has them. */
-  handleFlowError(nowMs: number, buf: Uint8Array, quote: Packet, type: number, code: number): number;
-  /** A packet of ours was larger than the `mtu` of a link on its way. */
-  handleFlowTooBig(nowMs: number, buf: Uint8Array, quote: Packet, mtu: number): number;
-  /** Queues an event; false when too many wait. */
-  pushEvent(event: EchoReplyEvent | EchoErrorEvent): boolean;
-}
-
 /** An echo request that may still be answered. */
 interface Ping {
   readonly remote: Uint8Array;
@@ -55,35 +44,23 @@ interface Ping {
   readonly sentMs: number;
 }
 
-/** What {@link Icmp} is made of. */
-export interface IcmpOptions {
-  readonly random: (out: Uint8Array) => void;
-  readonly limits: StackLimits;
-  readonly drops: DropCounters;
-  readonly mtus: PathMtuTable;
-  readonly flows: IcmpFlows;
-  /** Whether the host at `source` may report about packets to `destination`: offsets of addresses of `length` bytes. */
-  readonly mayReport: (buf: Uint8Array, source: number, destination: number, length: number) => boolean;
-}
-
 /** The machine; see the top of the file. */
 export class Icmp {
-  readonly #options: IcmpOptions;
-  readonly #queue: SendQueue;
-  #quote: Packet | undefined = undefined;
-  readonly #randomByte = new Uint8Array(1);
-  #pings: Ping[] = [];
+  readonly #context: StackContext;
+  /** What waits to be sent; there is one only while it has memory. */
+  #queue: SendQueue | undefined = undefined;
+  /** Requests that wait for their answers, oldest first; undefined until the first. */
+  #pings: Ping[] | undefined = undefined;
   #windowStartMs = Number.NEGATIVE_INFINITY;
   #errorsLeft = 0;
 
-  constructor(options: IcmpOptions) {
-    this.#options = options;
-    this.#queue = new SendQueue(options.limits.icmpQueueBytes, QUEUE_PACKETS, options.random);
+  constructor(context: StackContext) {
+    this.#context = context;
   }
 
   /** Bytes that wait to be sent. */
   get queuedBytes(): number {
-    return this.#queue.bytes;
+    return this.#queue?.bytes ?? 0;
   }
 
   /** Takes a whole ICMP packet to one of our addresses. Returns 0 or a negative reason, which has been counted. */
@@ -115,7 +92,7 @@ export class Icmp {
     const { family, payload, end } = packet;
     const at = this.#reserve(buf, packet, end - payload);
     if (at < 0) return this.#drop(QUEUE_FULL);
-    const out = this.#queue.buf;
+    const out = this.#queue!.buf;
     out.set(buf.subarray(payload, end), at);
     out[at] = family === 4 ? icmp.ICMP_ECHO_REPLY : icmp.ICMPV6_ECHO_REPLY;
     this.#finish(buf, packet, at, end - payload);
@@ -128,35 +105,36 @@ export class Icmp {
     const payloadBytes = packet.end - packet.payload - icmp.ICMP_HEADER_BYTES;
     const { id, sequence, sentMs, remote } = ping;
     const event = { type: 'echo-reply', from: formatAddress(remote), id, sequence, payloadBytes } as const;
-    return this.#options.flows.pushEvent({ ...event, rttMs: nowMs - sentMs }) ? 0 : this.#drop(IGNORED);
+    return this.#context.flows.pushEvent({ ...event, rttMs: nowMs - sentMs }) ? 0 : this.#drop(IGNORED);
   }
 
   /** Finds and forgets the request that the echo header at `at` belongs to, sent to the address at `remote`. */
   #takePing(nowMs: number, buf: Uint8Array, at: number, remote: number, addressBytes: number): Ping | undefined {
     const id = readU16BE(buf, at + 4);
     const sequence = readU16BE(buf, at + 6);
-    this.#pings = this.#pings.filter(ping => nowMs - ping.sentMs < PING_EXPIRY_MS);
-    const found = this.#pings.findIndex(
+    if (this.#pings === undefined) return undefined;
+    const pings = this.#pings.filter(ping => nowMs - ping.sentMs < PING_EXPIRY_MS);
+    this.#pings = pings;
+    const found = pings.findIndex(
       ping =>
         ping.id === id &&
         ping.sequence === sequence &&
         ping.remote.length === addressBytes &&
         equalRange(ping.remote, 0, buf, remote, addressBytes),
     );
-    return found < 0 ? undefined : this.#pings.splice(found, 1)[0];
+    return found < 0 ? undefined : pings.splice(found, 1)[0];
   }
 
   #handleError(nowMs: number, buf: Uint8Array, packet: Packet): number {
     const { family, payload, end } = packet;
-    const { flows, mayReport } = this.#options;
-    this.#quote ??= new Packet();
-    const quote = this.#quote;
+    const { flows, mayReport } = this.#context;
+    const quote = new Packet();
     const quoted = classifyQuote(buf, payload + icmp.ICMP_HEADER_BYTES, end, quote);
     if (quoted < 0) return this.#drop(MALFORMED); // CHECK: icmp-quote-malformed
     if (quote.family !== family) return this.#drop(MALFORMED); // CHECK: icmp-quote-family
     const isOurs = equalRange(buf, quote.source, buf, packet.destination, packet.addressBytes);
     if (!isOurs) return this.#drop(NO_FLOW); // CHECK: icmp-quote-not-ours
-    const isOnPath = mayReport(buf, packet.source, quote.destination, packet.addressBytes);
+    const isOnPath = mayReport?.(buf, packet.source, quote.destination, packet.addressBytes) ?? true;
     if (!isOnPath) return this.#drop(NO_FLOW); // CHECK: icmp-error-off-path
     const type = buf[payload]!;
     const code = buf[payload + 1]!;
@@ -179,18 +157,17 @@ export class Icmp {
     if (ping === undefined) return this.#drop(NO_FLOW); // CHECK: echo-error-unasked
     const { id, sequence, remote } = ping;
     const event = { type: 'echo-error', to: formatAddress(remote), id, sequence, code } as const;
-    return this.#options.flows.pushEvent(event) ? 0 : this.#drop(IGNORED);
+    return this.#context.flows.pushEvent(event) ? 0 : this.#drop(IGNORED);
   }
 
   /** Whether an echo request of ours that waits for its answer is quoted; it goes on waiting. */
   hasQuotedEcho(buf: Uint8Array, quote: Packet): boolean {
     const id = readU16BE(buf, quote.payload + 4);
-    return this.#pings.some(
-      ping =>
-        ping.id === id &&
-        ping.remote.length === quote.addressBytes &&
-        equalRange(ping.remote, 0, buf, quote.destination, quote.addressBytes),
-    );
+    const isQuoted = (ping: Ping) =>
+      ping.id === id &&
+      ping.remote.length === quote.addressBytes &&
+      equalRange(ping.remote, 0, buf, quote.destination, quote.addressBytes);
+    return this.#pings?.some(isQuoted) ?? false;
   }
 
   /**
@@ -211,7 +188,7 @@ export class Icmp {
       this.#drop(QUEUE_FULL);
       return;
     }
-    const out = this.#queue.buf;
+    const out = this.#queue!.buf;
     out[at] = type;
     out[at + 1] = code;
     writeU32BE(out, at + 4, word);
@@ -220,11 +197,12 @@ export class Icmp {
   }
 
   #maySendError(nowMs: number): boolean {
-    const most = this.#options.limits.icmpErrorsPerSecond;
+    const most = this.#context.limits.icmpErrorsPerSecond;
     if (nowMs - this.#windowStartMs >= RATE_WINDOW_MS) {
       this.#windowStartMs = nowMs;
-      this.#options.random(this.#randomByte);
-      this.#errorsLeft = most - Math.floor((most * this.#randomByte[0]!) / 1024);
+      const draw = new Uint8Array(1);
+      this.#context.random(draw);
+      this.#errorsLeft = most - Math.floor((most * draw[0]!) / 1024);
     }
     if (this.#errorsLeft <= 0) {
       this.#drop(RATE_LIMITED);
@@ -249,12 +227,13 @@ export class Icmp {
     const family = local.length === 4 ? 4 : 6;
     const headerBytes = family === 4 ? IPV4_HEADER_BYTES : IPV6_HEADER_BYTES;
     const length = icmp.ICMP_HEADER_BYTES + payloadBytes;
-    const start = this.#queue.reserve(headerBytes + length);
+    const queue = this.#openQueue();
+    const start = queue.reserve(headerBytes + length);
     if (start < 0) {
       this.#drop(QUEUE_FULL);
       return false;
     }
-    const out = this.#queue.buf;
+    const out = queue.buf;
     const at = start + headerBytes;
     writeHeader(out, start, length, family, local, 0, remote, 0);
     out[at] = family === 4 ? icmp.ICMP_ECHO_REQUEST : icmp.ICMPV6_ECHO_REQUEST;
@@ -264,34 +243,47 @@ export class Icmp {
     for (let i = 0; i < payloadBytes; i++) out[at + icmp.ICMP_HEADER_BYTES + i] = i;
     const addressSum = family === 6 ? sumBytes(out, at - 32, at) : 0;
     icmp.writeIcmpChecksum(out, at, at + length, family, addressSum);
-    this.#queue.commit();
-    if (this.#pings.length >= this.#options.limits.pings) this.#pings.shift(); // CHECK: ping-table-limit
+    queue.commit();
+    this.#pings ??= [];
+    if (this.#pings.length >= this.#context.limits.pings) this.#pings.shift(); // CHECK: ping-table-limit
     this.#pings.push({ remote: remote.slice(), id, sequence, sentMs: nowMs });
     return true;
   }
 
   /** Writes the next packet into `slot`. False when there is none. */
   pollTransmit(nowMs: number, slot: Slot): boolean {
-    return this.#queue.poll(nowMs, slot, this.#options.mtus);
+    const queue = this.#queue;
+    if (queue === undefined) return false;
+    const isWritten = queue.poll(nowMs, slot, this.#context.mtus);
+    if (queue.capacity === 0) this.#queue = undefined;
+    return isWritten;
+  }
+
+  #openQueue(): SendQueue {
+    const { limits, random } = this.#context;
+    this.#queue ??= new SendQueue(limits.icmpQueueBytes, QUEUE_PACKETS, random);
+    return this.#queue;
   }
 
   #drop(reason: number): number {
-    return this.#options.drops.count(reason);
+    return this.#context.drops.count(reason);
   }
 
   /** Room for an answer of `length` bytes to `packet`, its IP header written; the offset behind that, or -1. */
   #reserve(buf: Uint8Array, packet: Packet, length: number): number {
     const headerBytes = packet.family === 4 ? IPV4_HEADER_BYTES : IPV6_HEADER_BYTES;
-    const start = this.#queue.reserve(headerBytes + length);
+    const queue = this.#openQueue();
+    const start = queue.reserve(headerBytes + length);
     if (start < 0) return -1;
-    writeHeader(this.#queue.buf, start, length, packet.family, buf, packet.destination, buf, packet.source);
+    writeHeader(queue.buf, start, length, packet.family, buf, packet.destination, buf, packet.source);
     return start + headerBytes;
   }
 
   #finish(buf: Uint8Array, packet: Packet, at: number, length: number): void {
     const addressSum = packet.family === 6 ? sumBytes(buf, packet.source, packet.source + 32) : 0;
-    icmp.writeIcmpChecksum(this.#queue.buf, at, at + length, packet.family, addressSum);
-    this.#queue.commit();
+    const queue = this.#queue!;
+    icmp.writeIcmpChecksum(queue.buf, at, at + length, packet.family, addressSum);
+    queue.commit();
   }
 }
 

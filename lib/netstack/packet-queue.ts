@@ -2,8 +2,8 @@
  * A bounded first-in first-out queue of byte records in one ring: what holds datagrams on their way in and out.
  *
  * Every record is contiguous, so that it can be written and read in place. The ring starts empty, grows by doubling
- * up to its limit, and is given back once it is empty and larger than what is worth keeping. A full queue refuses
- * the newest record; nothing that was accepted is lost.
+ * up to its limit, and is given back once it is empty and larger than what is worth keeping: in a queue of a
+ * microcontroller that is nothing. A full queue refuses the newest record; nothing that was accepted is lost.
  */
 import { readU32BE, writeU32BE } from '../base/bytes.ts';
 
@@ -12,6 +12,9 @@ const RECORD_OVERHEAD_BYTES = 4;
 const FIRST_CAPACITY_BYTES = 2048;
 /** An empty ring of at most this size is kept for the next records. */
 const KEPT_CAPACITY_BYTES = 65_536;
+/** A queue with a limit of at most this is a small one: its ring starts smaller, and none is kept while it is empty. */
+const SMALL_LIMIT_BYTES = 16_384;
+const SMALL_FIRST_CAPACITY_BYTES = 128;
 const EMPTY = /* @__PURE__ */ new Uint8Array(0);
 
 /** The queue; see the top of the file. */
@@ -109,9 +112,13 @@ export class PacketQueue {
     }
   }
 
-  /** Gives memory back when the queue is empty and its ring is large. Call it once what was read has been used. */
+  /**
+   * Gives memory back when the queue is empty and its ring is larger than what is kept. Call it once what was read has
+   * been used.
+   */
   trim(): void {
-    if (this.#count === 0 && this.#buf.length > KEPT_CAPACITY_BYTES) this.#buf = EMPTY;
+    const kept = this.#limitBytes <= SMALL_LIMIT_BYTES ? 0 : KEPT_CAPACITY_BYTES;
+    if (this.#count === 0 && this.#buf.length > kept) this.#buf = EMPTY;
   }
 
   /** Forgets all records and gives all memory back. */
@@ -133,7 +140,8 @@ export class PacketQueue {
   }
 
   #grow(needed: number): boolean {
-    let capacity = Math.max(this.#buf.length * 2, FIRST_CAPACITY_BYTES);
+    const first = this.#limitBytes <= SMALL_LIMIT_BYTES ? SMALL_FIRST_CAPACITY_BYTES : FIRST_CAPACITY_BYTES;
+    let capacity = Math.max(this.#buf.length * 2, first);
     while (capacity < this.#bytes + needed) capacity *= 2;
     capacity = Math.min(capacity, this.#limitBytes);
     if (capacity <= this.#buf.length) return false;

@@ -6,6 +6,7 @@
  * belief is decided before it comes here.
  */
 import { equalRange, readU32BE } from '../base/bytes.ts';
+import { IpPath } from './path.ts';
 
 /** Least path MTU for IPv4: what every host takes (RFC 1122 §3.3.2). RFC 791's 68 would only serve an attacker. */
 export const MIN_MTU_IPV4_BYTES = 576;
@@ -47,6 +48,11 @@ export class PathMtuTable {
     if (entry.expiresMs > nowMs) return entry.mtu;
     this.#entries.splice(at, 1);
     return this.#mtu;
+  }
+
+  /** A path between two addresses of one family, with the MTU that it has now. */
+  createPath(nowMs: number, local: Uint8Array, remote: Uint8Array): IpPath {
+    return new IpPath(local, remote, this.get(nowMs, remote, 0, remote.length));
   }
 
   /**

@@ -6,7 +6,7 @@
  * so that a packet of 64 KiB costs the queue nothing but its bytes. Fragment identifications are random: predictable
  * ones let a stranger mix his fragments into ours.
  */
-import { readU16BE, readU32BE } from '../base/bytes.ts';
+import { readU32BE } from '../base/bytes.ts';
 import type { Slot } from '../base/slot.ts';
 import {
   IPV4_DESTINATION,
@@ -31,7 +31,8 @@ import type { PathMtuTable } from './path-mtu.ts';
 /** Packets that wait to be sent, with the place in the oldest where the next fragment begins. */
 export class SendQueue extends PacketQueue {
   readonly #random: (out: Uint8Array) => void;
-  readonly #idBytes = new Uint8Array(4);
+  /** Identification of the fragments of the oldest packet. */
+  #id = 0;
   /** Bytes of the oldest packet's payload that were sent as fragments. */
   #sent = 0;
 
@@ -60,7 +61,7 @@ export class SendQueue extends PacketQueue {
       slot.end = slot.start + bytes;
       this.shift();
     } else {
-      if (this.#sent === 0) this.#random(this.#idBytes);
+      if (this.#sent === 0) this.#drawId(slot);
       const left = isV6 ? this.#fragmentIpv6(buf, at, bytes, mtu, slot) : this.#fragmentIpv4(buf, at, bytes, mtu, slot);
       if (left === 0) {
         this.#sent = 0;
@@ -76,13 +77,19 @@ export class SendQueue extends PacketQueue {
     this.#sent = 0;
   }
 
+  /** Draws into the slot, which the fragment overwrites. */
+  #drawId(slot: Slot): void {
+    this.#random(slot.buf.subarray(slot.start, slot.start + 4));
+    this.#id = readU32BE(slot.buf, slot.start);
+  }
+
   /** Both return the bytes of payload that are left after the fragment they write. */
   #fragmentIpv4(buf: Uint8Array, at: number, bytes: number, mtu: number, slot: Slot): number {
     const left = bytes - IPV4_HEADER_BYTES - this.#sent;
     const length = Math.min(left, (mtu - IPV4_HEADER_BYTES) & ~7);
     const flags = (length < left ? IPV4_MORE_FRAGMENTS : 0) | (this.#sent >> 3);
     const total = IPV4_HEADER_BYTES + length;
-    const id = readU16BE(this.#idBytes, 0);
+    const id = this.#id & 0xffff;
     const source = at + IPV4_SOURCE;
     const destination = at + IPV4_DESTINATION;
     writeIpv4Header(slot.buf, slot.start, total, id, flags, HOP_LIMIT, buf[at + 9]!, buf, source, buf, destination);
@@ -100,8 +107,7 @@ export class SendQueue extends PacketQueue {
     const payload = IPV6_FRAGMENT_BYTES + length;
     const source = at + IPV6_SOURCE;
     writeIpv6Header(slot.buf, slot.start, payload, HEADER_FRAGMENT, HOP_LIMIT, buf, source, buf, at + IPV6_DESTINATION);
-    const id = readU32BE(this.#idBytes, 0);
-    writeFragmentHeader(slot.buf, slot.start + IPV6_HEADER_BYTES, buf[at + 6]!, this.#sent, length < left, id);
+    writeFragmentHeader(slot.buf, slot.start + IPV6_HEADER_BYTES, buf[at + 6]!, this.#sent, length < left, this.#id);
     const from = at + IPV6_HEADER_BYTES + this.#sent;
     slot.buf.set(buf.subarray(from, from + length), slot.start + headers);
     slot.end = slot.start + headers + length;

@@ -30,13 +30,14 @@ import { isBogusIpv4Source } from '../packet/ipv4.ts';
 import { isBogusIpv6Source, PROBLEM_NEXT_HEADER, PROBLEM_NONE } from '../packet/ipv6.ts';
 import { HEADER_NONE, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../packet/protocol.ts';
 import { Addresses, isHostAddress } from './addresses.ts';
-import { type EchoErrorEvent, type EchoReplyEvent, EventQueue, type StackEvent, type UdpErrorEvent } from './events.ts';
-import { errorCodeOf, Icmp, type IcmpFlows } from './icmp.ts';
-import { IpPath } from './path.ts';
+import type { EchoErrorEvent, EchoReplyEvent, StackEvent, UdpErrorEvent } from './events.ts';
+import { Fifo } from './fifo.ts';
+import { errorCodeOf, Icmp } from './icmp.ts';
 import { clampMtu, MIN_MTU_IPV4_BYTES, MIN_MTU_IPV6_BYTES, PathMtuTable } from './path-mtu.ts';
 import type { FragmentStore } from './reassembly.ts';
+import type { IcmpFlows, StackContext } from './stack-context.ts';
 import { STACK_LIMITS_LARGE, type StackLimits } from './stack-limits.ts';
-import { type QuotedSegment, Tcp, type TcpConnection, type TcpListener, type TcpOptions } from './tcp.ts';
+import { Tcp, type TcpConnection, type TcpListener, type TcpOptions } from './tcp.ts';
 import type { UdpSocket } from './udp.ts';
 import { UdpTable } from './udp-table.ts';
 
@@ -48,8 +49,6 @@ const ICMP_BURST = 8;
 
 export type { StackEvent } from './events.ts';
 export { STACK_LIMITS_LARGE, STACK_LIMITS_SMALL, type StackLimits } from './stack-limits.ts';
-
-const NO_BYTES: Uint8Array = /* @__PURE__ */ new Uint8Array(0);
 
 const NOT_LOCAL = /* @__PURE__ */ dropReason('ip-not-local');
 const BAD_SOURCE = /* @__PURE__ */ dropReason('ip-bad-source');
@@ -83,16 +82,12 @@ export class Stack implements IcmpFlows {
   readonly drops = new DropCounters();
   readonly tcp: Tcp;
   readonly mtu: number;
-  readonly #limits: StackLimits;
-  readonly #addresses: Addresses;
-  readonly #mtus: PathMtuTable;
+  readonly #context: StackContext;
   readonly #icmp: Icmp;
   readonly #udp: UdpTable;
   readonly #reassembly: FragmentStore | undefined;
-  readonly #events: EventQueue<UdpErrorEvent | EchoReplyEvent | EchoErrorEvent>;
+  readonly #events: Fifo<UdpErrorEvent | EchoReplyEvent | EchoErrorEvent>;
   readonly #packet = new Packet();
-  readonly #wholePacket = new Packet();
-  readonly #quoted = { buf: NO_BYTES, ipStart: 0, family: 4 as 4 | 6, start: 0, end: 0 };
   #tcpEvent: { type: 'tcp'; connection: TcpConnection } | undefined;
   #udpEvent: { type: 'udp'; socket: UdpSocket } | undefined;
   #nowMs: number;
@@ -103,45 +98,38 @@ export class Stack implements IcmpFlows {
   #hasLoopbackLeft = false;
 
   constructor(options: StackOptions) {
-    const { nowMs, random, mtu, reassembly, mayReport = () => true } = options;
+    const { nowMs, random, mtu, reassembly, mayReport } = options;
     if (!Number.isInteger(mtu) || mtu < MIN_MTU_IPV4_BYTES || mtu > 65_535)
       throw new RangeError(`"mtu" expected ${MIN_MTU_IPV4_BYTES} to 65535, got ${mtu}`);
-    const limits = { ...STACK_LIMITS_LARGE, ...options.limits };
+    const limits = wholeLimits(options.limits);
     const { drops } = this;
+    const mtus = new PathMtuTable(mtu, limits.pathMtus);
+    const addresses = new Addresses(limits.addresses);
     this.mtu = mtu;
     this.#nowMs = nowMs;
-    this.#limits = limits;
+    this.#context = { random, limits, drops, mtus, addresses, flows: this, mayReport };
     this.#reassembly = reassembly;
-    this.#addresses = new Addresses(limits.addresses);
-    this.#mtus = new PathMtuTable(mtu, limits.pathMtus);
-    this.#events = new EventQueue(limits.events);
-    this.#icmp = new Icmp({ random, limits, drops, mtus: this.#mtus, flows: this, mayReport });
-    this.#udp = new UdpTable({
-      random,
-      limits,
-      drops,
-      mtus: this.#mtus,
-      addresses: this.#addresses,
-      pushEvent: event => this.#events.push(event),
-    });
+    this.#events = new Fifo(limits.events);
+    this.#icmp = new Icmp(this.#context);
+    this.#udp = new UdpTable(this.#context);
     this.tcp = new Tcp({
       nowMs,
       random,
       limits: limits.tcp,
       drops,
-      createPath: (now, local, remote) => this.#pathTo(now, local, remote),
+      mtus,
       ...(options.createSack === undefined ? {} : { createSack: options.createSack }),
     });
   }
 
   /** The own addresses, in the order of their addition, host bits kept. */
   get addresses(): readonly Prefix[] {
-    return this.#addresses.list;
+    return this.#context.addresses.list;
   }
 
   /** How many there may be. */
   get maxAddresses(): number {
-    return this.#limits.addresses;
+    return this.#context.limits.addresses;
   }
 
   /**
@@ -152,12 +140,12 @@ export class Stack implements IcmpFlows {
   addAddress(address: Prefix, o: { isService?: boolean } = {}): void {
     if (address.bytes.length === 16 && this.mtu < MIN_MTU_IPV6_BYTES)
       throw new RangeError(`"mtu" expected at least ${MIN_MTU_IPV6_BYTES} for IPv6, got ${this.mtu}`);
-    this.#addresses.add(address, o.isService === true);
+    this.#context.addresses.add(address, o.isService === true);
   }
 
   /** Removes an own address. Its connections are not told: nothing reaches them any more, and they time out. */
   removeAddress(bytes: Uint8Array): void {
-    this.#addresses.remove(bytes);
+    this.#context.addresses.remove(bytes);
   }
 
   /**
@@ -184,9 +172,9 @@ export class Stack implements IcmpFlows {
     const isV4 = addressBytes === 4;
     const isBogus = isV4 ? isBogusIpv4Source(buf, source) : isBogusIpv6Source(buf, source);
     if (isBogus) return BAD_SOURCE; // CHECK: ip-martian-source
-    if (isV4 && this.#addresses.isSubnetBroadcast(buf, source)) return BAD_SOURCE; // CHECK: ip-broadcast-source
-    if (!isLoopback && this.#addresses.has(buf, source, addressBytes)) return BAD_SOURCE; // CHECK: ip-own-source
-    if (!this.#addresses.has(buf, destination, addressBytes)) return NOT_LOCAL; // CHECK: ip-not-local
+    if (isV4 && this.#context.addresses.isSubnetBroadcast(buf, source)) return BAD_SOURCE; // CHECK: ip-broadcast-source
+    if (!isLoopback && this.#context.addresses.has(buf, source, addressBytes)) return BAD_SOURCE; // CHECK: ip-own-source
+    if (!this.#context.addresses.has(buf, destination, addressBytes)) return NOT_LOCAL; // CHECK: ip-not-local
     return 0;
   }
 
@@ -205,11 +193,10 @@ export class Stack implements IcmpFlows {
     const length = reassembly.handleFragment(nowMs, buf, packet, this.drops);
     if (length <= 0) return length < 0 ? this.drops.count(length) : 0;
     const { whole } = reassembly;
-    const wholePacket = this.#wholePacket;
-    const parsed = classify(whole.buf, whole.start, whole.end, wholePacket);
-    if (parsed < 0) return this.#refuse(nowMs, whole.buf, wholePacket, parsed);
+    const parsed = classify(whole.buf, whole.start, whole.end, packet);
+    if (parsed < 0) return this.#refuse(nowMs, whole.buf, packet, parsed);
     // INVARIANT: no fragment again: the first fragment held all headers, and a second fragment header is malformed.
-    return this.#deliver(nowMs, whole.buf, wholePacket);
+    return this.#deliver(nowMs, whole.buf, packet);
   }
 
   #deliver(nowMs: number, buf: Uint8Array, packet: Packet): number {
@@ -244,7 +231,7 @@ export class Stack implements IcmpFlows {
   pollTransmit(nowMs: number, slot: Slot): boolean {
     const now = this.#advance(nowMs);
     this.#hasLoopbackLeft = false;
-    for (let looped = 0; looped < this.#limits.loopbackBurst; looped++) {
+    for (let looped = 0; looped < this.#context.limits.loopbackBurst; looped++) {
       slot.reset();
       if (!this.#pollProtocols(now, slot)) return false;
       if (!this.#isToUs(slot)) return true;
@@ -257,7 +244,7 @@ export class Stack implements IcmpFlows {
 
   #isToUs(slot: Slot): boolean {
     const isV4 = slot.buf[slot.start]! >> 4 === 4;
-    return this.#addresses.has(slot.buf, slot.start + (isV4 ? 16 : 24), isV4 ? 4 : 16);
+    return this.#context.addresses.has(slot.buf, slot.start + (isV4 ? 16 : 24), isV4 ? 4 : 16);
   }
 
   #pollProtocols(nowMs: number, slot: Slot): boolean {
@@ -352,7 +339,7 @@ export class Stack implements IcmpFlows {
     const now = this.#advance(nowMs);
     const local = options.local ?? this.#sourceFor(remote);
     this.#mustBeOurs(local);
-    return this.tcp.connect(now, this.#pathTo(now, local, remote), port, options.localPort);
+    return this.tcp.connect(now, this.#context.mtus.createPath(now, local, remote), port, options.localPort);
   }
 
   /**
@@ -392,37 +379,27 @@ export class Stack implements IcmpFlows {
     const error = errorCodeOf(quote.family, type, code);
     if (quote.protocol === PROTOCOL_UDP) return this.#udp.handleError(buf, quote, error);
     if (quote.protocol !== PROTOCOL_TCP) return this.#icmp.handleQuotedEcho(nowMs, buf, quote, error);
-    return this.tcp.handleUnreachable(nowMs, this.#quoteForTcp(buf, quote), error);
+    return this.tcp.handleUnreachable(nowMs, buf, quote, error);
   }
 
   /** For {@link Icmp} only. */
   handleFlowTooBig(nowMs: number, buf: Uint8Array, quote: Packet, mtu: number): number {
     const { family, protocol, destination, addressBytes } = quote;
     if (protocol === PROTOCOL_TCP) {
-      const reason = this.tcp.handleTooBig(nowMs, this.#quoteForTcp(buf, quote), clampMtu(family, mtu));
+      const reason = this.tcp.handleTooBig(nowMs, buf, quote, clampMtu(family, mtu));
       if (reason < 0) return reason; // CHECK: too-big-without-connection
-      this.#mtus.lower(nowMs, buf, destination, addressBytes, mtu);
+      this.#context.mtus.lower(nowMs, buf, destination, addressBytes, mtu);
       return 0;
     }
     const isLive = protocol === PROTOCOL_UDP ? this.#udp.hasFlow(buf, quote) : this.#icmp.hasQuotedEcho(buf, quote);
     if (!isLive) return this.drops.count(NO_FLOW); // CHECK: too-big-without-flow
-    this.#mtus.lower(nowMs, buf, destination, addressBytes, mtu);
+    this.#context.mtus.lower(nowMs, buf, destination, addressBytes, mtu);
     return 0;
   }
 
-  /** For {@link Icmp} only. */
-  pushEvent(event: EchoReplyEvent | EchoErrorEvent): boolean {
+  /** For {@link Icmp} and UDP only. */
+  pushEvent(event: UdpErrorEvent | EchoReplyEvent | EchoErrorEvent): boolean {
     return this.#events.push(event);
-  }
-
-  #quoteForTcp(buf: Uint8Array, quote: Packet): QuotedSegment {
-    const quoted = this.#quoted;
-    quoted.buf = buf;
-    quoted.ipStart = quote.start;
-    quoted.family = quote.family;
-    quoted.start = quote.payload;
-    quoted.end = quote.end;
-    return quoted;
   }
 
   /** The clock that machines see never goes back. */
@@ -431,25 +408,27 @@ export class Stack implements IcmpFlows {
     return this.#nowMs;
   }
 
-  #pathTo(nowMs: number, local: Uint8Array, remote: Uint8Array): IpPath {
-    return new IpPath(local, remote, this.#mtus.get(nowMs, remote, 0, remote.length));
-  }
-
   #sourceFor(remote: Uint8Array): Uint8Array {
     if (remote.length !== 4 && remote.length !== 16)
       throw new RangeError(`"remote" expected 4 or 16 address bytes, got ${remote.length}`);
     if (!isHostAddress(remote))
       throw new NetError('ERR_ADDRESS_UNAVAILABLE', `${formatAddress(remote)} is not the address of a host`);
-    const local = this.#addresses.select(remote);
+    const local = this.#context.addresses.selectCopy(remote);
     const family = remote.length === 4 ? 'IPv4' : 'IPv6';
     if (local === undefined) throw new NetError('ERR_ADDRESS_UNAVAILABLE', `this device has no ${family} address`);
     return local;
   }
 
   #mustBeOurs(address: Uint8Array): void {
-    if (!this.#addresses.has(address, 0, address.length))
+    if (!this.#context.addresses.has(address, 0, address.length))
       throw new NetError('ERR_ADDRESS_UNAVAILABLE', 'the local address is not one of this device');
   }
+}
+
+/** The limits themselves where they are all there, as a preset has them; else {@link STACK_LIMITS_LARGE} changed. */
+function wholeLimits(limits: Partial<StackLimits> = STACK_LIMITS_LARGE): StackLimits {
+  const isWhole = Object.keys(limits).length === Object.keys(STACK_LIMITS_LARGE).length;
+  return isWhole ? (limits as StackLimits) : { ...STACK_LIMITS_LARGE, ...limits };
 }
 
 function mustBeWithin(name: string, value: number, most: number): void {

@@ -1,38 +1,19 @@
-/** The numbers of TCP's drop reasons, looked up once per machine. */
+/** The numbers of TCP's drop reasons. */
 import { dropReason } from '../base/drop.ts';
 
 /** TCP's drop reasons by field. */
-export interface TcpDrops {
-  readonly malformed: number;
-  readonly checksum: number;
-  readonly noConnection: number;
-  readonly outOfWindow: number;
-  readonly badState: number;
-  readonly backlogFull: number;
-  readonly limit: number;
-  readonly badAck: number;
-  readonly badReset: number;
-  readonly unexpectedSyn: number;
-  readonly oldTimestamp: number;
-  readonly duplicate: number;
-  readonly icmpMismatch: number;
-}
-
-/** Looks the numbers up. */
-export function tcpDrops(): TcpDrops {
-  return {
-    malformed: dropReason('tcp-malformed'),
-    checksum: dropReason('tcp-checksum'),
-    noConnection: dropReason('tcp-no-connection'),
-    outOfWindow: dropReason('tcp-out-of-window'),
-    badState: dropReason('tcp-bad-state'),
-    backlogFull: dropReason('tcp-backlog-full'),
-    limit: dropReason('tcp-limit'),
-    badAck: dropReason('tcp-bad-ack'),
-    badReset: dropReason('tcp-bad-reset'),
-    unexpectedSyn: dropReason('tcp-unexpected-syn'),
-    oldTimestamp: dropReason('tcp-old-timestamp'),
-    duplicate: dropReason('tcp-duplicate'),
-    icmpMismatch: dropReason('tcp-icmp-mismatch'),
-  };
-}
+export const TCP_DROPS = /* @__PURE__ */ Object.freeze({
+  malformed: /* @__PURE__ */ dropReason('tcp-malformed'),
+  checksum: /* @__PURE__ */ dropReason('tcp-checksum'),
+  noConnection: /* @__PURE__ */ dropReason('tcp-no-connection'),
+  outOfWindow: /* @__PURE__ */ dropReason('tcp-out-of-window'),
+  badState: /* @__PURE__ */ dropReason('tcp-bad-state'),
+  backlogFull: /* @__PURE__ */ dropReason('tcp-backlog-full'),
+  limit: /* @__PURE__ */ dropReason('tcp-limit'),
+  badAck: /* @__PURE__ */ dropReason('tcp-bad-ack'),
+  badReset: /* @__PURE__ */ dropReason('tcp-bad-reset'),
+  unexpectedSyn: /* @__PURE__ */ dropReason('tcp-unexpected-syn'),
+  oldTimestamp: /* @__PURE__ */ dropReason('tcp-old-timestamp'),
+  duplicate: /* @__PURE__ */ dropReason('tcp-duplicate'),
+  icmpMismatch: /* @__PURE__ */ dropReason('tcp-icmp-mismatch'),
+});

@@ -6,6 +6,7 @@
  */
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, type TcpSegment } from '../packet/tcp.ts';
 import { handleAck, updateSendWindow } from './tcp-ack.ts';
+import { TCP_DROPS } from './tcp-drops.ts';
 import { closeConnection, enterTimeWait, establish, failConnection, takeSynOptions } from './tcp-lifecycle.ts';
 import { CHALLENGE_INTERVAL_MS, IDLE_RELEASE_MS, PAWS_IDLE_MS } from './tcp-limits.ts';
 import { scheduleAck } from './tcp-output.ts';
@@ -33,7 +34,7 @@ import { noteReceiverRtt, onReceivePause } from './tcp-window.ts';
 /** Takes a segment in for the connection it belongs to. `buf` holds its payload. 0, or a negative drop reason. */
 export function handleSegment(t: Tcb, nowMs: number, buf: Uint8Array, segment: TcpSegment): number {
   if (t.stateCode === STATE_SYN_SENT) return handleInSynSent(t, nowMs, buf, segment);
-  const { drops, reasons } = t.owner;
+  const { drops } = t.owner;
   if (t.stateCode === STATE_SYN_RECEIVED && segment.seq === t.irs && (segment.flags & TCP_SYN) !== 0) {
     if ((segment.flags & TCP_ACK) === 0) return repeatSynAck(t);
     // The other half of a simultaneous open: it acknowledges our SYN, and its own SYN we have.
@@ -46,8 +47,8 @@ export function handleSegment(t: Tcb, nowMs: number, buf: Uint8Array, segment: T
   const refused = checkSequence(t, nowMs, segment);
   if (refused !== 0) return refused;
   if ((flags & TCP_RST) !== 0) return handleReset(t, nowMs, segment);
-  if ((flags & TCP_SYN) !== 0) return challenge(t, nowMs, reasons.unexpectedSyn); // CHECK: tcp-syn-challenge
-  if ((flags & TCP_ACK) === 0) return drops.count(reasons.malformed); // CHECK: tcp-ack-required
+  if ((flags & TCP_SYN) !== 0) return challenge(t, nowMs, TCP_DROPS.unexpectedSyn); // CHECK: tcp-syn-challenge
+  if ((flags & TCP_ACK) === 0) return drops.count(TCP_DROPS.malformed); // CHECK: tcp-ack-required
   const unacceptable = checkAck(t, nowMs, segment);
   if (unacceptable !== 0) return unacceptable;
   noteTimestamp(t, nowMs, segment);
@@ -61,14 +62,13 @@ export function handleSegment(t: Tcb, nowMs: number, buf: Uint8Array, segment: T
 function repeatSynAck(t: Tcb): number {
   t.isSynDue = true;
   wantTransmit(t);
-  return t.owner.drops.count(t.owner.reasons.duplicate);
+  return t.owner.drops.count(TCP_DROPS.duplicate);
 }
 
 /** Timestamps and sequence numbers: whether the segment can belong to the present window at all. */
 function checkSequence(t: Tcb, nowMs: number, segment: TcpSegment): number {
-  const { reasons } = t.owner;
   if (t.hasTimestamps && (segment.flags & (TCP_RST | TCP_SYN)) === 0) {
-    if (!segment.hasTimestamps) return t.owner.drops.count(reasons.oldTimestamp); // CHECK: tcp-timestamp-required
+    if (!segment.hasTimestamps) return t.owner.drops.count(TCP_DROPS.oldTimestamp); // CHECK: tcp-timestamp-required
     const isStale = ((segment.tsVal - t.tsRecent) | 0) < 0 && nowMs - t.tsRecentMs < PAWS_IDLE_MS;
     if (isStale) return answerStale(t, nowMs, segment); // CHECK: tcp-paws
   }
@@ -82,12 +82,12 @@ function checkSequence(t: Tcb, nowMs: number, segment: TcpSegment): number {
 
 /** An old timestamp: an old segment. Data of which the copy was faster is reported, so that the sender learns of it. */
 function answerStale(t: Tcb, nowMs: number, segment: TcpSegment): number {
-  const { drops, reasons } = t.owner;
+  const { drops } = t.owner;
   const end = (segment.seq + segment.dataEnd - segment.dataStart) | 0;
   if (segment.dataEnd === segment.dataStart || seqAfter(end, t.rcvNxt))
-    return challenge(t, nowMs, reasons.oldTimestamp);
+    return challenge(t, nowMs, TCP_DROPS.oldTimestamp);
   reportDuplicate(t, segment.seq, end);
-  return drops.count(reasons.oldTimestamp);
+  return drops.count(TCP_DROPS.oldTimestamp);
 }
 
 /** `[start, end)` came again: acknowledged at once, and named if SACK is on and it can have been (RFC 2883). */
@@ -100,15 +100,15 @@ function reportDuplicate(t: Tcb, start: number, end: number): void {
 
 /** Outside the window: answered with the present state of things, at once for data (it was probably sent again). */
 function answerUnacceptable(t: Tcb, nowMs: number, segment: TcpSegment, isOld: boolean, end: number): number {
-  const { drops, reasons } = t.owner;
-  if ((segment.flags & TCP_RST) !== 0) return drops.count(reasons.badReset);
+  const { drops } = t.owner;
+  if ((segment.flags & TCP_RST) !== 0) return drops.count(TCP_DROPS.badReset);
   const hasData = segment.dataEnd > segment.dataStart;
   if (t.stateCode === STATE_TIME_WAIT && (segment.flags & TCP_FIN) !== 0) enterTimeWait(t, nowMs);
   // A copy of the segment acknowledged last tells its new send time, or its answer would echo an old one.
   if (hasData && end === t.lastAckSent) noteTimestamp(t, nowMs, segment);
-  if (!isOld || !hasData) return challenge(t, nowMs, isOld ? reasons.duplicate : reasons.outOfWindow);
+  if (!isOld || !hasData) return challenge(t, nowMs, isOld ? TCP_DROPS.duplicate : TCP_DROPS.outOfWindow);
   reportDuplicate(t, segment.seq, seqMin(end, t.rcvNxt));
-  return drops.count(reasons.duplicate);
+  return drops.count(TCP_DROPS.duplicate);
 }
 
 /** Answers with an acknowledgment, but not too often (RFC 5961 §3.2, §4.2, §5.2 and §7). */
@@ -123,10 +123,9 @@ function challenge(t: Tcb, nowMs: number, reason: number): number {
 
 /** A reset in the window counts only if it hits RCV.NXT exactly (RFC 5961 §3.2). */
 function handleReset(t: Tcb, nowMs: number, segment: TcpSegment): number {
-  const { reasons } = t.owner;
-  if (segment.seq !== t.rcvNxt) return challenge(t, nowMs, reasons.badReset); // CHECK: tcp-reset-exact
+  if (segment.seq !== t.rcvNxt) return challenge(t, nowMs, TCP_DROPS.badReset); // CHECK: tcp-reset-exact
   // TIME-WAIT is not cut short by old resets (RFC 1337).
-  if (t.stateCode === STATE_TIME_WAIT) return t.owner.drops.count(reasons.badReset); // CHECK: tcp-time-wait-reset
+  if (t.stateCode === STATE_TIME_WAIT) return t.owner.drops.count(TCP_DROPS.badReset); // CHECK: tcp-time-wait-reset
   if (t.stateCode === STATE_SYN_RECEIVED) failConnection(t, 'ERR_CONNECTION_REFUSED');
   else if (t.stateCode === STATE_CLOSING || t.stateCode === STATE_LAST_ACK) closeConnection(t);
   else failConnection(t, 'ERR_CONNECTION_RESET');
@@ -135,22 +134,21 @@ function handleReset(t: Tcb, nowMs: number, segment: TcpSegment): number {
 
 /** Whether the acknowledgment is of something that is or was in flight (RFC 5961 §5.2). */
 function checkAck(t: Tcb, nowMs: number, segment: TcpSegment): number {
-  const { reasons } = t.owner;
   const { ack } = segment;
   if (t.stateCode === STATE_SYN_RECEIVED) {
     if (ack !== t.sndNxt) return refuseAck(t, ack); // CHECK: tcp-syn-received-ack
     return 0;
   }
   if (t.isWindowProbeOut && ack === ((t.sndNxt + 1) | 0)) takeProbe(t, nowMs);
-  if (seqAfter(ack, t.sndNxt)) return challenge(t, nowMs, reasons.badAck); // CHECK: tcp-ack-future
-  if (seqBefore(ack, (t.sndUna - t.maxSndWnd) | 0)) return challenge(t, nowMs, reasons.badAck); // CHECK: tcp-ack-ancient
+  if (seqAfter(ack, t.sndNxt)) return challenge(t, nowMs, TCP_DROPS.badAck); // CHECK: tcp-ack-future
+  if (seqBefore(ack, (t.sndUna - t.maxSndWnd) | 0)) return challenge(t, nowMs, TCP_DROPS.badAck); // CHECK: tcp-ack-ancient
   return 0;
 }
 
 /** An acknowledgment of a SYN that was never sent: whoever sent it believes in another connection. */
 function refuseAck(t: Tcb, ack: number): number {
   t.owner.sendReset(t.path, t.localPort, t.remotePort, ack, undefined);
-  return t.owner.drops.count(t.owner.reasons.badAck);
+  return t.owner.drops.count(TCP_DROPS.badAck);
 }
 
 /** The peer took the octet of a zero-window probe: it counts as sent after all. */
@@ -198,10 +196,10 @@ function onFinAcked(t: Tcb, nowMs: number): void {
 
 /** Payload (RFC 9293 §3.10.7.4, seventh). */
 function handleData(t: Tcb, nowMs: number, buf: Uint8Array, segment: TcpSegment): number {
-  const { drops, reasons } = t.owner;
+  const { drops } = t.owner;
   const state = t.stateCode;
   if (state !== STATE_ESTABLISHED && state !== STATE_FIN_WAIT_1 && state !== STATE_FIN_WAIT_2)
-    return drops.count(reasons.badState);
+    return drops.count(TCP_DROPS.badState);
   let { seq, dataStart: start, dataEnd: end } = segment;
   const overlap = (t.rcvNxt - seq) | 0;
   if (overlap > 0) {
@@ -212,11 +210,11 @@ function handleData(t: Tcb, nowMs: number, buf: Uint8Array, segment: TcpSegment)
   }
   const room = (t.rcvAdv - seq) | 0;
   if (end - start > room) end = start + Math.max(room, 0); // CHECK: tcp-window-trim
-  if (t.hasPeerFin && ((t.peerFinSeq - seq) | 0) < end - start) return drops.count(reasons.malformed); // CHECK: tcp-data-after-fin
+  if (t.hasPeerFin && ((t.peerFinSeq - seq) | 0) < end - start) return drops.count(TCP_DROPS.malformed); // CHECK: tcp-data-after-fin
   if (start === end) {
     t.isAckDue = true;
     wantTransmit(t);
-    return drops.count(reasons.outOfWindow);
+    return drops.count(TCP_DROPS.outOfWindow);
   }
   if (end - start > t.rcvMss) t.rcvMss = Math.min(end - start, t.path.mtu);
   if (t.idleAt === Infinity) t.idleAt = nowMs + IDLE_RELEASE_MS;
@@ -227,7 +225,7 @@ function takeInOrder(t: Tcb, nowMs: number, buf: Uint8Array, segment: TcpSegment
   const ring = t.receiveRing;
   const hadGap = ring.rangeCount > 0;
   const advance = t.isDiscarding && !hadGap ? end - start : ring.append(t.rcvNxt, buf, start, end);
-  if (advance < 0) return t.owner.drops.count(t.owner.reasons.limit);
+  if (advance < 0) return t.owner.drops.count(TCP_DROPS.limit);
   t.rcvNxt = (t.rcvNxt + advance) | 0;
   if (segment.hasTimestamps && t.hasTimestamps && end - start === t.rcvMss)
     noteReceiverRtt(t, Math.max(nowMs - echoedMs(t, nowMs, segment.tsEcr), 0));
@@ -241,15 +239,15 @@ function takeInOrder(t: Tcb, nowMs: number, buf: Uint8Array, segment: TcpSegment
 
 /** Beyond a gap: kept if there is room, and answered at once, so that the sender learns of the gap (RFC 5681 §4.2). */
 function takeAhead(t: Tcb, buf: Uint8Array, seq: number, start: number, end: number): number {
-  const { drops, reasons } = t.owner;
+  const { drops } = t.owner;
   t.isAckDue = true;
   wantTransmit(t);
   const isKnown = t.receiveRing.covers(seq, (seq + end - start) | 0);
   if (isKnown) {
     t.sack?.noteDuplicate(seq, (seq + end - start) | 0);
-    return drops.count(reasons.duplicate);
+    return drops.count(TCP_DROPS.duplicate);
   }
-  return t.receiveRing.insert(t.rcvNxt, seq, buf, start, end) ? 0 : drops.count(reasons.limit);
+  return t.receiveRing.insert(t.rcvNxt, seq, buf, start, end) ? 0 : drops.count(TCP_DROPS.limit);
 }
 
 /** A FIN at `seq`, in the window or right behind it; kept until everything before it is here. */
@@ -275,17 +273,17 @@ function onPeerFin(t: Tcb, nowMs: number): void {
 
 /** SYN-SENT (RFC 9293 §3.10.7.3). */
 function handleInSynSent(t: Tcb, nowMs: number, buf: Uint8Array, segment: TcpSegment): number {
-  const { drops, reasons } = t.owner;
+  const { drops } = t.owner;
   const { flags, ack } = segment;
   const hasAck = (flags & TCP_ACK) !== 0;
   const isReset = (flags & TCP_RST) !== 0;
-  if (hasAck && ack !== t.sndNxt) return isReset ? drops.count(reasons.badReset) : refuseAck(t, ack); // CHECK: tcp-syn-sent-ack
+  if (hasAck && ack !== t.sndNxt) return isReset ? drops.count(TCP_DROPS.badReset) : refuseAck(t, ack); // CHECK: tcp-syn-sent-ack
   if (isReset) {
-    if (!hasAck) return drops.count(reasons.badReset); // CHECK: tcp-reset-needs-ack
+    if (!hasAck) return drops.count(TCP_DROPS.badReset); // CHECK: tcp-reset-needs-ack
     failConnection(t, 'ERR_CONNECTION_REFUSED');
     return 0;
   }
-  if ((flags & TCP_SYN) === 0) return drops.count(reasons.badState);
+  if ((flags & TCP_SYN) === 0) return drops.count(TCP_DROPS.badState);
   takeSynOptions(t, nowMs, segment);
   t.lastReceiveMs = nowMs;
   if (!hasAck) {

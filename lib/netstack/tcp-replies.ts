@@ -20,7 +20,8 @@ interface Reply {
 /** The queue; see the top of the file. */
 export class ReplyQueue {
   readonly #limit: number;
-  #replies: Reply[] = [];
+  /** Oldest first; undefined while there is none. */
+  #replies: Reply[] | undefined = undefined;
 
   /** `limit` is the number of replies. */
   constructor(limit: number) {
@@ -29,6 +30,7 @@ export class ReplyQueue {
 
   /** Queues a reset, with ACK if `ack` is a number. False when the queue is full. */
   push(path: IpPath, localPort: number, remotePort: number, seq: number, ack: number | undefined): boolean {
+    this.#replies ??= [];
     if (this.#replies.length >= this.#limit) return false; // CHECK: tcp-reply-limit
     this.#replies.push({ path, localPort, remotePort, seq, ack });
     return true;
@@ -36,8 +38,11 @@ export class ReplyQueue {
 
   /** Writes the oldest reset as a whole IP packet into the slot; false when there is none. */
   write(slot: Slot): boolean {
-    if (this.#replies.length === 0) return false;
-    const { path, localPort, remotePort, seq, ack } = this.#replies.shift()!;
+    const replies = this.#replies;
+    const reply = replies?.shift();
+    if (reply === undefined) return false;
+    if (replies!.length === 0) this.#replies = undefined;
+    const { path, localPort, remotePort, seq, ack } = reply;
     const tcpStart = slot.start + path.headerBytes;
     const flags = ack === undefined ? TCP_RST : TCP_RST | TCP_ACK;
     writeTcpHeader(slot.buf, tcpStart, localPort, remotePort, seq, ack ?? 0, TCP_HEADER_BYTES, flags, 0);

@@ -8,52 +8,54 @@ import { SIPHASH_KEY_BYTES, SipHash } from './siphash.ts';
 /** First ephemeral port: the upper half, for RFC 6056 §3.2 wants a wide range. */
 const EPHEMERAL_FIRST = 32_768;
 const EPHEMERAL_COUNT = 65_536 - EPHEMERAL_FIRST;
-const PORT_COUNTERS = 16;
-/** Words that key the connection table. */
-const TABLE_KEY_BYTES = 16;
+/** Where in the words the keys of the connection table are, and behind them the counters of ports. */
+const TABLE_KEYS_AT = SIPHASH_KEY_BYTES / 4;
+const PORT_COUNTERS_AT = TABLE_KEYS_AT + 4;
+const PORT_COUNTERS = 8;
 
-/** The secrets of one machine. */
+/** The secrets of one machine: 64 bytes. */
 export class TcpSecrets {
-  /** Four random words for the connection table. */
-  readonly tableKeys: Int32Array;
-  readonly #hash: SipHash;
-  readonly #input = new Uint8Array(36);
-  readonly #portCounters: Uint16Array;
+  /** The key of the hash, four words for the connection table, the counters of ports. */
+  readonly #words = new Int32Array(PORT_COUNTERS_AT + PORT_COUNTERS);
   readonly #random: (out: Uint8Array) => void;
 
   /** Draws from `random` once; what it throws passes through. */
   constructor(random: (out: Uint8Array) => void) {
-    const key = new Uint8Array(SIPHASH_KEY_BYTES);
-    const tableKeys = new Uint8Array(TABLE_KEY_BYTES);
-    const counters = new Uint8Array(2 * PORT_COUNTERS);
-    random(key);
-    random(tableKeys);
-    random(counters);
-    this.#hash = new SipHash(key);
-    this.tableKeys = new Int32Array(tableKeys.buffer);
-    this.#portCounters = new Uint16Array(counters.buffer);
+    random(new Uint8Array(this.#words.buffer));
     this.#random = random;
   }
 
-  /** Initial sequence number, int32: a clock of four microseconds plus the hash of the connection (RFC 6528 §3). */
-  initialSequence(nowMs: number, path: IpPath, localPort: number, remotePort: number): number {
-    this.#hashTuple(path, localPort, remotePort);
-    return (Math.floor(nowMs * 250) + this.#hash.low) | 0;
+  /** One of four random words for the connection table. */
+  tableKey(i: number): number {
+    return this.#words[TABLE_KEYS_AT + i];
   }
 
-  /** What the connection adds to its timestamps, int32; the same for the same four-tuple. */
-  timestampOffset(path: IpPath, localPort: number, remotePort: number): number {
-    this.#hashTuple(path, localPort, remotePort);
-    return this.#hash.high;
+  /**
+   * Hash of a connection. Its low half, added to {@link sequenceClock}, is the initial sequence number (RFC 6528 §3);
+   * its high half is what the connection adds to its timestamps, the same for the same four-tuple.
+   */
+  hashOf(path: IpPath, localPort: number, remotePort: number): SipHash {
+    const { local, remote } = path;
+    const at = 2 * local.length;
+    const input = new Uint8Array(at + 4);
+    input.set(local, 0);
+    input.set(remote, local.length);
+    input[at] = localPort >>> 8;
+    input[at + 1] = localPort;
+    input[at + 2] = remotePort >>> 8;
+    input[at + 3] = remotePort;
+    const hash = new SipHash(new Uint8Array(this.#words.buffer, 0, SIPHASH_KEY_BYTES));
+    hash.hash(input, input.length);
+    return hash;
   }
 
   /** The next port of 32768 to 65535 towards a destination for which `isFree` holds; 0 when there is none. */
   ephemeralPort(path: IpPath, remotePort: number, isFree: (port: number) => boolean): number {
-    this.#hashTuple(path, 0, remotePort);
-    const offset = this.#hash.low >>> 0;
-    const counter = this.#hash.high & (PORT_COUNTERS - 1);
+    const { low, high } = this.hashOf(path, 0, remotePort);
+    const offset = low >>> 0;
+    const counter = PORT_COUNTERS_AT + (high & (PORT_COUNTERS - 1));
     for (let tries = 0; tries < EPHEMERAL_COUNT; tries++) {
-      const port = EPHEMERAL_FIRST + ((offset + this.#portCounters[counter]++) % EPHEMERAL_COUNT);
+      const port = EPHEMERAL_FIRST + ((offset + (this.#words[counter]++ >>> 0)) % EPHEMERAL_COUNT);
       if (isFree(port)) return port;
     }
     return 0;
@@ -70,17 +72,9 @@ export class TcpSecrets {
     }
     return 0;
   }
+}
 
-  #hashTuple(path: IpPath, localPort: number, remotePort: number): void {
-    const input = this.#input;
-    const { local, remote } = path;
-    input.set(local, 0);
-    input.set(remote, local.length);
-    const at = 2 * local.length;
-    input[at] = localPort >>> 8;
-    input[at + 1] = localPort;
-    input[at + 2] = remotePort >>> 8;
-    input[at + 3] = remotePort;
-    this.#hash.hash(input, at + 4);
-  }
+/** The clock of initial sequence numbers: four microseconds (RFC 6528 §3). */
+export function sequenceClock(nowMs: number): number {
+  return Math.floor(nowMs * 250) | 0;
 }

@@ -7,19 +7,19 @@
 import { equalBytes, readU32BE } from '../base/bytes.ts';
 import type { IpPath } from './path.ts';
 import type { TcpConnection } from './tcp-connection.ts';
+import type { TcpSecrets } from './tcp-secrets.ts';
 
-const FIRST_BUCKETS = 16;
+const FIRST_BUCKETS = 1;
 
 /** The table; see the top of the file. */
 export class ConnectionTable {
   #buckets: (TcpConnection | undefined)[] = new Array(FIRST_BUCKETS).fill(undefined);
   #count = 0;
   #last: TcpConnection | undefined = undefined;
-  readonly #keys: Int32Array;
+  readonly #secrets: TcpSecrets;
 
-  /** `keys` are four random words. */
-  constructor(keys: Int32Array) {
-    this.#keys = keys;
+  constructor(secrets: TcpSecrets) {
+    this.#secrets = secrets;
   }
 
   /** Number of connections. */
@@ -115,11 +115,11 @@ export class ConnectionTable {
     remotePort: number,
     localPort: number,
   ): number {
-    const keys = this.#keys;
-    let hash = mix(keys[0], (remotePort << 16) | localPort, keys[1]);
+    const secrets = this.#secrets;
+    let hash = mix(secrets.tableKey(0), (remotePort << 16) | localPort, secrets.tableKey(1));
     for (let i = 0; i < length; i += 4) {
-      hash = mix(hash, readU32BE(remote, remoteAt + i), keys[2]);
-      hash = mix(hash, readU32BE(local, localAt + i), keys[3]);
+      hash = mix(hash, readU32BE(remote, remoteAt + i), secrets.tableKey(2));
+      hash = mix(hash, readU32BE(local, localAt + i), secrets.tableKey(3));
     }
     return hash ^ (hash >>> 15);
   }

@@ -9,7 +9,6 @@ import type { DropCounters } from '../base/drop.ts';
 import type { ErrorCode } from '../base/errors.ts';
 import type { IpPath } from './path.ts';
 import { Cubic } from './tcp-congestion.ts';
-import type { TcpDrops } from './tcp-drops.ts';
 import { MSS_DEFAULT_V4, type TcpLimits } from './tcp-limits.ts';
 import { Recovery, type SackPart } from './tcp-recovery.ts';
 import { type MemoryBudget, ReceiveRing, SendRing } from './tcp-rings.ts';
@@ -63,7 +62,6 @@ export interface TcpOwner {
   readonly limits: TcpLimits;
   readonly budget: MemoryBudget;
   readonly drops: DropCounters;
-  readonly reasons: TcpDrops;
   /** Makes the SACK part of a connection; undefined in a build without it. */
   readonly createSack: ((board: Scoreboard) => SackPart) | undefined;
   /** The connection may have something to send. */
@@ -105,6 +103,8 @@ export class Tcb {
   /** In the machine's lists: events, transmissions, timers, hash table. */
   isEventQueued = false;
   isTransmitQueued = false;
+  /** Accepted, and the application has not heard of it yet. */
+  isUnannounced = false;
   wakeAt = Infinity;
   heapAt = 0;
   heapIndex = -1;

@@ -12,20 +12,21 @@ import type { ErrorCode } from '../base/errors.ts';
 import { foldChecksum, pseudoSum, sumBytes } from '../base/checksum.ts';
 import type { Slot } from '../base/slot.ts';
 import { PROTOCOL_TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TcpSegment } from '../packet/tcp.ts';
-import { IpPath } from './path.ts';
+import { Fifo } from './fifo.ts';
+import type { IpPath } from './path.ts';
+import { PathMtuTable } from './path-mtu.ts';
 import { TcpConnection } from './tcp-connection.ts';
-import { type TcpDrops, tcpDrops } from './tcp-drops.ts';
+import { TCP_DROPS } from './tcp-drops.ts';
 import { handleSegment } from './tcp-input.ts';
 import { closeConnection, failConnection, isLaterSyn, lowerMtu, openSend, takeSynOptions } from './tcp-lifecycle.ts';
 import { TCP_LIMITS_LARGE, type TcpLimits } from './tcp-limits.ts';
-import { ListenerTable, TcpListener } from './tcp-listener.ts';
+import { type ListenerOwner, ListenerTable, TcpListener } from './tcp-listener.ts';
 import { isInFlight, transmit } from './tcp-output.ts';
-import { ConnectionQueue } from './tcp-queue.ts';
 import type { SackPart } from './tcp-recovery.ts';
 import { MemoryBudget } from './tcp-rings.ts';
 import { ReplyQueue } from './tcp-replies.ts';
 import type { Scoreboard } from './tcp-scoreboard.ts';
-import { TcpSecrets } from './tcp-secrets.ts';
+import { sequenceClock, TcpSecrets } from './tcp-secrets.ts';
 import { seqAfter } from './tcp-sequence.ts';
 import { ConnectionTable } from './tcp-table.ts';
 import {
@@ -66,53 +67,53 @@ export interface TcpOptions {
   readonly drops: DropCounters;
   /** Selective acknowledgments: `createSack` of tcp-sack.ts. A build that does not pass it does not contain it. */
   readonly createSack?: (board: Scoreboard) => SackPart;
-  /** MTU towards a peer that connects to us, bytes; used when `createPath` is absent. Default 1280. */
+  /** MTU towards a peer that connects to us, bytes; used when `mtus` is absent. Default 1280. */
   readonly mtu?: number;
-  /** Makes the path to a peer that connects to us: addresses in `buf` as lent by `handleSegment`. */
-  readonly createPath?: (nowMs: number, local: Uint8Array, remote: Uint8Array) => IpPath;
+  /** Makes the paths to peers that connect to us. */
+  readonly mtus?: PathMtuTable;
 }
 
-/** Headers of a packet of ours, as an ICMP error quotes it: IP header at `ipStart`, TCP header in `[start, end)`. */
+/** Headers of a packet of ours, as an ICMP error quotes it: IP header at `start`, TCP header in `[payload, end)`. */
 export interface QuotedSegment {
-  readonly buf: Uint8Array;
-  readonly ipStart: number;
   readonly family: 4 | 6;
   readonly start: number;
+  readonly payload: number;
   readonly end: number;
 }
 
 /** The machine; see the top of the file. */
-export class Tcp implements TcpOwner {
+export class Tcp implements TcpOwner, ListenerOwner {
   readonly limits: TcpLimits;
   readonly budget: MemoryBudget;
   readonly drops: DropCounters;
-  readonly reasons: TcpDrops;
   readonly createSack: ((board: Scoreboard) => SackPart) | undefined;
-  readonly #createPath: (nowMs: number, local: Uint8Array, remote: Uint8Array) => IpPath;
+  readonly #mtus: PathMtuTable;
   readonly #secrets: TcpSecrets;
   readonly #segment = new TcpSegment();
   readonly #table: ConnectionTable;
   readonly #listeners = new ListenerTable();
   readonly #timers = new TimerHeap<TcpConnection>();
-  readonly #halfOpen = new Set<TcpConnection>();
-  readonly #timeWait = new Set<TcpConnection>();
+  /** Half-open connections of all listeners, oldest first. */
+  readonly #halfOpen: TcpConnection[] = [];
+  /** Connections in TIME-WAIT, oldest first; undefined while there is none. */
+  #timeWait: Set<TcpConnection> | undefined = undefined;
   readonly #replies: ReplyQueue;
-  readonly #transmits = new ConnectionQueue();
-  readonly #events = new ConnectionQueue();
+  /** INVARIANT: a connection is in each of them at most once. */
+  readonly #transmits = new Fifo<TcpConnection>(Infinity);
+  readonly #events = new Fifo<TcpConnection>(Infinity);
   #nowMs: number;
   #nextId = 1;
 
   constructor(options: TcpOptions) {
-    const { nowMs, random, limits = TCP_LIMITS_LARGE, drops, createSack, mtu = 1280, createPath } = options;
+    const { nowMs, random, limits = TCP_LIMITS_LARGE, drops, createSack, mtu = 1280 } = options;
     this.#nowMs = nowMs;
     this.limits = limits;
     this.budget = new MemoryBudget(limits.totalBufferBytes);
     this.drops = drops;
-    this.reasons = tcpDrops();
     this.createSack = createSack;
-    this.#createPath = createPath ?? ((_nowMs, local, remote) => new IpPath(local, remote, mtu));
+    this.#mtus = options.mtus ?? new PathMtuTable(mtu, 1);
     this.#secrets = new TcpSecrets(random);
-    this.#table = new ConnectionTable(this.#secrets.tableKeys);
+    this.#table = new ConnectionTable(this.#secrets);
     this.#replies = new ReplyQueue(limits.replies);
   }
 
@@ -123,12 +124,12 @@ export class Tcp implements TcpOwner {
 
   /** Connections in SYN-RECEIVED that came from listeners. */
   get halfOpenCount(): number {
-    return this.#halfOpen.size;
+    return this.#halfOpen.length;
   }
 
   /** Connections in TIME-WAIT. */
   get timeWaitCount(): number {
-    return this.#timeWait.size;
+    return this.#timeWait?.size ?? 0;
   }
 
   /** All connections, for `status()`; nothing may be changed meanwhile. */
@@ -143,13 +144,13 @@ export class Tcp implements TcpOwner {
   handleSegment(nowMs: number, buf: Uint8Array, ipStart: number, family: 4 | 6, start: number, end: number): number {
     const now = this.#advance(nowMs);
     const segment = this.#segment;
-    if (!segment.parse(buf, start, end)) return this.drops.count(this.reasons.malformed);
+    if (!segment.parse(buf, start, end)) return this.drops.count(TCP_DROPS.malformed);
     const length = family === 4 ? 4 : 16;
     const remoteAt = ipStart + (family === 4 ? 12 : 8);
     const localAt = remoteAt + length;
     const addresses = sumBytes(buf, remoteAt, remoteAt + 2 * length);
     const sum = sumBytes(buf, start, end, pseudoSum(PROTOCOL_TCP, end - start, addresses));
-    if (foldChecksum(sum) !== 0) return this.drops.count(this.reasons.checksum); // CHECK: tcp-checksum
+    if (foldChecksum(sum) !== 0) return this.drops.count(TCP_DROPS.checksum); // CHECK: tcp-checksum
     const { sourcePort, destinationPort } = segment;
     const connection = this.#table.find(buf, remoteAt, localAt, length, sourcePort, destinationPort);
     if (connection === undefined) return this.#handleUnknown(now, buf, remoteAt, localAt, length);
@@ -167,10 +168,15 @@ export class Tcp implements TcpOwner {
    * connection that is being opened with `code`; one that is established only remembers it (RFC 1122 §4.2.3.9,
    * RFC 5461). `ERR_CONNECTION_REFUSED` for a closed port or protocol, else `ERR_UNREACHABLE`. 0, or a counted reason.
    */
-  handleUnreachable(nowMs: number, quoted: QuotedSegment, code: ErrorCode = 'ERR_UNREACHABLE'): number {
+  handleUnreachable(
+    nowMs: number,
+    buf: Uint8Array,
+    quoted: QuotedSegment,
+    code: ErrorCode = 'ERR_UNREACHABLE',
+  ): number {
     this.#advance(nowMs);
-    const connection = this.#findQuoted(quoted);
-    if (connection === undefined) return this.drops.count(this.reasons.icmpMismatch);
+    const connection = this.#findQuoted(buf, quoted);
+    if (connection === undefined) return this.drops.count(TCP_DROPS.icmpMismatch);
     connection.softError = code;
     if (connection.stateCode === STATE_SYN_SENT) failConnection(connection, code);
     return 0;
@@ -181,10 +187,10 @@ export class Tcp implements TcpOwner {
    * must be in flight. The path's MTU is lowered (never raised, never below 576 or 1280), and what was too big is cut
    * and sent again. 0, or a counted reason when the quote is not believed.
    */
-  handleTooBig(nowMs: number, quoted: QuotedSegment, mtu: number): number {
+  handleTooBig(nowMs: number, buf: Uint8Array, quoted: QuotedSegment, mtu: number): number {
     this.#advance(nowMs);
-    const connection = this.#findQuoted(quoted);
-    if (connection === undefined) return this.drops.count(this.reasons.icmpMismatch);
+    const connection = this.#findQuoted(buf, quoted);
+    if (connection === undefined) return this.drops.count(TCP_DROPS.icmpMismatch);
     lowerMtu(connection, mtu);
     this.#timers.schedule(connection, nextDeadline(connection));
     return 0;
@@ -198,11 +204,11 @@ export class Tcp implements TcpOwner {
     const { address, backlog = this.limits.backlog } = options;
     if (!(Number.isInteger(port) && port >= 0 && port <= 65_535))
       throw new RangeError(`"port" expected 0 to 65535, got ${port}`);
-    const chosen = port === 0 ? this.#secrets.randomPort(free => !this.#listeners.hasPort(free)) : port;
-    if (chosen === 0 || this.#listeners.has(chosen, address))
+    const chosen = port === 0 ? this.#secrets.randomPort(free => !this.#listeners.has(free)) : port;
+    if (chosen === 0 || this.#listeners.hasAddress(chosen, address))
       throw new NetError('ERR_ADDRESS_IN_USE', `TCP port ${chosen} has a listener already; choose another port`);
     const most = Math.max(1, Math.min(backlog, this.limits.backlog));
-    const listener = new TcpListener(chosen, address?.slice(), most, closed => this.#closeListener(closed));
+    const listener = new TcpListener(chosen, address?.slice(), most, this);
     this.#listeners.add(listener);
     return listener;
   }
@@ -219,7 +225,7 @@ export class Tcp implements TcpOwner {
       throw new RangeError(`"localPort" expected 0 to 65535, got ${localPort}`);
     if (!this.#makeRoom())
       throw new NetError('ERR_LIMIT', `${this.limits.connections} connections are open; close some first`);
-    const isFree = (port: number) => !this.#listeners.hasPort(port) && this.#isFree(path, port, remotePort);
+    const isFree = (port: number) => !this.#listeners.has(port) && this.#isFree(path, port, remotePort);
     const port = localPort === 0 ? this.#secrets.ephemeralPort(path, remotePort, isFree) : localPort;
     if (port === 0 || !this.#isFree(path, port, remotePort))
       throw new NetError('ERR_ADDRESS_IN_USE', `no free local port towards ${path.remoteText} port ${remotePort}`);
@@ -266,7 +272,7 @@ export class Tcp implements TcpOwner {
   pollEvent(): TcpConnection | undefined {
     for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
       next.isEventQueued = false;
-      next.listener?.unannounced.delete(next);
+      if (next.isUnannounced) this.#announce(next);
       if (next.readyBits !== 0) return next;
     }
     return undefined;
@@ -291,28 +297,34 @@ export class Tcp implements TcpOwner {
 
   onAccepted(tcb: Tcb): void {
     const connection = tcb as TcpConnection;
-    this.#halfOpen.delete(connection);
-    connection.listener!.halfOpen.delete(connection);
-    connection.listener!.unannounced.add(connection);
+    this.#leaveHalfOpen(connection);
+    connection.isUnannounced = true;
+    connection.listener!.unannouncedCount++;
     markReady(connection, READY_ACCEPTED);
   }
 
   onTimeWait(_nowMs: number, tcb: Tcb): void {
+    this.#timeWait ??= new Set();
     this.#timeWait.add(tcb as TcpConnection);
     if (this.#timeWait.size > this.limits.timeWait) this.#dropOldestTimeWait(); // CHECK: tcp-time-wait-limit
   }
 
   onClosed(tcb: Tcb): void {
     const connection = tcb as TcpConnection;
-    this.#halfOpen.delete(connection);
-    this.#timeWait.delete(connection);
-    connection.listener?.halfOpen.delete(connection);
+    this.#leaveHalfOpen(connection);
+    if (this.#timeWait?.delete(connection) && this.#timeWait.size === 0) this.#timeWait = undefined;
     this.#timers.remove(connection);
     this.#table.remove(connection);
   }
 
   sendReset(path: IpPath, localPort: number, remotePort: number, seq: number, ack: number | undefined): void {
-    if (!this.#replies.push(path, localPort, remotePort, seq, ack)) this.drops.count(this.reasons.limit);
+    if (!this.#replies.push(path, localPort, remotePort, seq, ack)) this.drops.count(TCP_DROPS.limit);
+  }
+
+  /** For listeners only. */
+  closeListener(listener: TcpListener): void {
+    if (!this.#listeners.remove(listener)) return;
+    for (const connection of this.#halfOpen.filter(half => half.listener === listener)) connection.abort(this.#nowMs);
   }
 
   /** Time never runs backwards in here, whatever the caller's clock does. */
@@ -343,12 +355,12 @@ export class Tcp implements TcpOwner {
   /** A segment without a connection: a SYN for a listener, or something to refuse. */
   #handleUnknown(nowMs: number, buf: Uint8Array, remoteAt: number, localAt: number, length: number): number {
     const segment = this.#segment;
-    const { drops, reasons } = this;
-    if ((segment.flags & TCP_RST) !== 0) return drops.count(reasons.noConnection);
+    const { drops } = this;
+    if ((segment.flags & TCP_RST) !== 0) return drops.count(TCP_DROPS.noConnection);
     const listener = this.#listeners.find(segment.destinationPort, buf, localAt, length);
     const isSyn = (segment.flags & (TCP_SYN | TCP_ACK)) === TCP_SYN;
     if (listener !== undefined && isSyn) return this.#accept(nowMs, listener, buf, remoteAt, localAt, length);
-    const path = this.#createPath(
+    const path = this.#mtus.createPath(
       nowMs,
       buf.subarray(localAt, localAt + length),
       buf.subarray(remoteAt, remoteAt + length),
@@ -356,7 +368,7 @@ export class Tcp implements TcpOwner {
     const { sourcePort, destinationPort, seq, ack, flags } = segment;
     if ((flags & TCP_ACK) !== 0) this.sendReset(path, destinationPort, sourcePort, ack, undefined);
     else this.sendReset(path, destinationPort, sourcePort, 0, (seq + segment.sequenceLength) | 0);
-    return drops.count(reasons.noConnection);
+    return drops.count(TCP_DROPS.noConnection);
   }
 
   /** A SYN for a listener (RFC 9293 §3.10.7.2). */
@@ -369,20 +381,20 @@ export class Tcp implements TcpOwner {
     length: number,
   ): number {
     const segment = this.#segment;
-    const { drops, reasons } = this;
-    if ((segment.flags & TCP_FIN) !== 0) return drops.count(reasons.malformed);
-    const isFull = listener.isPaused || listener.unannounced.size >= listener.backlog;
-    if (isFull) return drops.count(reasons.backlogFull); // CHECK: tcp-backlog
-    if (listener.halfOpen.size >= listener.backlog) this.#forgetOldest(listener.halfOpen); // CHECK: tcp-half-open-listener
-    if (this.#halfOpen.size >= this.limits.halfOpen) this.#forgetOldest(this.#halfOpen); // CHECK: tcp-half-open-total
-    if (!this.#makeRoom()) return drops.count(reasons.limit); // CHECK: tcp-connection-limit
+    const { drops } = this;
+    if ((segment.flags & TCP_FIN) !== 0) return drops.count(TCP_DROPS.malformed);
+    const isFull = listener.isPaused || listener.unannouncedCount >= listener.backlog;
+    if (isFull) return drops.count(TCP_DROPS.backlogFull); // CHECK: tcp-backlog
+    if (listener.halfOpenCount >= listener.backlog) this.#forgetOldest(listener); // CHECK: tcp-half-open-listener
+    if (this.#halfOpen.length >= this.limits.halfOpen) this.#forgetOldest(undefined); // CHECK: tcp-half-open-total
+    if (!this.#makeRoom()) return drops.count(TCP_DROPS.limit); // CHECK: tcp-connection-limit
     const local = buf.subarray(localAt, localAt + length);
-    const path = this.#createPath(nowMs, local, buf.subarray(remoteAt, remoteAt + length));
+    const path = this.#mtus.createPath(nowMs, local, buf.subarray(remoteAt, remoteAt + length));
     const connection = this.#add(nowMs, path, segment.destinationPort, segment.sourcePort);
     connection.origin = listener;
     connection.stateCode = STATE_SYN_RECEIVED;
-    this.#halfOpen.add(connection);
-    listener.halfOpen.add(connection);
+    this.#halfOpen.push(connection);
+    listener.halfOpenCount++;
     takeSynOptions(connection, nowMs, segment);
     wantTransmit(connection);
     return 0;
@@ -390,23 +402,35 @@ export class Tcp implements TcpOwner {
 
   #add(nowMs: number, path: IpPath, localPort: number, remotePort: number): TcpConnection {
     const connection = new TcpConnection(nowMs, this, this.#nextId++, path, localPort, remotePort);
-    const iss = this.#secrets.initialSequence(nowMs, path, localPort, remotePort);
-    openSend(connection, iss, this.#secrets.timestampOffset(path, localPort, remotePort));
+    const { low, high } = this.#secrets.hashOf(path, localPort, remotePort);
+    openSend(connection, (sequenceClock(nowMs) + low) | 0, high);
     this.#table.add(connection);
     return connection;
   }
 
-  /** Drops a half-open connection, the oldest of a set, without a word to either side. */
-  #forgetOldest(halfOpen: ReadonlySet<Tcb>): void {
-    for (const oldest of halfOpen) {
-      failConnection(oldest, 'ERR_LIMIT');
-      this.drops.count(this.reasons.backlogFull);
-      return;
-    }
+  /** Drops the oldest half-open connection, of a listener or of all, without a word to either side. */
+  #forgetOldest(listener: TcpListener | undefined): void {
+    const oldest = this.#halfOpen.find(connection => listener === undefined || connection.listener === listener);
+    if (oldest === undefined) return;
+    failConnection(oldest, 'ERR_LIMIT');
+    this.drops.count(TCP_DROPS.backlogFull);
+  }
+
+  #leaveHalfOpen(connection: TcpConnection): void {
+    const at = this.#halfOpen.indexOf(connection);
+    if (at < 0) return;
+    this.#halfOpen.splice(at, 1);
+    connection.listener!.halfOpenCount--;
+  }
+
+  /** The application is about to hear of an accepted connection. */
+  #announce(connection: TcpConnection): void {
+    connection.isUnannounced = false;
+    connection.listener!.unannouncedCount--;
   }
 
   #dropOldestTimeWait(): void {
-    for (const oldest of this.#timeWait) return closeConnection(oldest);
+    for (const oldest of this.#timeWait ?? []) return closeConnection(oldest);
   }
 
   /** Whether there is room for one more connection; TIME-WAIT gives way. */
@@ -415,16 +439,11 @@ export class Tcp implements TcpOwner {
     return this.#table.size < this.limits.connections;
   }
 
-  #closeListener(listener: TcpListener): void {
-    if (!this.#listeners.remove(listener)) return;
-    for (const connection of [...listener.halfOpen]) (connection as TcpConnection).abort(this.#nowMs);
-  }
-
-  #findQuoted(quoted: QuotedSegment): TcpConnection | undefined {
-    const { buf, ipStart, family, start, end } = quoted;
+  #findQuoted(buf: Uint8Array, quoted: QuotedSegment): TcpConnection | undefined {
+    const { family, payload: start, end } = quoted;
     if (end - start < 8) return undefined;
     const length = family === 4 ? 4 : 16;
-    const localAt = ipStart + (family === 4 ? 12 : 8);
+    const localAt = quoted.start + (family === 4 ? 12 : 8);
     const localPort = (buf[start] << 8) | buf[start + 1];
     const remotePort = (buf[start + 2] << 8) | buf[start + 3];
     const connection = this.#table.find(buf, localAt + length, localAt, length, remotePort, localPort);

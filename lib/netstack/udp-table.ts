@@ -13,9 +13,10 @@ import type { Slot } from '../base/slot.ts';
 import type { Packet } from '../packet/classify.ts';
 import { checkUdp } from '../packet/udp.ts';
 import type { Addresses } from './addresses.ts';
-import { EventQueue, type UdpErrorEvent } from './events.ts';
-import type { PathMtuTable } from './path-mtu.ts';
+import { Fifo } from './fifo.ts';
+import { PortList } from './port-list.ts';
 import type { SendQueue } from './send-queue.ts';
+import type { StackContext } from './stack-context.ts';
 import type { StackLimits } from './stack-limits.ts';
 import { type UdpHost, UdpSocket } from './udp.ts';
 
@@ -28,46 +29,40 @@ const QUEUE_FULL = /* @__PURE__ */ dropReason('udp-queue-full');
 const NO_FLOW = /* @__PURE__ */ dropReason('icmp-no-flow');
 const IGNORED = /* @__PURE__ */ dropReason('icmp-ignored');
 
-/** What {@link UdpTable} is made of. */
-export interface UdpOptions {
-  readonly random: (out: Uint8Array) => void;
-  readonly limits: StackLimits;
-  readonly drops: DropCounters;
-  readonly mtus: PathMtuTable;
-  readonly addresses: Addresses;
-  /** Queues an event; false when too many wait. */
-  readonly pushEvent: (event: UdpErrorEvent) => boolean;
-}
-
 /** All UDP sockets of a stack. */
 export class UdpTable implements UdpHost {
-  readonly random: (out: Uint8Array) => void;
-  readonly limits: StackLimits;
-  readonly drops: DropCounters;
-  readonly addresses: Addresses;
-  readonly #mtus: PathMtuTable;
-  readonly #pushEvent: (event: UdpErrorEvent) => boolean;
-  readonly #sockets = new Map<number, UdpSocket[]>();
-  readonly #readable: EventQueue<UdpSocket>;
+  readonly #context: StackContext;
+  readonly #sockets = new PortList<UdpSocket>();
+  /** INVARIANT: a socket is in it at most once. */
+  readonly #readable = new Fifo<UdpSocket>(Infinity);
   /** Sockets with something to send. */
   readonly #sending: UdpSocket[] = [];
   #turn = 0;
-  #count = 0;
   #sendBytes = 0;
 
-  constructor(options: UdpOptions) {
-    this.random = options.random;
-    this.limits = options.limits;
-    this.drops = options.drops;
-    this.addresses = options.addresses;
-    this.#mtus = options.mtus;
-    this.#pushEvent = options.pushEvent;
-    this.#readable = new EventQueue(Number.POSITIVE_INFINITY); // INVARIANT: a socket is in it at most once
+  constructor(context: StackContext) {
+    this.#context = context;
+  }
+
+  get random(): (out: Uint8Array) => void {
+    return this.#context.random;
+  }
+
+  get limits(): StackLimits {
+    return this.#context.limits;
+  }
+
+  get drops(): DropCounters {
+    return this.#context.drops;
+  }
+
+  get addresses(): Addresses {
+    return this.#context.addresses;
   }
 
   /** Open sockets. */
   get size(): number {
-    return this.#count;
+    return this.#sockets.entries.length;
   }
 
   /** Bytes that wait to be sent in all sockets. */
@@ -84,22 +79,21 @@ export class UdpTable implements UdpHost {
       throw new RangeError(`"port" expected 0 to 65535, got ${port}`);
     if (address !== undefined && !this.addresses.has(address, 0, address.length))
       throw new NetError('ERR_ADDRESS_UNAVAILABLE', 'the address to bind to is not one of this device');
-    if (this.#count >= this.limits.udpSockets)
+    if (this.size >= this.limits.udpSockets)
       throw new NetError('ERR_LIMIT', `no more than ${this.limits.udpSockets} UDP sockets`);
     const local = address?.slice();
     const free = port === 0 ? this.#choosePort(local) : port;
     if (!this.#isFree(free, local)) throw new NetError('ERR_ADDRESS_IN_USE', `UDP port ${free} is in use`);
     const socket = new UdpSocket(this, free, local);
-    const others = this.#sockets.get(free);
-    if (others === undefined) this.#sockets.set(free, [socket]);
-    else others.push(socket);
-    this.#count++;
+    this.#sockets.add(socket);
     return socket;
   }
 
   #isFree(port: number, address: Uint8Array | undefined): boolean {
-    const others = this.#sockets.get(port);
-    return others === undefined || !others.some(other => overlaps(other.address, address));
+    const { entries } = this.#sockets;
+    for (let i = this.#sockets.first(port); entries[i]?.port === port; i++)
+      if (overlaps(entries[i]!.address, address)) return false;
+    return true;
   }
 
   /** RFC 6056 §3.3.1: a random start, then the next free one. */
@@ -116,9 +110,9 @@ export class UdpTable implements UdpHost {
 
   /** The open socket that takes what is sent to `port` at the own address at `offset`. */
   #find(port: number, buf: Uint8Array, offset: number, length: number): UdpSocket | undefined {
-    const sockets = this.#sockets.get(port);
-    if (sockets === undefined) return undefined;
-    for (const socket of sockets) {
+    const { entries } = this.#sockets;
+    for (let i = this.#sockets.first(port); entries[i]?.port === port; i++) {
+      const socket = entries[i]!;
       const { address } = socket;
       if (address === undefined) return socket;
       if (address.length === length && equalRange(address, 0, buf, offset, length)) return socket;
@@ -144,7 +138,7 @@ export class UdpTable implements UdpHost {
     if (socket === undefined) return this.drops.count(NO_FLOW); // CHECK: udp-error-without-flow
     const address = formatAddress(buf, quote.destination, quote.addressBytes);
     const remote: Endpoint = { address, port: quote.destinationPort };
-    return this.#pushEvent({ type: 'udp-error', socket, code, remote }) ? 0 : this.drops.count(IGNORED);
+    return this.#context.flows.pushEvent({ type: 'udp-error', socket, code, remote }) ? 0 : this.drops.count(IGNORED);
   }
 
   /** Whether a quoted datagram is one that an open socket may have sent lately. */
@@ -163,7 +157,7 @@ export class UdpTable implements UdpHost {
   }
 
   commit(socket: UdpSocket): void {
-    const { queue } = socket;
+    const queue = socket.queue!;
     if (queue.count === 0) this.#sending.push(socket);
     const before = queue.bytes;
     queue.commit();
@@ -171,10 +165,7 @@ export class UdpTable implements UdpHost {
   }
 
   release(socket: UdpSocket): void {
-    const left = this.#sockets.get(socket.port)!.filter(other => other !== socket);
-    if (left.length === 0) this.#sockets.delete(socket.port);
-    else this.#sockets.set(socket.port, left);
-    this.#count--;
+    this.#sockets.remove(socket);
   }
 
   /** Writes the next packet or fragment into `slot`. Sockets take turns; fragments of one datagram stay together. */
@@ -182,10 +173,12 @@ export class UdpTable implements UdpHost {
     const sending = this.#sending;
     if (sending.length === 0) return false;
     if (this.#turn >= sending.length) this.#turn = 0;
-    const { queue } = sending[this.#turn]!;
+    const socket = sending[this.#turn]!;
+    const queue = socket.queue!;
     const before = queue.bytes;
-    queue.poll(nowMs, slot, this.#mtus);
+    queue.poll(nowMs, slot, this.#context.mtus);
     this.#sendBytes -= before - queue.bytes;
+    if (queue.capacity === 0) socket.queue = undefined;
     if (queue.count === 0) {
       const last = sending.pop()!;
       if (this.#turn < sending.length) sending[this.#turn] = last;

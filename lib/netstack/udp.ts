@@ -85,9 +85,10 @@ export class UdpSocket {
   readonly port: number;
   /** The own address that it is bound to, or undefined for all of them. */
   readonly address: Uint8Array | undefined;
-  /** For the table only. */
-  readonly queue: SendQueue;
-  readonly #received: PacketQueue;
+  /** For the table only: what waits to be sent. There is one only while it has memory. */
+  queue: SendQueue | undefined = undefined;
+  /** What waits to be received; there is one only while it has memory. */
+  #received: PacketQueue | undefined = undefined;
   #recent: Uint8Array | undefined;
   #recentCount = 0;
   #recentNext = 0;
@@ -96,12 +97,9 @@ export class UdpSocket {
 
   /** For the table only. */
   constructor(host: UdpHost, port: number, address: Uint8Array | undefined) {
-    const { limits, random } = host;
     this.#host = host;
     this.port = port;
     this.address = address;
-    this.queue = new SendQueue(limits.udpSendBytes, SEND_PACKETS, random);
-    this.#received = new PacketQueue(limits.udpReceiveBytes, limits.udpReceiveDatagrams);
   }
 
   get isClosed(): boolean {
@@ -110,7 +108,7 @@ export class UdpSocket {
 
   /** Datagrams that wait to be received. */
   get readableDatagrams(): number {
-    return this.#received.count;
+    return this.#received?.count ?? 0;
   }
 
   /**
@@ -126,35 +124,46 @@ export class UdpSocket {
       throw new RangeError(`"port" expected 1 to 65535, got ${port}`);
     if (remote.length !== 4 && remote.length !== 16)
       throw new RangeError(`"remote" expected 4 or 16 address bytes, got ${remote.length}`);
-    const { drops, addresses, limits } = this.#host;
-    const local = this.address ?? addresses.select(remote);
-    if (local?.length !== remote.length || !isHostAddress(remote)) return drops.count(NO_SOURCE);
+    const { drops, addresses, limits, random } = this.#host;
+    const local = this.address ?? addresses.bytes;
+    const localAt = this.address === undefined ? addresses.select(remote) : 0;
+    const isUsable = this.address === undefined ? localAt >= 0 : local.length === remote.length;
+    if (!isUsable || !isHostAddress(remote)) return drops.count(NO_SOURCE);
     const isV4 = remote.length === 4;
     const bytes = end - start;
     const headerBytes = (isV4 ? IPV4_HEADER_BYTES : IPV6_HEADER_BYTES) + UDP_HEADER_BYTES;
     const most = isV4 ? UDP_MAX_PAYLOAD_IPV4_BYTES : UDP_MAX_PAYLOAD_IPV6_BYTES;
     const isTooBig = bytes > most || bytes + headerBytes + 4 > limits.udpSendBytes;
     if (isTooBig) return drops.count(TOO_BIG); // CHECK: udp-too-big
+    this.queue ??= new SendQueue(limits.udpSendBytes, SEND_PACKETS, random);
     const at = this.#host.reserve(this.queue, headerBytes + bytes);
     if (at < 0) return drops.count(QUEUE_FULL);
     const out = this.queue.buf;
     out.set(start === 0 && end === buf.length ? buf : buf.subarray(start, end), at + headerBytes);
-    this.#writeHeaders(out, at, bytes, local, remote, port);
+    this.#writeHeaders(out, at, bytes, local, localAt, remote, port);
     this.#host.commit(this);
     this.#remember(remote, port);
     return bytes;
   }
 
-  #writeHeaders(out: Uint8Array, at: number, bytes: number, local: Uint8Array, remote: Uint8Array, port: number): void {
+  #writeHeaders(
+    out: Uint8Array,
+    at: number,
+    bytes: number,
+    local: Uint8Array,
+    localAt: number,
+    remote: Uint8Array,
+    port: number,
+  ): void {
     const length = UDP_HEADER_BYTES + bytes;
-    if (local.length === 4) {
+    if (remote.length === 4) {
       const total = IPV4_HEADER_BYTES + length;
       const flags = IPV4_DONT_FRAGMENT;
-      writeIpv4Header(out, at, total, 0, flags, HOP_LIMIT, PROTOCOL_UDP, local, 0, remote, 0);
+      writeIpv4Header(out, at, total, 0, flags, HOP_LIMIT, PROTOCOL_UDP, local, localAt, remote, 0);
       const sum = sumBytes(out, at + IPV4_SOURCE, at + IPV4_HEADER_BYTES);
       writeUdpHeader(out, at + IPV4_HEADER_BYTES, length, this.port, port, sum);
     } else {
-      writeIpv6Header(out, at, length, PROTOCOL_UDP, HOP_LIMIT, local, 0, remote, 0);
+      writeIpv6Header(out, at, length, PROTOCOL_UDP, HOP_LIMIT, local, localAt, remote, 0);
       const sum = sumBytes(out, at + IPV6_SOURCE, at + IPV6_HEADER_BYTES);
       writeUdpHeader(out, at + IPV6_HEADER_BYTES, length, this.port, port, sum);
     }
@@ -163,10 +172,11 @@ export class UdpSocket {
   /** Takes the oldest datagram into `out`. False when none waits; then the stack will tell of the next one. */
   receive(out: UdpDatagram): boolean {
     const received = this.#received;
-    const at = received.peek();
-    if (at < 0) {
+    const at = received === undefined ? -1 : received.peek();
+    if (received === undefined || at < 0) {
       this.#isNotified = false;
-      received.trim();
+      received?.trim();
+      if (received?.capacity === 0) this.#received = undefined;
       return false;
     }
     const { buf } = received;
@@ -191,7 +201,7 @@ export class UdpSocket {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#received.clear();
+    this.#received = undefined;
     this.#recent = undefined;
     this.#recentCount = 0;
     this.#host.release(this);
@@ -199,6 +209,8 @@ export class UdpSocket {
 
   /** For the table only: keeps the datagram of `length` bytes at `packet.payload`; false when there is no room. */
   deliver(buf: Uint8Array, packet: Packet, length: number): boolean {
+    const { limits } = this.#host;
+    this.#received ??= new PacketQueue(limits.udpReceiveBytes, limits.udpReceiveDatagrams);
     const received = this.#received;
     const bytes = length - UDP_HEADER_BYTES;
     const at = received.reserve(RECORD_HEADER_BYTES + bytes);

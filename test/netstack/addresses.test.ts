@@ -17,7 +17,7 @@ function make(...texts: string[]): Addresses {
 }
 
 const selected = (addresses: Addresses, remote: string) => {
-  const local = addresses.select(ip(remote));
+  const local = addresses.selectCopy(ip(remote));
   return local === undefined ? undefined : formatAddress(local);
 };
 

@@ -90,6 +90,20 @@ test('a large ring is given back once it is empty, a small one is kept', () => {
   assert.is(queue.capacity, 0);
 });
 
+test('a small queue takes what it needs and keeps nothing while it is empty', () => {
+  const queue = new PacketQueue(8192, 16);
+  push(queue, new Uint8Array(84));
+  assert.is(queue.capacity, 128);
+  push(queue, new Uint8Array(1200));
+  assert.is(queue.capacity, 2048);
+  shift(queue);
+  queue.trim();
+  assert.is(queue.capacity, 2048);
+  shift(queue);
+  queue.trim();
+  assert.is(queue.capacity, 0);
+});
+
 test('clearing forgets everything', () => {
   const queue = new PacketQueue(1000, 10);
   push(queue, new Uint8Array(10));

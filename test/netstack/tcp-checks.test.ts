@@ -1,6 +1,8 @@
 /** What a stranger who can send packets, but not see ours, cannot do (RFC 5961, RFC 5927, RFC 7323 §5). */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { ErrorCode } from '../../lib/base/errors.ts';
+import type { QuotedSegment } from '../../lib/netstack/tcp.ts';
 import { accepted, modern, plain, Script } from './tcp-script.ts';
 
 const test = suite('tcp checks');
@@ -187,7 +189,7 @@ test('SACK blocks of what was never sent, or that are inside out, mark nothing',
 });
 
 /** An ICMP error's quote of our segment at a relative sequence number. */
-function quote(script: Script, seq: number) {
+function quote(script: Script, seq: number): { buf: Uint8Array; quoted: QuotedSegment } {
   const buf = new Uint8Array(28);
   buf.set([0x45], 0);
   buf.set(script.us, 12);
@@ -195,45 +197,50 @@ function quote(script: Script, seq: number) {
   const absolute = script.absolute(seq);
   buf.set([script.localPort >> 8, script.localPort, script.remotePort >> 8, script.remotePort], 20);
   buf.set([absolute >>> 24, absolute >>> 16, absolute >>> 8, absolute], 24);
-  return { buf, ipStart: 0, family: 4 as const, start: 20, end: 28 };
+  return { buf, quoted: { family: 4 as const, start: 0, payload: 20, end: 28 } };
+}
+
+function unreachable(script: Script, seq: number, code?: ErrorCode): number {
+  const { buf, quoted } = quote(script, seq);
+  return script.tcp.handleUnreachable(script.nowMs, buf, quoted, code);
 }
 
 test('an ICMP error counts only for a sequence number that is in flight', () => {
   const script = new Script({ mtu: 1040 }).connect().run('> S 0');
-  for (const seq of [1, -1, 50_000]) assert.ok(script.tcp.handleUnreachable(script.nowMs, quote(script, seq)) < 0);
-  assert.ok(script.tcp.handleTooBig(script.nowMs, quote(script, 1), 600) < 0);
+  for (const seq of [1, -1, 50_000]) assert.ok(unreachable(script, seq) < 0);
+  const { buf, quoted } = quote(script, 1);
+  assert.ok(script.tcp.handleTooBig(script.nowMs, buf, quoted, 600) < 0);
   script.run('state SYN-SENT', 'drop tcp-icmp-mismatch 4');
   assert.is(script.connection!.path.mtu, 1040);
-  assert.is(script.tcp.handleUnreachable(script.nowMs, quote(script, 0)), 0);
+  assert.is(unreachable(script, 0), 0);
   script.collect();
   script.run('state CLOSED', 'error ERR_UNREACHABLE', 'ready closed');
 });
 
 test('an ICMP error about another connection, or too short a quote, counts for nothing', () => {
   const script = new Script().connect().run('> S 0');
-  const short = { ...quote(script, 0), end: 27 };
-  assert.ok(script.tcp.handleUnreachable(script.nowMs, short) < 0);
-  const other = quote(script, 0);
-  other.buf[19]! ^= 1;
-  assert.ok(script.tcp.handleUnreachable(script.nowMs, other) < 0);
+  const { buf, quoted } = quote(script, 0);
+  assert.ok(script.tcp.handleUnreachable(script.nowMs, buf, { ...quoted, end: 27 }) < 0);
+  buf[19]! ^= 1;
+  assert.ok(script.tcp.handleUnreachable(script.nowMs, buf, quoted) < 0);
   script.run('state SYN-SENT', 'drop tcp-icmp-mismatch 2');
 });
 
 test('a closed port reported by ICMP refuses a connection that is being opened', () => {
   const script = new Script().connect().run('> S 0');
-  script.tcp.handleUnreachable(script.nowMs, quote(script, 0), 'ERR_CONNECTION_REFUSED');
+  unreachable(script, 0, 'ERR_CONNECTION_REFUSED');
   script.run('state CLOSED', 'error ERR_CONNECTION_REFUSED');
 });
 
 test('an established connection survives ICMP errors, and names them if it ends for lack of answers', () => {
   const script = plain({ limits: { giveUpMs: 100_000 } }).run('write 10', '> A 1 len 10');
-  assert.is(script.tcp.handleUnreachable(script.nowMs, quote(script, 1)), 0);
+  assert.is(unreachable(script, 1), 0);
   script.run('state ESTABLISHED', '+ 300', '> A 1 len 10', '+ 200000', 'state CLOSED', 'error ERR_UNREACHABLE');
 });
 
 test('an acknowledgment after an ICMP error clears its name', () => {
   const script = plain({ limits: { giveUpMs: 100_000 } }).run('write 10', '> A 1 len 10');
-  script.tcp.handleUnreachable(script.nowMs, quote(script, 1));
+  unreachable(script, 1);
   script.run('< A 1 ack 11', 'write 10', '> A 11 len 10', '+ 300000', 'state CLOSED', 'error ERR_TIMED_OUT');
 });
 

@@ -17,8 +17,8 @@ function tooBig(script: Script, seq: number, mtu: number): number {
   const absolute = script.absolute(seq);
   buf.set([script.localPort >> 8, script.localPort, script.remotePort >> 8, script.remotePort], start);
   buf.set([absolute >>> 24, absolute >>> 16, absolute >>> 8, absolute], start + 4);
-  const quoted = { buf, ipStart: 0, family: script.family, start, end: start + 8 };
-  return script.tcp.handleTooBig(script.nowMs, quoted, mtu);
+  const quoted = { family: script.family, start: 0, payload: start, end: start + 8 };
+  return script.tcp.handleTooBig(script.nowMs, buf, quoted, mtu);
 }
 
 test('what was too big is cut and sent again at once', () => {
@@ -95,7 +95,7 @@ test('a transfer over a link that narrows half way is intact and keeps its pace'
     if (world.nowMs < 1100 || packet.length <= 900) return false;
     // The router's answer comes back at once; it quotes the header that it dropped.
     reports++;
-    world.client.tcp.handleTooBig(world.nowMs, { buf: packet, ipStart: 0, family: 4, start: 20, end: 28 }, 900);
+    world.client.tcp.handleTooBig(world.nowMs, packet, { family: 4, start: 0, payload: 20, end: 28 }, 900);
     return true;
   };
   world.onStep = now => transfer.pump(now);

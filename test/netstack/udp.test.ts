@@ -293,12 +293,25 @@ test('an idle socket holds no queue memory, and a drained one gives a large queu
   const pair = new StackPair();
   const server = pair.b.udpBind(7);
   const client = pair.a.udpBind(0);
-  assert.is(client.queue.capacity, 0);
+  assert.is(client.queue, undefined);
   for (let i = 0; i < 3; i++) send(pair, client, new Uint8Array(60_000), '10.0.0.2', 7);
-  assert.ok(client.queue.capacity >= 180_000);
+  assert.ok(client.queue!.capacity >= 180_000);
   pair.run();
-  assert.is(client.queue.capacity, 0);
+  assert.is(client.queue, undefined);
   assert.is(receiveAll(server).length, 3);
+});
+
+test('a small stack has no queues while nothing waits in them', () => {
+  const pair = new StackPair({ limits: STACK_LIMITS_SMALL });
+  const server = pair.b.udpBind(7);
+  const client = pair.a.udpBind(0);
+  for (let i = 0; i < 3; i++) {
+    send(pair, client, counting(100), '10.0.0.2', 7);
+    assert.ok(client.queue!.capacity <= 256);
+    pair.run();
+    assert.is(client.queue, undefined);
+    assert.is(receiveAll(server).length, 1);
+  }
 });
 
 test('the presets agree with each other about what they limit', () => {

@@ -1,11 +1,11 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { EventQueue } from '../../lib/netstack/events.ts';
+import { Fifo } from '../../lib/netstack/fifo.ts';
 
-const test = suite('netstack/events');
+const test = suite('netstack/fifo');
 
 test('items come out in order, and a full queue refuses the newest', () => {
-  const queue = new EventQueue<number>(3);
+  const queue = new Fifo<number>(3);
   assert.is(queue.shift(), undefined);
   assert.equal(
     [1, 2, 3, 4].map(item => queue.push(item)),
@@ -17,7 +17,7 @@ test('items come out in order, and a full queue refuses the newest', () => {
 });
 
 test('a queue that is never quite empty keeps its order and its bound', () => {
-  const queue = new EventQueue<number>(200);
+  const queue = new Fifo<number>(200);
   let next = 0;
   let expected = 0;
   for (let i = 0; i < 1000; i++) {
