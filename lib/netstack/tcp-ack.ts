@@ -82,7 +82,7 @@ function findLosses(
     else if (isBare) recovery.onDuplicateAck(t.mss);
     return board.lostBytes > before;
   }
-  if ((found & SACK_DUPLICATE) !== 0) recovery.onDuplicateReport(segment.sackEdges[0], segment.sackEdges[1]);
+  if ((found & SACK_DUPLICATE) !== 0) recovery.onDuplicateReport(segment.sackLeft(0), segment.sackRight(0));
   if ((found & SACK_TAIL_LOST) !== 0) recovery.onTailLoss();
   return sack.detect(nowMs, rtt.smoothedMs, rtt.minMs, recovery.phase !== 0);
 }

@@ -181,12 +181,11 @@ class Sack implements SackPart {
   /** Marks what the blocks from number `first` on report, and remembers them. */
   #markBlocks(segment: TcpSegment, first: number, next: number): void {
     const board = this.#board;
-    const edges = segment.sackEdges;
     const fresh = (this.#fresh ??= new Int32Array(2 * MAX_BLOCKS));
     let count = 0;
     for (let i = first; i < segment.sackCount; i++) {
-      const left = edges[2 * i];
-      const right = edges[2 * i + 1];
+      const left = segment.sackLeft(i);
+      const right = segment.sackRight(i);
       if (!seqBefore(left, right) || seqBefore(left, board.headSeq) || seqAfter(right, next)) continue; // CHECK: tcp-sack-range
       this.#mark(left, right);
       fresh[2 * count] = left;
@@ -322,9 +321,10 @@ class Sack implements SackPart {
 
 /** Whether the first block tells of a duplicate: below the acknowledgment, or inside the second block (RFC 2883 §4). */
 function isDuplicateReport(segment: TcpSegment, una: number): boolean {
-  const edges = segment.sackEdges;
-  if (seqBefore(edges[0], una)) return !seqAfter(edges[1], una);
-  return segment.sackCount > 1 && !seqBefore(edges[0], edges[2]) && !seqAfter(edges[1], edges[3]);
+  const left = segment.sackLeft(0);
+  const right = segment.sackRight(0);
+  if (seqBefore(left, una)) return !seqAfter(right, una);
+  return segment.sackCount > 1 && !seqBefore(left, segment.sackLeft(1)) && !seqAfter(right, segment.sackRight(1));
 }
 
 function writeBlock(buf: Uint8Array, at: number, start: number, end: number): number {

@@ -80,9 +80,10 @@ export class TcpSegment {
   windowShift = -1;
   /** From a SYN. */
   isSackPermitted = false;
-  /** Blocks in {@link sackEdges}: `[left, right)` pairs, int32. */
+  /** Blocks of a SACK option: see {@link sackLeft} and {@link sackRight}. */
   sackCount = 0;
-  readonly sackEdges = new Int32Array(8);
+  #sackBuf: Uint8Array | undefined = undefined;
+  #sackAt = 0;
 
   /**
    * Reads `buf[start, end)`. False when it is shorter than its header, or an option runs past the header or has a
@@ -121,6 +122,16 @@ export class TcpSegment {
     return this.dataEnd - this.dataStart + ((this.flags >> 1) & 1) + (this.flags & 1);
   }
 
+  /** First sequence number of SACK block `i`, int32, read where it stands in the parsed buffer. */
+  sackLeft(i: number): number {
+    return readU32BE(this.#sackBuf!, this.#sackAt + 8 * i) | 0;
+  }
+
+  /** One past the last sequence number of SACK block `i`. */
+  sackRight(i: number): number {
+    return readU32BE(this.#sackBuf!, this.#sackAt + 8 * i + 4) | 0;
+  }
+
   #parseOptions(buf: Uint8Array, from: number, end: number): boolean {
     let at = from;
     while (at < end) {
@@ -156,7 +167,8 @@ export class TcpSegment {
 
   #readSack(buf: Uint8Array, at: number, length: number): void {
     this.sackCount = length >> 3;
-    for (let i = 0; i < length >> 2; i++) this.sackEdges[i] = readU32BE(buf, at + i * 4) | 0;
+    this.#sackBuf = buf;
+    this.#sackAt = at;
   }
 }
 

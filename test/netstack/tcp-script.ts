@@ -284,8 +284,8 @@ export class Script {
     const flags = [...'SFRA'].filter(letter => (segment.flags & FLAG_BITS[letter]!) !== 0).join('');
     const blocks: string[] = [];
     for (let i = 0; i < segment.sackCount; i++) {
-      const left = (segment.sackEdges[2 * i]! - PEER_ISN) | 0;
-      blocks.push(`${left}-${(segment.sackEdges[2 * i + 1]! - PEER_ISN) | 0}`);
+      const left = (segment.sackLeft(i) - PEER_ISN) | 0;
+      blocks.push(`${left}-${(segment.sackRight(i) - PEER_ISN) | 0}`);
     }
     return {
       flags,
