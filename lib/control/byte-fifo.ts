@@ -1,24 +1,21 @@
 /**
- * Bytes that wait, first in, first out, in one piece of memory that grows up to a limit. What waits is always
- * contiguous, so that a record can be sealed from it and opened into it without a copy in between.
+ * Bytes that wait, first in, first out, in one piece of memory that grows up to a limit.
  */
-import { copyBytes } from '../base/bytes.ts';
+import { copyBytes, NO_BYTES } from '../base/bytes.ts';
 
-/** What a queue that is empty keeps of its memory at most, unless told. */
+/** What a queue that is empty keeps of its memory at most. */
 const KEEP_BYTES = 4096;
 
 /** A queue of bytes. What waits is `buf[start, end)`. */
 export class ByteFifo {
-  buf = new Uint8Array(0);
+  buf = NO_BYTES;
   start = 0;
   end = 0;
   readonly #capacity: number;
-  readonly #keepBytes: number;
 
-  /** Holds at most `capacity` bytes, and keeps at most `keepBytes` of memory while it is empty. */
-  constructor(capacity: number, keepBytes = KEEP_BYTES) {
+  /** Holds at most `capacity` bytes. */
+  constructor(capacity: number) {
     this.#capacity = capacity;
-    this.#keepBytes = keepBytes;
   }
 
   /** Bytes that wait. */
@@ -58,7 +55,7 @@ export class ByteFifo {
   }
 
   /** Moves up to `end - start` bytes to `out` at `start`; returns how many. */
-  shift(out: Uint8Array, start: number, end: number): number {
+  pollBytes(out: Uint8Array, start: number, end: number): number {
     const moved = Math.min(end - start, this.length);
     if (moved <= 0) return 0;
     copyBytes(out, start, this.buf, this.start, this.start + moved);
@@ -72,13 +69,13 @@ export class ByteFifo {
     if (this.start < this.end) return;
     this.start = 0;
     this.end = 0;
-    if (this.buf.length > this.#keepBytes) this.buf = new Uint8Array(0);
+    if (this.buf.length > KEEP_BYTES) this.buf = NO_BYTES;
   }
 
   /** Erases and forgets everything. */
   wipe(): void {
     this.buf.fill(0);
-    this.buf = new Uint8Array(0);
+    this.buf = NO_BYTES;
     this.start = 0;
     this.end = 0;
   }

@@ -7,7 +7,7 @@
 import { NetError } from '../base/errors.ts';
 import type { Http2Event } from '../http2/client-types.ts';
 import { AnswerReader } from './client-answer.ts';
-import { ControlLink, type ControlLinkOptions } from './client-link.ts';
+import { ControlLink, type ControlLinkOptions, type ControlLinkOwner } from './client-link.ts';
 import type { MapDecoder } from './map-decoder.ts';
 
 /** A map stream without any message for this long is given up; keepalives are due every 60 seconds. */
@@ -59,7 +59,7 @@ export interface ControlSessionOptions extends ControlLinkOptions {
 }
 
 /** See the top of the file. */
-export class ControlSession {
+export class ControlSession implements ControlLinkOwner {
   /** When the map stream brought its first message; Infinity before. */
   mapSinceMs = Infinity;
   readonly #link: ControlLink;
@@ -71,7 +71,7 @@ export class ControlSession {
   readonly #events: SessionEvent[] = [];
 
   constructor(options: ControlSessionOptions) {
-    this.#link = new ControlLink(options, nowMs => this.#drain(nowMs));
+    this.#link = new ControlLink(options, this);
     this.#decoder = options.decoder;
     this.#authority = options.host;
     this.#answerBytes = options.limits.answerBytes;
@@ -85,11 +85,6 @@ export class ControlSession {
   /** Whether the coordinator has proved its key. */
   get isEstablished(): boolean {
     return this.#link.isEstablished;
-  }
-
-  /** How many bytes {@link handleBytes} takes now. */
-  get receiveRoom(): number {
-    return this.#link.receiveRoom;
   }
 
   /** About how many bytes of memory the connection holds for what is under way. */
@@ -142,16 +137,16 @@ export class ControlSession {
     this.#map = undefined;
   }
 
-  /** Bytes of the connection, at most {@link receiveRoom}. */
+  /** Bytes of the connection, lent for the call and overwritten. */
   handleBytes(nowMs: number, buf: Uint8Array, start: number, end: number): void {
     this.#link.handleBytes(nowMs, buf, start, end);
-    this.#drain(nowMs);
+    this.drain(nowMs);
   }
 
   /** The connection has ended. */
   handleEnd(nowMs: number): void {
     this.#link.handleEnd(nowMs);
-    this.#drain(nowMs);
+    this.drain(nowMs);
   }
 
   /** Writes what is to go to the coordinator into `out[start, end)`; returns how many bytes. */
@@ -166,7 +161,7 @@ export class ControlSession {
 
   handleTimeout(nowMs: number): void {
     this.#link.handleTimeout(nowMs);
-    this.#drain(nowMs);
+    this.drain(nowMs);
     const silentMs = this.#map === undefined ? 0 : nowMs - this.#map.lastMessageMs;
     if (silentMs >= WATCHDOG_MS) this.#endMap(nowMs, silenceError(), true); // CHECK: control-watchdog
     for (const call of [...this.#calls]) if (nowMs >= call.deadlineMs) this.#giveUp(nowMs, call); // CHECK: control-call-timeout
@@ -188,7 +183,8 @@ export class ControlSession {
     return this.#link.http2.request(nowMs, body.length === 0 ? head : { ...head, body });
   }
 
-  #drain(nowMs: number): void {
+  /** Takes what HTTP/2 has brought. */
+  drain(nowMs: number): void {
     for (let event = this.#link.pollEvent(); event !== undefined; event = this.#link.pollEvent()) {
       if (event.type === 'goaway') this.#events.push({ type: 'goaway' });
       else if (event.type !== 'closed') this.#dispatch(nowMs, event);

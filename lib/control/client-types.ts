@@ -8,15 +8,15 @@ import { HTTP2_LIMITS_LARGE, HTTP2_LIMITS_SMALL, type Http2Limits } from '../htt
 import { MAP_LIMITS_LARGE, MAP_LIMITS_SMALL, type MapLimits } from './map-limits.ts';
 import type { WireHostinfo } from './message.ts';
 import type { NetmapChanges } from './netmap.ts';
-import { TRANSPORT_LIMITS_LARGE, TRANSPORT_LIMITS_SMALL, type TransportLimits } from './record-stream.ts';
+import { TRANSPORT_LIMITS_LARGE, TRANSPORT_LIMITS_SMALL, type TransportLimits } from './transport.ts';
 
 /** What a {@link ControlClient} may hold. Bytes and counts as the names say. */
 export interface ControlClientLimits {
   readonly transport: TransportLimits;
   readonly http2: Http2Limits;
   readonly map: MapLimits;
-  /** Memory through which bytes move between the layers. */
-  readonly scratchBytes: number;
+  /** How much of a record HTTP/2 is given at once: it copies as much. */
+  readonly pieceBytes: number;
   /** What is kept of the answer to a registration: about so many bytes. A larger one is refused. */
   readonly answerBytes: number;
 }
@@ -26,7 +26,7 @@ export const CONTROL_LIMITS_SMALL: ControlClientLimits = Object.freeze({
   transport: TRANSPORT_LIMITS_SMALL,
   http2: HTTP2_LIMITS_SMALL,
   map: MAP_LIMITS_SMALL,
-  scratchBytes: 512,
+  pieceBytes: 512,
   answerBytes: 8192,
 });
 /** For everything else. */
@@ -34,7 +34,7 @@ export const CONTROL_LIMITS_LARGE: ControlClientLimits = Object.freeze({
   transport: TRANSPORT_LIMITS_LARGE,
   http2: HTTP2_LIMITS_LARGE,
   map: MAP_LIMITS_LARGE,
-  scratchBytes: 8192,
+  pieceBytes: 8192,
   answerBytes: 65_536,
 });
 

@@ -117,11 +117,6 @@ export class ControlClient {
     return keys.publicOf(keys.current);
   }
 
-  /** How many bytes {@link handleBytes} takes now. */
-  get receiveRoom(): number {
-    return this.#session?.receiveRoom ?? 0;
-  }
-
   /** About how many bytes of memory connection, decoder and netmap hold now. */
   get heldBytes(): number {
     return this.#decoder.heldBytes + (this.#session?.heldBytes ?? 0);
@@ -159,7 +154,7 @@ export class ControlClient {
     this.#advance(nowMs);
   }
 
-  /** Bytes of the stream, lent for the call, at most {@link receiveRoom} (RangeError). `unixMs` is the wall clock. */
+  /** Bytes of the stream, lent for the call and overwritten; all are taken. `unixMs` is the wall clock. */
   handleBytes(nowMs: number, unixMs: number, buf: Uint8Array, start: number, end: number): void {
     this.#member.clock.setClock(nowMs, unixMs);
     this.#session?.handleBytes(nowMs, buf, start, end);

@@ -3,12 +3,13 @@
  * ChaCha20-Poly1305 ciphertext without additional data) that carry a byte stream. Borders of records mean nothing.
  *
  * The nonce is four zero bytes and a 64-bit counter in BIG endian, unlike Noise's own transport. A record that does not
- * open ends the stream for good. Both directions have bounded queues; {@link RecordStream.receiveRoom} and the return
- * of {@link RecordStream.handlePlain} are the back-pressure.
+ * open ends the stream for good.
+ *
+ * No bytes wait here: a record is sealed where it is to leave from and opened where it has arrived. Only one that comes
+ * in pieces, or leaves in pieces of a few bytes, is held until it is complete; between records it holds 76 bytes.
  */
-import { copyBytes, readU16BE, writeU16BE, writeU64BE } from '../base/bytes.ts';
+import { copyBytes, NO_BYTES, writeU16BE, writeU64BE } from '../base/bytes.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
-import { ByteFifo } from './byte-fifo.ts';
 
 /** Largest record on the wire, header included. */
 export const RECORD_BYTES = 4096;
@@ -17,6 +18,14 @@ export const HEADER_BYTES = 3;
 const TAG_BYTES = 16;
 /** Most plaintext in one record. */
 export const RECORD_PLAIN_BYTES = RECORD_BYTES - HEADER_BYTES - TAG_BYTES;
+/** With less room than this for a record, it is sealed aside: header and tag alone take 19 bytes. */
+const LEAST_ROOM_BYTES = 128;
+
+const KEY_BYTES = 32;
+/** The nonce behind both keys, and its counter behind four zeros. */
+const NONCE_AT = 2 * KEY_BYTES;
+const COUNTER_AT = NONCE_AT + 4;
+const SECRET_BYTES = NONCE_AT + 12;
 
 /** Client to server: version, Noise's first message. */
 export const TYPE_INITIATION = 1;
@@ -27,207 +36,174 @@ export const TYPE_ERROR = 3;
 /** Either way: encrypted data. */
 export const TYPE_RECORD = 4;
 
-/** What {@link RecordStream} and the machines above it may hold, and how long a handshake may take. */
-export interface TransportLimits {
-  /** Decrypted bytes that nobody has fetched yet, and the record under way; at least {@link RECORD_BYTES}. */
-  readonly receiveBytes: number;
-  /** Plaintext that has not left yet. */
-  readonly sendBytes: number;
-  /** Memory that a queue or a stage keeps while it is empty; at least {@link HEADER_BYTES}. */
-  readonly keepBytes: number;
-  /** The head of the server's HTTP answer. */
-  readonly headBytes: number;
-  /** The early payload, without its header; less than `receiveBytes`. */
-  readonly earlyBytes: number;
-  /** From construction to the keys. */
-  readonly handshakeTimeoutMs: number;
-}
+/** The stream is dead: what {@link RecordStream.handleBytes} and the machines above it return then. */
+export const STREAM_DEAD = -1;
 
-/** For microcontrollers. */
-export const TRANSPORT_LIMITS_SMALL: TransportLimits = Object.freeze({
-  receiveBytes: 8192,
-  sendBytes: 4096,
-  keepBytes: 256,
-  headBytes: 2048,
-  earlyBytes: 1024,
-  handshakeTimeoutMs: 10_000,
-});
-/** For everything else. */
-export const TRANSPORT_LIMITS_LARGE: TransportLimits = Object.freeze({
-  receiveBytes: 65_536,
-  sendBytes: 65_536,
-  keepBytes: 4096,
-  headBytes: 8192,
-  earlyBytes: 16_384,
-  handshakeTimeoutMs: 10_000,
-});
+/** Where the plaintext that is to be sent comes from. */
+export interface PlainSource {
+  /** Writes up to `end - start` bytes to `out` at `start`; returns how many, 0 for nothing now. */
+  pollBytes(out: Uint8Array, start: number, end: number): number;
+}
 
 /** The prologue of the handshake for a protocol version. */
 export function prologueText(version: number): string {
   return `Tailscale Control Protocol v${version}`;
 }
 
-/** Records both ways, once there are keys; until then it only queues what is to be sent. */
+/** Records both ways, once there are keys. */
 export class RecordStream {
   /** Why the stream is of no use any more. */
   problem: string | undefined = undefined;
-  /** Decrypted bytes. */
-  readonly plain: ByteFifo;
+  /** What the last record carried: lent until the next call, and forgotten by whoever has taken it. */
+  plain: Uint8Array | undefined = undefined;
   readonly #suite: CryptoSuite;
-  readonly #sendQueue: ByteFifo;
-  readonly #sendKey = new Uint8Array(32);
-  readonly #receiveKey = new Uint8Array(32);
-  readonly #nonce = new Uint8Array(12);
-  readonly #nothing = new Uint8Array(0);
+  /** The keys of sending and of receiving, and the nonce of the moment; nothing before there are keys. */
+  #secrets = NO_BYTES;
   #sendCounter = 0;
   #receiveCounter = 0;
-  #isStarted = false;
-  readonly #keepBytes: number;
-  /** The record that is coming in, from its header; made as large as its header says. */
-  #record = new Uint8Array(0);
-  #recordBytes = 0;
-  /** The sealed record that is going out: `#stage[#stageStart, #stageEnd)` is left of it. */
-  #stage = new Uint8Array(0);
-  #stageStart = 0;
-  #stageEnd = 0;
+  /** What has come of the record that is under way, header included, and the header as one number. */
+  #fill = 0;
+  #header = 0;
+  /** The rest of that record, if it has come in pieces. */
+  #record = NO_BYTES;
+  /** What is left of a sealed record that did not fit where it was to leave from. */
+  #stage = NO_BYTES;
 
-  constructor(suite: CryptoSuite, limits: TransportLimits) {
-    if (limits.receiveBytes < RECORD_BYTES || limits.earlyBytes + 16 > limits.receiveBytes)
-      throw new RangeError(`"receiveBytes" expected at least ${RECORD_BYTES} and more than "earlyBytes"`);
+  constructor(suite: CryptoSuite) {
     this.#suite = suite;
-    this.plain = new ByteFifo(limits.receiveBytes, limits.keepBytes);
-    this.#sendQueue = new ByteFifo(limits.sendBytes, limits.keepBytes);
-    this.#keepBytes = limits.keepBytes;
   }
 
   /** Begins with these keys (32 bytes each, copied); the counters are for tests. */
   start(sendKey: Uint8Array, receiveKey: Uint8Array, sendCounter = 0, receiveCounter = 0): void {
-    this.#sendKey.set(sendKey);
-    this.#receiveKey.set(receiveKey);
+    this.#secrets = new Uint8Array(SECRET_BYTES);
+    this.#secrets.set(sendKey);
+    this.#secrets.set(receiveKey, KEY_BYTES);
     this.#sendCounter = sendCounter;
     this.#receiveCounter = receiveCounter;
-    this.#record = new Uint8Array(this.#keepBytes);
-    this.#isStarted = true;
   }
 
-  /** How many bytes {@link handleBytes} takes now. */
-  get receiveRoom(): number {
-    return this.plain.room - this.#recordBytes;
+  /** Bytes that have come of the record that is under way; 0 between two records. */
+  get partBytes(): number {
+    return this.#fill;
   }
 
-  /** Plaintext that still fits into the queue for sending. */
-  get sendRoom(): number {
-    return this.#sendQueue.room;
-  }
-
-  /** Whether the stream stands in the middle of a record. */
-  get isMidRecord(): boolean {
-    return this.#recordBytes > 0;
-  }
-
-  /** Whether nothing is left to be sent. */
+  /** Whether nothing is left of a record that was sealed. */
   get isDrained(): boolean {
-    return this.#sendQueue.length === 0 && this.#stageStart === this.#stageEnd;
+    return this.#stage.length === 0;
   }
 
-  /** Goes on with `buf[start, end)`, at most {@link receiveRoom} bytes; false when the stream is dead, see `problem`. */
-  handleBytes(buf: Uint8Array, start: number, end: number): boolean {
-    if (this.problem !== undefined) return false;
-    for (let at = start; at < end; ) {
-      const wanted = this.#wanted();
-      const take = Math.min(wanted - this.#recordBytes, end - at);
-      copyBytes(this.#record, this.#recordBytes, buf, at, at + take);
-      this.#recordBytes += take;
-      at += take;
-      if (this.#recordBytes < wanted) continue;
-      const isFine = wanted === HEADER_BYTES ? this.#checkHeader() : this.#open();
-      if (!isFine) return false;
-    }
-    return true;
+  /** Bytes of memory that it holds for records that are under way. */
+  get heldBytes(): number {
+    return this.#record.length + this.#stage.length;
   }
 
-  /** Takes plaintext to be sent; returns how many bytes of it fitted. */
-  handlePlain(buf: Uint8Array, start: number, end: number): number {
-    return this.problem === undefined ? this.#sendQueue.push(buf, start, end) : 0;
-  }
-
-  /** Writes what is to be sent into `out[start, end)`; returns the bytes written, 0 for nothing now. */
-  pollBytes(out: Uint8Array, start: number, end: number): number {
+  /**
+   * Goes on with `buf[start, end)`, up to the end of one record, which is opened in place, into {@link plain}. Returns
+   * where it stopped, or {@link STREAM_DEAD}, see {@link problem}.
+   */
+  handleBytes(buf: Uint8Array, start: number, end: number): number {
+    if (this.problem !== undefined) return STREAM_DEAD;
+    this.plain = undefined;
     let at = start;
-    while (this.problem === undefined && this.#isStarted && at < end) {
-      if (this.#stageStart === this.#stageEnd && !this.#seal()) break;
-      const moved = Math.min(end - at, this.#stageEnd - this.#stageStart);
-      copyBytes(out, at, this.#stage, this.#stageStart, this.#stageStart + moved);
-      this.#stageStart += moved;
-      at += moved;
+    while (at < end && this.#fill < HEADER_BYTES) {
+      this.#header = this.#header * 256 + buf[at++]!;
+      this.#fill++;
+      if (this.#fill === HEADER_BYTES && !this.#checkHeader()) return STREAM_DEAD;
     }
-    if (this.#stageStart === this.#stageEnd && this.#stage.length > this.#keepBytes) this.#stage = new Uint8Array(0);
-    return at - start;
+    if (this.#fill < HEADER_BYTES || at === end) return at;
+    const length = this.#header & 0xffff;
+    if (this.#fill === HEADER_BYTES && end - at >= length)
+      return this.#open(buf.subarray(at, at + length)) ? at + length : STREAM_DEAD;
+    if (this.#record.length === 0) this.#record = new Uint8Array(length);
+    const record = this.#record;
+    const done = this.#fill - HEADER_BYTES;
+    const take = Math.min(length - done, end - at);
+    copyBytes(record, done, buf, at, at + take);
+    this.#fill += take;
+    if (done + take < length) return at + take;
+    this.#record = NO_BYTES;
+    return this.#open(record) ? at + take : STREAM_DEAD;
   }
 
-  /** Erases keys and queues; `problem` says why, from now on nothing comes out. */
-  fail(problem: string): false {
+  /** Seals what `source` has into `out[start, end)`; returns the bytes written, 0 for nothing now. */
+  pollBytes(source: PlainSource, out: Uint8Array, start: number, end: number): number {
+    let at = start + this.#unstage(out, start, end);
+    for (let length = -1; length !== 0 && end - at >= LEAST_ROOM_BYTES; at += length)
+      length = this.#seal(source, out, at, end);
+    const isTight = at === start && at < end && end - at < LEAST_ROOM_BYTES;
+    if (!isTight) return at - start;
+    const stage = new Uint8Array(LEAST_ROOM_BYTES);
+    const length = this.#seal(source, stage, 0, LEAST_ROOM_BYTES);
+    if (length > 0) this.#stage = stage.subarray(0, length);
+    return this.#unstage(out, start, end);
+  }
+
+  /** Erases keys and what is under way; `problem` says why, from now on nothing comes out. Returns {@link STREAM_DEAD}. */
+  fail(problem: string): number {
     this.problem ??= problem;
-    this.#sendKey.fill(0);
-    this.#receiveKey.fill(0);
-    this.#record.fill(0);
-    this.plain.wipe();
-    this.#sendQueue.wipe();
-    this.#recordBytes = 0;
-    this.#stageStart = this.#stageEnd;
-    return false;
-  }
-
-  /** Where the record under way is complete: its header first, then all of it. */
-  #wanted(): number {
-    return this.#recordBytes < HEADER_BYTES ? HEADER_BYTES : HEADER_BYTES + readU16BE(this.#record, 1);
+    this.plain = undefined;
+    for (const bytes of [this.#secrets, this.#record, this.#stage]) bytes.fill(0);
+    this.#secrets = this.#record = this.#stage = NO_BYTES;
+    this.#fill = 0;
+    return STREAM_DEAD;
   }
 
   #checkHeader(): boolean {
-    const length = readU16BE(this.#record, 1);
-    if (this.#record[0] !== TYPE_RECORD) return this.fail('a message that is not a record'); // CHECK: ts2021-record-type
-    if (length > RECORD_BYTES - HEADER_BYTES) return this.fail('a record that is too long'); // CHECK: ts2021-record-long
-    if (length < TAG_BYTES) return this.fail('a record without a tag'); // CHECK: ts2021-record-short
-    if (this.#record.length >= HEADER_BYTES + length) return true;
-    const larger = new Uint8Array(HEADER_BYTES + length);
-    copyBytes(larger, 0, this.#record, 0, HEADER_BYTES);
-    this.#record = larger;
+    const length = this.#header & 0xffff;
+    if (this.#header >>> 16 !== TYPE_RECORD) return this.#refuse('a message that is not a record'); // CHECK: ts2021-record-type
+    if (length > RECORD_BYTES - HEADER_BYTES) return this.#refuse('a record that is too long'); // CHECK: ts2021-record-long
+    if (length < TAG_BYTES) return this.#refuse('a record without a tag'); // CHECK: ts2021-record-short
     return true;
   }
 
-  #open(): boolean {
-    const { plain } = this;
-    const length = this.#recordBytes - HEADER_BYTES - TAG_BYTES;
-    if (this.#receiveCounter >= Number.MAX_SAFE_INTEGER) return this.fail('too many records'); // CHECK: ts2021-receive-counter
-    plain.reserve(length);
-    const out = plain.buf.subarray(plain.end, plain.end + length);
-    const sealed = this.#record.subarray(HEADER_BYTES, this.#recordBytes);
-    writeU64BE(this.#nonce, 4, this.#receiveCounter);
-    const isAuthentic = this.#suite.aeadOpen(out, this.#receiveKey, this.#nonce, this.#nothing, sealed);
-    if (!isAuthentic) return this.fail('a record that does not open'); // CHECK: ts2021-record-tag
+  #open(sealed: Uint8Array): boolean {
+    if (this.#receiveCounter >= Number.MAX_SAFE_INTEGER) return this.#refuse('too many records'); // CHECK: ts2021-receive-counter
+    const plain = sealed.subarray(0, sealed.length - TAG_BYTES);
+    const key = this.#secrets.subarray(KEY_BYTES, NONCE_AT);
+    const isAuthentic = this.#suite.aeadOpen(plain, key, this.#nonce(this.#receiveCounter), NO_BYTES, sealed);
+    if (!isAuthentic) return this.#refuse('a record that does not open'); // CHECK: ts2021-record-tag
     this.#receiveCounter++;
-    plain.end += length;
-    this.#recordBytes = 0;
-    if (this.#record.length > this.#keepBytes) this.#record = new Uint8Array(this.#keepBytes);
+    this.#fill = this.#header = 0;
+    if (plain.length > 0) this.plain = plain;
     return true;
   }
 
-  /** Puts the next record on the stage; false when there is none. */
-  #seal(): boolean {
-    const queue = this.#sendQueue;
-    const length = Math.min(queue.length, RECORD_PLAIN_BYTES);
-    if (length === 0) return false;
-    if (this.#sendCounter >= Number.MAX_SAFE_INTEGER) return this.fail('too many records'); // CHECK: ts2021-send-counter
-    this.#stageStart = 0;
-    this.#stageEnd = HEADER_BYTES + length + TAG_BYTES;
-    if (this.#stage.length < this.#stageEnd) this.#stage = new Uint8Array(this.#stageEnd);
-    this.#stage[0] = TYPE_RECORD;
-    writeU16BE(this.#stage, 1, length + TAG_BYTES);
-    writeU64BE(this.#nonce, 4, this.#sendCounter++);
-    const out = this.#stage.subarray(HEADER_BYTES, this.#stageEnd);
-    const plain = queue.buf.subarray(queue.start, queue.start + length);
-    this.#suite.aeadSeal(out, this.#sendKey, this.#nonce, this.#nothing, plain);
-    queue.drop(length);
-    return true;
+  /** Writes the next record to `buf[start, end)`; returns its length, 0 when there is none. */
+  #seal(source: PlainSource, buf: Uint8Array, start: number, end: number): number {
+    if (this.#secrets.length === 0) return 0;
+    const from = start + HEADER_BYTES;
+    const length = source.pollBytes(buf, from, Math.min(from + RECORD_PLAIN_BYTES, end - TAG_BYTES));
+    if (length === 0) return 0;
+    if (this.#sendCounter >= Number.MAX_SAFE_INTEGER) return this.#overflow(); // CHECK: ts2021-send-counter
+    buf[start] = TYPE_RECORD;
+    writeU16BE(buf, start + 1, length + TAG_BYTES);
+    const stop = from + length + TAG_BYTES;
+    const key = this.#secrets.subarray(0, KEY_BYTES);
+    const nonce = this.#nonce(this.#sendCounter++);
+    this.#suite.aeadSeal(buf.subarray(from, stop), key, nonce, NO_BYTES, buf.subarray(from, from + length));
+    return stop - start;
+  }
+
+  #unstage(out: Uint8Array, start: number, end: number): number {
+    const stage = this.#stage;
+    const moved = Math.min(end - start, stage.length);
+    copyBytes(out, start, stage, 0, moved);
+    if (moved > 0) this.#stage = moved === stage.length ? NO_BYTES : stage.subarray(moved);
+    return moved;
+  }
+
+  #nonce(counter: number): Uint8Array {
+    writeU64BE(this.#secrets, COUNTER_AT, counter);
+    return this.#secrets.subarray(NONCE_AT);
+  }
+
+  #overflow(): number {
+    this.fail('too many records');
+    return 0;
+  }
+
+  #refuse(problem: string): boolean {
+    this.fail(problem);
+    return false;
   }
 }

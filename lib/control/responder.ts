@@ -4,10 +4,11 @@
  *
  * Anybody may complete the handshake: it says which machine key is at the other end, not whether that machine is
  * welcome. A first message can be replayed; who replays it learns no key, so only bytes that came in records are the
- * machine's.
+ * machine's. The plaintext of both directions waits in bounded queues: `receiveRoom` and the return of `handlePlain` are
+ * the back-pressure.
  * Left out: HTTP (see `answerControlRequest`), the early payload (stock clients need none).
  */
-import { copyBytes, readU16BE, utf8Encode, writeU16BE } from '../base/bytes.ts';
+import { copyBytes, NO_BYTES, readU16BE, utf8Encode, writeU16BE } from '../base/bytes.ts';
 import { type ErrorCode, NetError } from '../base/errors.ts';
 import type { SecretKey } from '../crypto/keys.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
@@ -16,18 +17,33 @@ import { ByteFifo } from './byte-fifo.ts';
 import {
   HEADER_BYTES,
   prologueText,
+  RECORD_BYTES,
   RecordStream,
-  TRANSPORT_LIMITS_LARGE,
-  type TransportLimits,
+  STREAM_DEAD,
   TYPE_ERROR,
   TYPE_INITIATION,
   TYPE_RESPONSE,
 } from './record-stream.ts';
-import { STREAM_DEAD } from './transport.ts';
 import { INITIATION_BYTES } from './upgrade.ts';
 
 const INITIATION_HEADER_BYTES = 5;
 const ANSWER_BYTES = 256;
+
+/** What a {@link ControlResponder} may hold, and how long a handshake may take. */
+export interface ResponderLimits {
+  /** Decrypted bytes that nobody has fetched yet, and the record under way; at least {@link RECORD_BYTES}. */
+  readonly receiveBytes: number;
+  /** Plaintext that has not left yet. */
+  readonly sendBytes: number;
+  /** From construction to the keys. */
+  readonly handshakeTimeoutMs: number;
+}
+
+const RESPONDER_LIMITS: ResponderLimits = Object.freeze({
+  receiveBytes: 65_536,
+  sendBytes: 65_536,
+  handshakeTimeoutMs: 10_000,
+});
 
 /** What a responder needs. */
 export interface ControlResponderOptions {
@@ -42,7 +58,7 @@ export interface ControlResponderOptions {
   readonly initiation?: Uint8Array;
   /** Clients that announce less are told so and cut off. */
   readonly minVersion?: number;
-  readonly limits?: Partial<TransportLimits>;
+  readonly limits?: Partial<ResponderLimits>;
 }
 
 /** What happens at a responder. */
@@ -64,19 +80,26 @@ export class ControlResponder {
   version = 0;
   readonly #options: ControlResponderOptions;
   readonly #records: RecordStream;
+  /** What was decrypted and what is to be encrypted. */
+  readonly #received: ByteFifo;
+  readonly #sending: ByteFifo;
   /** Handshake answers, in front of the records; an error record outlives the connection. */
   readonly #answer = new ByteFifo(ANSWER_BYTES);
   readonly #events: ControlResponderEvent[] = [];
-  #initiation = new Uint8Array(INITIATION_BYTES);
+  #initiation: Uint8Array = new Uint8Array(INITIATION_BYTES);
   #initiationBytes = 0;
   #phase: 'initiation' | 'open' | 'dead' = 'initiation';
   #isEnded = false;
   #deadlineMs: number;
 
   constructor(options: ControlResponderOptions) {
-    const limits = { ...TRANSPORT_LIMITS_LARGE, ...options.limits };
+    const limits = { ...RESPONDER_LIMITS, ...options.limits };
+    if (limits.receiveBytes < RECORD_BYTES)
+      throw new RangeError(`"receiveBytes" expected at least ${RECORD_BYTES}, got ${limits.receiveBytes}`);
     this.#options = options;
-    this.#records = new RecordStream(options.suite, limits);
+    this.#records = new RecordStream(options.suite);
+    this.#received = new ByteFifo(limits.receiveBytes);
+    this.#sending = new ByteFifo(limits.sendBytes);
     this.#deadlineMs = options.nowMs + limits.handshakeTimeoutMs;
     const { initiation } = options;
     if (initiation === undefined) return;
@@ -92,20 +115,23 @@ export class ControlResponder {
 
   /** How many bytes {@link handleBytes} takes now; it grows with `pollPlain`. */
   get receiveRoom(): number {
-    return this.#phase === 'dead' ? 0 : this.#records.receiveRoom;
+    return this.#phase === 'dead' ? 0 : this.#received.room - this.#records.partBytes;
   }
 
   /** Plaintext that {@link handlePlain} takes now. */
   get sendRoom(): number {
-    return this.#phase === 'dead' ? 0 : this.#records.sendRoom;
+    return this.#phase === 'dead' ? 0 : this.#sending.room;
   }
 
   /** Whether everything that was given to {@link handlePlain} has left. */
   get isDrained(): boolean {
-    return this.#answer.length === 0 && this.#records.isDrained;
+    return this.#answer.length === 0 && this.#sending.length === 0 && this.#records.isDrained;
   }
 
-  /** Bytes of the socket, as `ControlTransport.handleBytes` takes them. */
+  /**
+   * Bytes of the socket, `buf[start, end)`, lent for the call, in which records are opened in place. All are taken:
+   * RangeError for more than {@link receiveRoom} on a living stream. Returns 0, or {@link STREAM_DEAD}.
+   */
   handleBytes(_nowMs: number, buf: Uint8Array, start: number, end: number): number {
     if (this.#phase === 'dead') return STREAM_DEAD;
     if (this.#isEnded) return this.#fail('ERR_PROTOCOL', 'the control connection goes on after its end');
@@ -114,36 +140,42 @@ export class ControlResponder {
     let at = start;
     if (this.#phase === 'initiation') at = this.#readInitiation(buf, start, end);
     if (!this.isEstablished) return this.error === undefined ? 0 : STREAM_DEAD;
-    const isFine = this.#records.handleBytes(buf, at, end);
-    return isFine ? 0 : this.#fail('ERR_PROTOCOL', `the client sent ${this.#records.problem}`);
+    const records = this.#records;
+    while (at < end) {
+      at = records.handleBytes(buf, at, end);
+      if (at < 0) return this.#fail('ERR_PROTOCOL', `the client sent ${records.problem}`);
+      if (records.plain !== undefined) this.#received.push(records.plain, 0, records.plain.length);
+      records.plain = undefined;
+    }
+    return 0;
   }
 
   /** The socket's stream has ended. */
   handleEnd(_nowMs: number): void {
     if (this.#phase === 'dead' || this.#isEnded) return;
     this.#isEnded = true;
-    const isCut = this.#phase !== 'open' || this.#records.isMidRecord;
+    const isCut = this.#phase !== 'open' || this.#records.partBytes > 0;
     if (isCut) return this.#cutOff(); // CHECK: ts2021-client-cut-off
     this.#events.push({ type: 'ended' });
   }
 
   /** Writes what is to go to the socket into `out[start, end)`; returns the bytes written, 0 for nothing now. */
   pollBytes(out: Uint8Array, start: number, end: number): number {
-    const written = this.#answer.shift(out, start, end);
+    const written = this.#answer.pollBytes(out, start, end);
     if (this.#phase === 'dead') return written;
-    const sent = this.#records.pollBytes(out, start + written, end);
+    const sent = this.#records.pollBytes(this.#sending, out, start + written, end);
     if (this.#records.problem !== undefined) this.#fail('ERR_PROTOCOL', this.#records.problem);
     return written + sent;
   }
 
   /** Takes bytes of the stream inside; returns how many fitted. */
   handlePlain(_nowMs: number, buf: Uint8Array, start: number, end: number): number {
-    return this.#phase === 'dead' ? 0 : this.#records.handlePlain(buf, start, end);
+    return this.#phase === 'dead' ? 0 : this.#sending.push(buf, start, end);
   }
 
   /** Moves bytes of the stream inside to `out[start, end)`; returns how many, 0 for nothing now. */
   pollPlain(out: Uint8Array, start: number, end: number): number {
-    return this.#phase === 'open' ? this.#records.plain.shift(out, start, end) : 0;
+    return this.#phase === 'open' ? this.#received.pollBytes(out, start, end) : 0;
   }
 
   /** The next event, or undefined. */
@@ -177,7 +209,7 @@ export class ControlResponder {
   #respond(): void {
     const { suite, privateKey, publicKey, random, minVersion = 1 } = this.#options;
     const initiation = this.#initiation;
-    this.#initiation = new Uint8Array(0);
+    this.#initiation = NO_BYTES;
     const isInitiation = initiation[2] === TYPE_INITIATION && readU16BE(initiation, 3) === IK_FIRST_BYTES;
     if (!isInitiation) return this.#refuse('not an initiation'); // CHECK: ts2021-initiation-header
     this.version = readU16BE(initiation, 0);
@@ -186,14 +218,14 @@ export class ControlResponder {
     const noise = new Ik(suite, utf8Encode(prologueText(this.version)), publicKey);
     const machineKey = new Uint8Array(32);
     const first = initiation.subarray(INITIATION_HEADER_BYTES);
-    const result = noise.readFirst(machineKey, new Uint8Array(0), first, privateKey.bytes);
+    const result = noise.readFirst(machineKey, NO_BYTES, first, privateKey.bytes);
     if (result !== 'ok') return this.#refuse('the handshake does not fit the key of this server'); // CHECK: ts2021-initiation
     const ephemeral = new Uint8Array(32);
     random(ephemeral);
     const answer = new Uint8Array(HEADER_BYTES + IK_SECOND_BYTES);
     answer[0] = TYPE_RESPONSE;
     writeU16BE(answer, 1, IK_SECOND_BYTES);
-    noise.writeSecond(answer.subarray(HEADER_BYTES), ephemeral, new Uint8Array(0));
+    noise.writeSecond(answer.subarray(HEADER_BYTES), ephemeral, NO_BYTES);
     const [receiveKey, sendKey] = [new Uint8Array(32), new Uint8Array(32)];
     noise.split(receiveKey, sendKey);
     this.#records.start(sendKey, receiveKey);
@@ -230,6 +262,8 @@ export class ControlResponder {
     this.error = error;
     this.#deadlineMs = Number.POSITIVE_INFINITY;
     this.#records.fail('closed');
+    this.#received.wipe();
+    this.#sending.wipe();
     this.#events.push({ type: 'closed', error });
   }
 }

@@ -3,32 +3,28 @@
  * an HTTP/1.1 upgrade whose request already carries Noise IK's first message, then encrypted records with a byte stream
  * inside, on which HTTP/2 runs. The server may put an early payload in front of that stream.
  *
- * Feed the socket's bytes to {@link ControlTransport.handleBytes}, at most `receiveRoom` of them, and send what
- * {@link ControlTransport.pollBytes} writes; `handlePlain` and `pollPlain` are the stream inside. A transport that is
- * dead stays dead.
+ * Feed the socket's bytes to {@link ControlTransport.handleBytes}, take the plaintext of each record behind it with
+ * `takePlain`, and send what {@link ControlTransport.pollBytes} writes, which fetches plaintext as there is room for it.
+ * Between records nothing is held but the keys. A transport that is dead stays dead.
  * Left out: fetching the server's key (GET /key), the choice of port and TLS, the WebSocket variant for browsers.
  */
-import { copyBytes, readU16BE, readU32BE, utf8Encode, writeU16BE } from '../base/bytes.ts';
+import { concatBytes, copyBytes, NO_BYTES, readU16BE, readU32BE, utf8Encode, writeU16BE } from '../base/bytes.ts';
 import { type ErrorCode, NetError } from '../base/errors.ts';
 import type { SecretKey } from '../crypto/keys.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
 import { IK_FIRST_BYTES, IK_SECOND_BYTES, Ik } from '../noise/ik.ts';
-import { ByteFifo } from './byte-fifo.ts';
 import { CAPABILITY_VERSION } from './message.ts';
 import {
   HEADER_BYTES,
+  type PlainSource,
   prologueText,
   RecordStream,
-  TRANSPORT_LIMITS_LARGE,
-  type TransportLimits,
+  STREAM_DEAD,
   TYPE_ERROR,
   TYPE_INITIATION,
   TYPE_RESPONSE,
 } from './record-stream.ts';
 import { HeadReader, INITIATION_BYTES, upgradeRequest } from './upgrade.ts';
-
-/** What `handleBytes` returns when the stream is dead. */
-export const STREAM_DEAD = -1;
 
 const INITIATION_HEADER_BYTES = 5;
 const RESPONSE_BYTES = HEADER_BYTES + IK_SECOND_BYTES;
@@ -37,6 +33,29 @@ const MAX_REFUSAL_BYTES = 256;
 /** FF FF FF 'T' 'S': no frame of HTTP/2 begins so. */
 const EARLY_MAGIC = Object.freeze([0xff, 0xff, 0xff, 0x54, 0x53]);
 const EARLY_HEADER_BYTES = 9;
+
+/** What a {@link ControlTransport} may hold, and how long a handshake may take. */
+export interface TransportLimits {
+  /** The head of the server's HTTP answer. */
+  readonly headBytes: number;
+  /** The early payload, without its header. */
+  readonly earlyBytes: number;
+  /** From construction to the keys. */
+  readonly handshakeTimeoutMs: number;
+}
+
+/** For microcontrollers. */
+export const TRANSPORT_LIMITS_SMALL: TransportLimits = Object.freeze({
+  headBytes: 2048,
+  earlyBytes: 1024,
+  handshakeTimeoutMs: 10_000,
+});
+/** For everything else. */
+export const TRANSPORT_LIMITS_LARGE: TransportLimits = Object.freeze({
+  headBytes: 8192,
+  earlyBytes: 16_384,
+  handshakeTimeoutMs: 10_000,
+});
 
 /** What a control connection needs. */
 export interface ControlTransportOptions {
@@ -67,7 +86,7 @@ export type ControlTransportEvent =
   /** Dead; no event follows. Undefined: closed by this side. */
   | { readonly type: 'closed'; readonly error: NetError | undefined };
 
-/** What is needed until there are keys, 2 KB on XS. */
+/** What is needed until the stream inside has begun, 2 KB on XS. */
 interface Handshake {
   readonly noise: Ik;
   readonly machineKey: SecretKey;
@@ -75,6 +94,9 @@ interface Handshake {
   /** The server's message: `[0, messageBytes)` of it have come. */
   readonly message: Uint8Array;
   messageBytes: number;
+  /** What has come of an early payload, its header included, and how long it may be without that. */
+  early: Uint8Array;
+  readonly earlyBytes: number;
 }
 
 /** One control connection, client side. */
@@ -84,9 +106,9 @@ export class ControlTransport {
   /** Status of the server's HTTP answer, 0 before it. */
   status = 0;
   readonly #records: RecordStream;
-  readonly #limits: TransportLimits;
   #handshake: Handshake | undefined;
-  readonly #request: ByteFifo;
+  /** What is left to be sent of the request. */
+  #request: Uint8Array;
   readonly #events: ControlTransportEvent[] = [];
   #phase: 'head' | 'response' | 'early' | 'open' | 'dead' = 'head';
   #isEnded = false;
@@ -98,13 +120,13 @@ export class ControlTransport {
       throw new RangeError(`"version" expected 1 to 65535, got ${version}`);
     if (options.serverKey.length !== 32)
       throw new RangeError(`"serverKey" expected 32 bytes, got ${options.serverKey.length}`);
-    this.#limits = { ...TRANSPORT_LIMITS_LARGE, ...options.limits };
-    this.#records = new RecordStream(suite, this.#limits);
-    this.#deadlineMs = nowMs + this.#limits.handshakeTimeoutMs;
+    const { headBytes, earlyBytes, handshakeTimeoutMs } = { ...TRANSPORT_LIMITS_LARGE, ...options.limits };
+    this.#records = new RecordStream(suite);
+    this.#deadlineMs = nowMs + handshakeTimeoutMs;
     const noise = new Ik(suite, utf8Encode(prologueText(version)), options.serverKey);
-    const head = new HeadReader(this.#limits.headBytes);
+    const head = new HeadReader(headBytes);
     const message = new Uint8Array(HEADER_BYTES + MAX_REFUSAL_BYTES);
-    this.#handshake = { noise, machineKey, head, message, messageBytes: 0 };
+    this.#handshake = { noise, machineKey, head, message, messageBytes: 0, early: NO_BYTES, earlyBytes };
     const initiation = new Uint8Array(INITIATION_BYTES);
     writeU16BE(initiation, 0, version);
     initiation[2] = TYPE_INITIATION;
@@ -113,11 +135,9 @@ export class ControlTransport {
     options.random(ephemeral);
     suite.publicKey(publicKey, machineKey.bytes);
     const first = initiation.subarray(INITIATION_HEADER_BYTES);
-    const result = noise.writeFirst(first, ephemeral, machineKey.bytes, publicKey, new Uint8Array(0));
+    const result = noise.writeFirst(first, ephemeral, machineKey.bytes, publicKey, NO_BYTES);
     ephemeral.fill(0);
-    const request = upgradeRequest(host, path, initiation);
-    this.#request = new ByteFifo(request.length, 0);
-    this.#request.push(request, 0, request.length);
+    this.#request = upgradeRequest(host, path, initiation);
     if (result !== 'ok') this.#fail('ERR_PROTOCOL', 'the control server’s key is not a usable key'); // CHECK: ts2021-server-key
   }
 
@@ -126,61 +146,60 @@ export class ControlTransport {
     return this.#phase === 'early' || this.#phase === 'open';
   }
 
-  /** How many bytes {@link handleBytes} takes now; it grows with `pollPlain`. */
-  get receiveRoom(): number {
-    return this.#phase === 'dead' ? 0 : this.#records.receiveRoom;
-  }
-
-  /** Plaintext that {@link handlePlain} takes now. */
-  get sendRoom(): number {
-    return this.#phase === 'dead' ? 0 : this.#records.sendRoom;
+  /** Bytes of memory that it holds for what is under way, the handshake aside. */
+  get heldBytes(): number {
+    return this.#request.length + this.#records.heldBytes;
   }
 
   /**
-   * Bytes of the socket, `buf[start, end)`, lent for the call. All are taken: RangeError for more than
-   * {@link receiveRoom} on a living stream. Returns 0, or {@link STREAM_DEAD}, then `error` says why.
+   * Bytes of the socket, `buf[start, end)`, lent for the call, in which records are opened in place. Returns where it
+   * stopped: at `end`, or behind a record with plaintext, which {@link takePlain} gives before this is called again; or
+   * {@link STREAM_DEAD}, then `error` says why.
    */
   handleBytes(_nowMs: number, buf: Uint8Array, start: number, end: number): number {
     if (this.#phase === 'dead') return STREAM_DEAD;
     if (this.#isEnded) return this.#fail('ERR_PROTOCOL', 'the control connection goes on after its end');
-    if (end - start > this.receiveRoom)
-      throw new RangeError(`"buf" expected at most ${this.receiveRoom} bytes, got ${end - start}`);
     let at = start;
     if (this.#phase === 'head') at = this.#handleHead(buf, at, end);
     if (this.#phase === 'response') at = this.#handleResponse(buf, at, end);
-    if (!this.isEstablished) return this.error === undefined ? 0 : STREAM_DEAD;
-    const isFine = this.#records.handleBytes(buf, at, end);
-    if (!isFine) return this.#fail('ERR_PROTOCOL', `the control server sent ${this.#records.problem}`);
-    if (this.#phase === 'early') this.#handleEarly();
-    return this.error === undefined ? 0 : STREAM_DEAD;
+    const records = this.#records;
+    while (this.isEstablished && at < end) {
+      at = records.handleBytes(buf, at, end);
+      if (at < 0) return this.#fail('ERR_PROTOCOL', `the control server sent ${records.problem}`);
+      if (this.#phase === 'early' && records.plain !== undefined) this.#handleEarly(this.#handshake!, records.plain);
+      if (records.plain !== undefined) break;
+    }
+    return this.error === undefined ? at : STREAM_DEAD;
+  }
+
+  /** The plaintext of the record that {@link handleBytes} stopped behind, lent until the next call; once. */
+  takePlain(): Uint8Array | undefined {
+    const { plain } = this.#records;
+    this.#records.plain = undefined;
+    return plain;
   }
 
   /** The socket's stream has ended. What has arrived whole can still be fetched; anything cut off is an error. */
   handleEnd(_nowMs: number): void {
     if (this.#phase === 'dead' || this.#isEnded) return;
     this.#isEnded = true;
-    const isCut = this.#phase !== 'open' || this.#records.isMidRecord;
+    const isCut = this.#phase !== 'open' || this.#records.partBytes > 0;
     if (isCut) return this.#cutOff(); // CHECK: ts2021-cut-off
     this.#events.push({ type: 'ended' });
   }
 
-  /** Writes what is to go to the socket into `out[start, end)`; returns the bytes written, 0 for nothing now. */
-  pollBytes(out: Uint8Array, start: number, end: number): number {
+  /**
+   * Writes what is to go to the socket into `out[start, end)`, with what `plain` has for the stream inside once the
+   * handshake is over; returns the bytes written, 0 for nothing now.
+   */
+  pollBytes(plain: PlainSource, out: Uint8Array, start: number, end: number): number {
     if (this.#phase === 'dead') return 0;
-    const written = this.#request.shift(out, start, end);
-    const sent = this.#records.pollBytes(out, start + written, end);
+    const written = Math.min(end - start, this.#request.length);
+    copyBytes(out, start, this.#request, 0, written);
+    if (written > 0) this.#request = written < this.#request.length ? this.#request.subarray(written) : NO_BYTES;
+    const sent = this.#records.pollBytes(plain, out, start + written, end);
     if (this.#records.problem !== undefined) this.#fail('ERR_PROTOCOL', this.#records.problem);
     return written + sent;
-  }
-
-  /** Takes bytes of the stream inside, also before the handshake is over; returns how many fitted. */
-  handlePlain(_nowMs: number, buf: Uint8Array, start: number, end: number): number {
-    return this.#phase === 'dead' ? 0 : this.#records.handlePlain(buf, start, end);
-  }
-
-  /** Moves bytes of the stream inside to `out[start, end)`; returns how many, 0 for nothing now. */
-  pollPlain(out: Uint8Array, start: number, end: number): number {
-    return this.#phase === 'open' ? this.#records.plain.shift(out, start, end) : 0;
   }
 
   /** The next event, or undefined. */
@@ -260,7 +279,7 @@ export class ControlTransport {
 
   #finishHandshake({ noise, machineKey, message }: Handshake): void {
     const second = message.subarray(HEADER_BYTES, RESPONSE_BYTES);
-    const result = noise.readSecond(new Uint8Array(0), second, machineKey.bytes);
+    const result = noise.readSecond(NO_BYTES, second, machineKey.bytes);
     if (result !== 'ok') return this.#refuteKey(); // CHECK: ts2021-response
     const [sendKey, receiveKey] = [new Uint8Array(32), new Uint8Array(32)];
     noise.split(sendKey, receiveKey);
@@ -269,28 +288,31 @@ export class ControlTransport {
     receiveKey.fill(0);
     this.#events.push({ type: 'established', hash: noise.handshakeHash() });
     noise.wipe();
-    this.#handshake = undefined;
     this.#deadlineMs = Number.POSITIVE_INFINITY;
     this.#phase = 'early';
   }
 
   /** Nothing of the stream is given out before it is clear whether an early payload stands in front of it. */
-  #handleEarly(): void {
-    const { plain } = this.#records;
-    const { buf, start, length } = plain;
-    for (let i = 0; i < Math.min(length, EARLY_MAGIC.length); i++) {
-      if (buf[start + i] === EARLY_MAGIC[i]) continue;
-      this.#phase = 'open';
-      return;
-    }
-    if (length < EARLY_HEADER_BYTES) return;
-    const payloadBytes = readU32BE(buf, start + EARLY_MAGIC.length);
-    if (payloadBytes > this.#limits.earlyBytes) return this.#refuseEarly(); // CHECK: ts2021-early-limit
-    if (length < EARLY_HEADER_BYTES + payloadBytes) return;
-    const payload = buf.slice(start + EARLY_HEADER_BYTES, start + EARLY_HEADER_BYTES + payloadBytes);
-    plain.drop(EARLY_HEADER_BYTES + payloadBytes);
-    this.#events.push({ type: 'early-payload', payload });
+  #handleEarly(handshake: Handshake, plain: Uint8Array): void {
+    const early = concatBytes(handshake.early, plain);
+    handshake.early = early;
+    this.#records.plain = undefined;
+    for (let i = 0; i < Math.min(early.length, EARLY_MAGIC.length); i++)
+      if (early[i] !== EARLY_MAGIC[i]) return this.#begin(early, 0);
+    if (early.length < EARLY_HEADER_BYTES) return;
+    const payloadBytes = readU32BE(early, EARLY_MAGIC.length);
+    if (payloadBytes > handshake.earlyBytes) return this.#refuseEarly(); // CHECK: ts2021-early-limit
+    const end = EARLY_HEADER_BYTES + payloadBytes;
+    if (early.length < end) return;
+    this.#events.push({ type: 'early-payload', payload: early.slice(EARLY_HEADER_BYTES, end) });
+    this.#begin(early, end);
+  }
+
+  /** The stream inside begins with `early[start, …)`. */
+  #begin(early: Uint8Array, start: number): void {
     this.#phase = 'open';
+    this.#handshake = undefined;
+    if (start < early.length) this.#records.plain = early.subarray(start);
   }
 
   #refuseAnswer(): void {
@@ -321,7 +343,7 @@ export class ControlTransport {
     this.#deadlineMs = Number.POSITIVE_INFINITY;
     this.#handshake?.noise.wipe();
     this.#handshake = undefined;
-    this.#request.wipe();
+    this.#request = NO_BYTES;
     this.#records.fail('closed');
     this.#events.push({ type: 'closed', error });
   }

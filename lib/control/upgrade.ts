@@ -4,13 +4,15 @@
  *
  * Left out: everything else of HTTP; GET /key, which is an ordinary request of the target; the WebSocket variant.
  */
-import { fromBase64, toBase64, utf8Encode } from '../base/bytes.ts';
+import { copyBytes, fromBase64, NO_BYTES, toBase64, utf8Encode } from '../base/bytes.ts';
 
 /** The value of the Upgrade header. */
 export const UPGRADE_PROTOCOL = 'tailscale-control-protocol';
 const HANDSHAKE_HEADER = 'X-Tailscale-Handshake';
 /** The initiation: version, type, length, Noise's first message. */
 export const INITIATION_BYTES = 101;
+/** Memory for a head is taken in pieces of this size. */
+const GROW_BYTES = 256;
 
 /** The bytes of an upgrade request. RangeError where `host` or `path` has anything but visible ASCII. */
 export function upgradeRequest(host: string, path: string, initiation: Uint8Array): Uint8Array {
@@ -35,25 +37,33 @@ export class HeadReader {
   isUpgraded = false;
   /** Where {@link read} stopped: the first byte behind the head. */
   offset = 0;
-  #head: Uint8Array;
+  readonly #limitBytes: number;
+  #head = NO_BYTES;
   #length = 0;
 
   /** A head above `limitBytes` is refused. */
   constructor(limitBytes: number) {
-    this.#head = new Uint8Array(limitBytes);
+    this.#limitBytes = limitBytes;
   }
 
   /** Goes on with `buf[start, end)`: true when the head is complete, undefined for more, false when it is not good. */
   read(buf: Uint8Array, start: number, end: number): boolean | undefined {
     for (let at = start; at < end; ) {
-      if (this.#length >= this.#head.length) return false; // CHECK: ts2021-head-limit
+      if (this.#length >= this.#limitBytes) return false; // CHECK: ts2021-head-limit
       const byte = buf[at++]!;
       if (byte > 0x7e || (byte < 0x20 && byte !== 9 && byte !== 10 && byte !== 13)) return false; // CHECK: ts2021-head-text
+      if (this.#length === this.#head.length) this.#grow();
       this.#head[this.#length++] = byte;
       this.offset = at;
       if (byte === 10 && this.#isComplete()) return this.#parse();
     }
     return undefined;
+  }
+
+  #grow(): void {
+    const larger = new Uint8Array(this.#length + GROW_BYTES);
+    copyBytes(larger, 0, this.#head, 0, this.#length);
+    this.#head = larger;
   }
 
   #isComplete(): boolean {
@@ -64,7 +74,7 @@ export class HeadReader {
 
   #parse(): boolean {
     const text = String.fromCharCode(...this.#head.subarray(0, this.#length - 4));
-    this.#head = new Uint8Array(0);
+    this.#head = NO_BYTES;
     const [first = '', ...lines] = text.split('\r\n');
     const match = /^HTTP\/1\.1 ([1-5][0-9][0-9])(?: |$)/.exec(first);
     if (match === null || /[\r\n]/.test(first)) return false;

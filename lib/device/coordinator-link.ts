@@ -91,14 +91,7 @@ export class CoordinatorLink implements StreamUser {
   }
 
   handleBytes(nowMs: number, buf: Uint8Array, start: number, end: number): void {
-    const id = this.#streamId;
-    for (let at = start; at < end && id === this.#streamId; ) {
-      // The client works off what it is given at once; one that has no room left has died of it.
-      const upTo = Math.min(end, at + this.#client.receiveRoom);
-      if (upTo === at) return;
-      this.#client.handleBytes(nowMs, this.#unixMs(nowMs), buf, at, upTo);
-      at = upTo;
-    }
+    this.#client.handleBytes(nowMs, this.#unixMs(nowMs), buf, start, end);
   }
 
   handleEnd(nowMs: number): void {

@@ -1,9 +1,15 @@
 /** Helpers of the control tests: keys, and both ends of a control connection with the bytes between them. */
 import { SecretKey } from '../../lib/crypto/keys.ts';
 import { createNobleSuite } from '../../lib/crypto/noble.ts';
-import type { TransportLimits } from '../../lib/control/record-stream.ts';
-import { ControlResponder, type ControlResponderOptions } from '../../lib/control/responder.ts';
-import { ControlTransport, type ControlTransportOptions } from '../../lib/control/transport.ts';
+import { ByteFifo } from '../../lib/control/byte-fifo.ts';
+import type { NetError } from '../../lib/base/errors.ts';
+import { ControlResponder, type ControlResponderOptions, type ResponderLimits } from '../../lib/control/responder.ts';
+import {
+  ControlTransport,
+  type ControlTransportEvent,
+  type ControlTransportOptions,
+  type TransportLimits,
+} from '../../lib/control/transport.ts';
 import { answerControlRequest } from '../../lib/control/upgrade.ts';
 import { utf8Decode } from '../../lib/base/bytes.ts';
 
@@ -22,9 +28,79 @@ export function publicOf(byte: number): Uint8Array {
   return out;
 }
 
+/** The client's end with queues for the plaintext of both directions, so that it can be used as a responder is. */
+export class ClientEnd {
+  readonly #transport: ControlTransport;
+  readonly #received = new ByteFifo(1_000_000);
+  readonly #sending = new ByteFifo(100_000);
+
+  constructor(options: ControlTransportOptions) {
+    this.#transport = new ControlTransport(options);
+  }
+
+  get error(): NetError | undefined {
+    return this.#transport.error;
+  }
+
+  get isEstablished(): boolean {
+    return this.#transport.isEstablished;
+  }
+
+  /** Memory of the transport itself. */
+  get heldBytes(): number {
+    return this.#transport.heldBytes;
+  }
+
+  get receiveRoom(): number {
+    return this.error === undefined ? this.#received.room : 0;
+  }
+
+  handleBytes(nowMs: number, buf: Uint8Array, start: number, end: number): number {
+    for (let at = start; at < end; ) {
+      at = this.#transport.handleBytes(nowMs, buf, at, end);
+      if (at < 0) return at;
+      const plain = this.#transport.takePlain();
+      if (plain !== undefined) this.#received.push(plain, 0, plain.length);
+    }
+    return 0;
+  }
+
+  handleEnd(nowMs: number): void {
+    this.#transport.handleEnd(nowMs);
+  }
+
+  pollBytes(out: Uint8Array, start: number, end: number): number {
+    return this.#transport.pollBytes(this.#sending, out, start, end);
+  }
+
+  handlePlain(_nowMs: number, buf: Uint8Array, start: number, end: number): number {
+    return this.#sending.push(buf, start, end);
+  }
+
+  pollPlain(out: Uint8Array, start: number, end: number): number {
+    return this.#received.pollBytes(out, start, end);
+  }
+
+  pollEvent(): ControlTransportEvent | undefined {
+    return this.#transport.pollEvent();
+  }
+
+  handleTimeout(nowMs: number): void {
+    this.#transport.handleTimeout(nowMs);
+  }
+
+  nextTimeout(): number {
+    return this.#transport.nextTimeout();
+  }
+
+  close(): void {
+    this.#transport.close();
+  }
+}
+
 /** The client of the reference's vector: version 145, keys of 0x11 and 0x22, server 0x33. */
-export function makeClient(options: Partial<ControlTransportOptions> = {}): ControlTransport {
-  return new ControlTransport({
+export function makeClient(options: Partial<ControlTransportOptions> = {}): ClientEnd {
+  return new ClientEnd({
     nowMs: 0,
     suite: noble,
     random: out => void out.fill(0x22),
@@ -97,8 +173,8 @@ export function upgradeOf(request: Uint8Array): { initiation: Uint8Array; head: 
 /** Both ends after the handshake, and the bytes that the server sent for it. */
 export function connect(
   options: Partial<ControlTransportOptions> = {},
-  limits: Partial<TransportLimits> = {},
-): { client: ControlTransport; server: ControlResponder; handshake: Uint8Array } {
+  limits: Partial<TransportLimits & ResponderLimits> = {},
+): { client: ClientEnd; server: ControlResponder; handshake: Uint8Array } {
   const client = makeClient({ limits, ...options });
   const { initiation, head } = upgradeOf(sent(client));
   const server = makeServer({ initiation, limits });
