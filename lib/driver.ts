@@ -131,10 +131,21 @@ export class Driver implements DatagramSink {
     if (!this.#isClosed) this.#events.failed(error);
   }
 
-  /** Memory that streams poll into, for {@link DriverStream}; its content is gone with the next call. */
+  /**
+   * Memory that streams poll into, for {@link DriverStream}; its content is gone with the next call. Where chunks are
+   * small, that is what datagrams are written into, which is free while no datagram is polled.
+   */
   chunk(): Uint8Array {
-    this.#chunk ??= new Uint8Array(Math.min(STREAM_CHUNK_BYTES, this.device.tailnet?.chunkBytes ?? STREAM_CHUNK_BYTES));
+    const length = Math.min(STREAM_CHUNK_BYTES, this.device.tailnet?.chunkBytes ?? STREAM_CHUNK_BYTES);
+    const { scratch } = this.device;
+    if (scratch.length >= length) return scratch;
+    this.#chunk ??= new Uint8Array(length);
     return this.#chunk;
+  }
+
+  /** A stream has failed, for {@link DriverStream}. */
+  forget(id: number): void {
+    this.#streams.delete(id);
   }
 
   /** Bytes of a stream, for {@link DriverStream}. */
@@ -228,24 +239,25 @@ export class Driver implements DatagramSink {
     const streams = this.device.tailnet?.streams;
     if (streams === undefined) return true;
     for (let command = streams.pollCommand(); command !== undefined; command = streams.pollCommand())
-      this.#obey(streams, command);
+      this.#obey(command);
     let isDrained = true;
     for (const stream of this.#streams.values()) if (!stream.send(nowMs)) isDrained = false;
     return isDrained;
   }
 
-  #obey(streams: Streams, command: StreamCommand): void {
+  #obey(command: StreamCommand): void {
     if (command.type === 'close') {
       this.#streams.get(command.id)?.close();
       this.#streams.delete(command.id);
       return;
     }
     const { id, request } = command;
-    const stream = new DriverStream(this, this.device, streams, id, () => this.#streams.delete(id));
+    const stream = new DriverStream(this, id);
     this.#streams.set(id, stream);
     const authorities = this.#authorities;
-    const tls = request.tls === undefined || authorities === undefined ? request.tls : { ...request.tls, authorities };
-    stream.open(this.#host.openStream({ ...request, ...(tls === undefined ? {} : { tls }) }, stream));
+    const { tls } = request;
+    const isAsWanted = tls === undefined || authorities === undefined;
+    stream.open(this.#host.openStream(isAsWanted ? request : { ...request, tls: { ...tls, authorities } }, stream));
   }
 
   #save(floor: Uint8Array): void {
@@ -262,10 +274,7 @@ export class Driver implements DatagramSink {
 /** One stream between a machine of the device and the host. */
 class DriverStream implements StreamSink {
   readonly #driver: Driver;
-  readonly #device: Device;
-  readonly #streams: Streams;
   readonly #id: number;
-  readonly #forget: () => void;
   /** What was polled and not taken yet: `#left[#start, )`. */
   #left: Uint8Array | undefined;
   #start = 0;
@@ -274,12 +283,13 @@ class DriverStream implements StreamSink {
   /** The host's buffer is full until `writable`. */
   #isFull = false;
 
-  constructor(driver: Driver, device: Device, streams: Streams, id: number, forget: () => void) {
+  constructor(driver: Driver, id: number) {
     this.#driver = driver;
-    this.#device = device;
-    this.#streams = streams;
     this.#id = id;
-    this.#forget = forget;
+  }
+
+  get #streams(): Streams {
+    return this.#driver.device.tailnet!.streams;
   }
 
   open(stream: HostStream): void {
@@ -331,7 +341,7 @@ class DriverStream implements StreamSink {
   }
 
   bytes(buf: Uint8Array, start: number, end: number): void {
-    this.#driver.streamInput(nowMs => this.#device.handleStreamBytes(nowMs, this.#id, buf, start, end));
+    this.#driver.streamInput(nowMs => this.#driver.device.handleStreamBytes(nowMs, this.#id, buf, start, end));
   }
 
   writable(): void {
@@ -344,7 +354,7 @@ class DriverStream implements StreamSink {
   }
 
   failed(error: NetError): void {
-    this.#forget();
+    this.#driver.forget(this.#id);
     this.#driver.streamInput(nowMs => this.#streams.handleFailed(nowMs, this.#id, error));
   }
 }

@@ -158,6 +158,11 @@ export class Device implements TunnelOwner {
     return this.#tunnel;
   }
 
+  /** Memory that is free for anything until the next {@link pollTransmit}: the output slot's. */
+  get scratch(): Uint8Array {
+    return this.#slot.buf;
+  }
+
   /** Tells the wall clock, for TAI64N only. Worth calling when it may have been set, stepped or slept through. */
   setWallClock(nowMs: number, unixMs: number): void {
     this.#unixOffsetMs = unixMs - nowMs;

@@ -6,6 +6,7 @@ import { fromBase64 } from '../base/bytes.ts';
 import type { NetError } from '../base/errors.ts';
 import type { Device } from '../device/device.ts';
 import type { Driver } from '../driver.ts';
+import type { Host } from '../ports.ts';
 import { EndpointKeeper } from './endpoint-keeper.ts';
 import { checkAllowedIPs, checkEndpoint, integer, key, type PeerOptions, type PeerSettings } from './options.ts';
 
@@ -13,7 +14,7 @@ import { checkAllowedIPs, checkEndpoint, integer, key, type PeerOptions, type Pe
 export interface ConfiguredPeersContext {
   readonly device: Device;
   readonly driver: Driver;
-  resolve(name: string): Promise<readonly string[]>;
+  readonly host: Pick<Host, 'resolve'>;
   delay(ms: number, run: () => void): () => void;
   failed(error: NetError): void;
 }
@@ -26,13 +27,13 @@ export class ConfiguredPeers {
   constructor(context: ConfiguredPeersContext) {
     this.#context = context;
     this.#endpoints = new EndpointKeeper({
-      resolve: context.resolve,
-      delay: context.delay,
+      resolve: name => context.host.resolve(name),
+      delay: (ms, run) => context.delay(ms, run),
       found: (id, endpoint) => {
         context.device.tunnel.updatePeer(context.driver.nowMs(), id, { endpoint });
         context.driver.kick();
       },
-      failed: context.failed,
+      failed: error => context.failed(error),
     });
   }
 

@@ -40,11 +40,13 @@ interface PendingWrite {
 }
 
 /** What a connection needs of its mote. */
-export interface ConnectionContext {
+export interface ConnectionOwner {
   readonly driver: Driver;
   /** Calls `run` once after `ms`, unless the returned function is called before. */
   delay(ms: number, run: () => void): () => void;
   whois(address: string): Whois | undefined;
+  /** The connection is gone. */
+  forgetConnection(tcp: TcpConnection): void;
 }
 
 /** A TCP connection inside the tunnel. Made by `dial` and by listeners. */
@@ -55,39 +57,46 @@ export class Connection implements ByteStream {
   readonly remote: Endpoint;
   /** Who is at the other end, as it was known when the connection was made; undefined for this mote itself. */
   readonly peer: Whois | undefined;
-  /** Settles when the connection is gone, for whatever reason; never rejects (see {@link error}). */
-  readonly closed: Promise<void>;
   /**
    * Called when {@link readableBytes}, {@link writableBytes} or {@link hasEnded} may say something new. With `readNow`
    * and `writeNow` it is for adapters whose callers do not wait for promises: do not mix the two ways.
    */
   onReady: (() => void) | undefined;
-  readonly #context: ConnectionContext;
+  readonly #owner: ConnectionOwner;
   readonly #tcp: TcpConnection;
   readonly #reads: PendingRead[] = [];
   readonly #writes: PendingWrite[] = [];
   readonly #ends: (() => void)[] = [];
-  #resolveClosed: () => void = () => undefined;
+  /** Made when somebody asks. */
+  #closed: Promise<void> | undefined;
+  #resolveClosed: (() => void) | undefined;
   #onConnected: ((error: NetError | undefined) => void) | undefined;
   #isEnding = false;
   #isDiscarding = false;
   #isGone = false;
-  #cancelLinger: () => void = () => undefined;
+  #cancelLinger: (() => void) | undefined;
   #localError: ErrorCode | undefined;
   #readable: RuntimeReadableStream | undefined;
   #writable: RuntimeWritableStream | undefined;
 
   /** For the mote only. `onConnected` is called once, for a connection that is being dialled. */
-  constructor(context: ConnectionContext, tcp: TcpConnection, onConnected?: (error: NetError | undefined) => void) {
-    this.#context = context;
+  constructor(owner: ConnectionOwner, tcp: TcpConnection, onConnected?: (error: NetError | undefined) => void) {
+    this.#owner = owner;
     this.#tcp = tcp;
     this.#onConnected = onConnected;
     this.local = Object.freeze({ address: tcp.path.localText, port: tcp.localPort });
     this.remote = Object.freeze({ address: tcp.path.remoteText, port: tcp.remotePort });
-    this.peer = context.whois(tcp.path.remoteText);
-    this.closed = new Promise(resolve => {
-      this.#resolveClosed = resolve;
-    });
+    this.peer = owner.whois(tcp.path.remoteText);
+  }
+
+  /** Settles when the connection is gone, for whatever reason; never rejects (see {@link error}). */
+  get closed(): Promise<void> {
+    this.#closed ??= this.#isGone
+      ? Promise.resolve()
+      : new Promise(resolve => {
+          this.#resolveClosed = resolve;
+        });
+    return this.#closed;
   }
 
   /** Why the connection broke; undefined while it is open and after a clean close. */
@@ -127,8 +136,8 @@ export class Connection implements ByteStream {
     if (this.#isGone) return Promise.reject(this.#goneError());
     let offset = 0;
     if (this.#writes.length === 0) {
-      offset = this.#tcp.write(this.#context.driver.nowMs(), data, 0, data.length);
-      this.#context.driver.kick();
+      offset = this.#tcp.write(this.#owner.driver.nowMs(), data, 0, data.length);
+      this.#owner.driver.kick();
       if (offset === data.length) return Promise.resolve();
     }
     return new Promise((resolve, reject) => {
@@ -153,17 +162,17 @@ export class Connection implements ByteStream {
 
   /** Moves what has arrived to `out[start, end)` and returns how many bytes, 0 when there are none. */
   readNow(out: Uint8Array, start: number, end: number): number {
-    const length = this.#tcp.read(this.#context.driver.nowMs(), out, start, end);
-    if (length > 0) this.#context.driver.kick();
+    const length = this.#tcp.read(this.#owner.driver.nowMs(), out, start, end);
+    if (length > 0) this.#owner.driver.kick();
     return length;
   }
 
   /** Sends of `data[start, end)` what the send buffer takes and returns how many bytes; `onReady` follows with room. */
   writeNow(data: Uint8Array, start: number, end: number): number {
     if (this.#isEnding || this.#isGone) return 0;
-    const length = this.#tcp.write(this.#context.driver.nowMs(), data, start, end);
+    const length = this.#tcp.write(this.#owner.driver.nowMs(), data, start, end);
     this.#tcp.wantRoom();
-    this.#context.driver.kick();
+    this.#owner.driver.kick();
     return length;
   }
 
@@ -181,8 +190,8 @@ export class Connection implements ByteStream {
   abort(): void {
     if (this.#isGone) return;
     this.#localError ??= 'ERR_ABORTED';
-    this.#tcp.abort(this.#context.driver.nowMs());
-    this.#context.driver.kick();
+    this.#tcp.abort(this.#owner.driver.nowMs());
+    this.#owner.driver.kick();
     this.#finish();
   }
 
@@ -201,13 +210,13 @@ export class Connection implements ByteStream {
   /** Sends small writes at once (true) or waits to fill segments (false, RFC 9293 §3.7.4). */
   setNoDelay(isOn: boolean): void {
     this.#tcp.setNoDelay(isOn);
-    this.#context.driver.kick();
+    this.#owner.driver.kick();
   }
 
   /** Probes an idle connection every `intervalMs` (RFC 9293 §3.8.4); 0 turns it off. */
   setKeepAlive(intervalMs: number): void {
-    this.#tcp.setKeepAlive(this.#context.driver.nowMs(), intervalMs);
-    this.#context.driver.kick();
+    this.#tcp.setKeepAlive(this.#owner.driver.nowMs(), intervalMs);
+    this.#owner.driver.kick();
   }
 
   /** The incoming bytes as a Web Stream, made on first use; do not mix with {@link read}. Cancelling discards input. */
@@ -264,8 +273,8 @@ export class Connection implements ByteStream {
     while (this.#reads.length > 0 && tcp.readableBytes > 0) {
       const { into, resolve } = this.#reads.shift()!;
       const out = into ?? new Uint8Array(Math.min(tcp.readableBytes, READ_CHUNK_BYTES));
-      const length = tcp.read(this.#context.driver.nowMs(), out, 0, out.length);
-      this.#context.driver.kick();
+      const length = tcp.read(this.#owner.driver.nowMs(), out, 0, out.length);
+      this.#owner.driver.kick();
       resolve(length === out.length ? out : out.subarray(0, length));
     }
     if (this.#reads.length > 0 && (tcp.isEnded || this.#isGone)) this.#settleReads(this.error);
@@ -279,7 +288,7 @@ export class Connection implements ByteStream {
   }
 
   #pumpWrites(): void {
-    const { driver } = this.#context;
+    const { driver } = this.#owner;
     const nowMs = driver.nowMs();
     while (this.#writes.length > 0) {
       const first = this.#writes[0]!;
@@ -297,12 +306,12 @@ export class Connection implements ByteStream {
 
   #discard(): void {
     const scratch = new Uint8Array(Math.min(this.#tcp.readableBytes, READ_CHUNK_BYTES));
-    while (this.#tcp.readableBytes > 0) this.#tcp.read(this.#context.driver.nowMs(), scratch, 0, scratch.length);
-    this.#context.driver.kick();
+    while (this.#tcp.readableBytes > 0) this.#tcp.read(this.#owner.driver.nowMs(), scratch, 0, scratch.length);
+    this.#owner.driver.kick();
   }
 
   #linger(checksLeft: number): void {
-    this.#cancelLinger = this.#context.delay(LINGER_CHECK_MS, () => {
+    this.#cancelLinger = this.#owner.delay(LINGER_CHECK_MS, () => {
       if (this.#isGone) return;
       // Everything of ours has arrived and the other side never closes: nobody here will read what it may still say.
       if (checksLeft === 0 || this.#tcp.state === 'FIN-WAIT-2') this.abort();
@@ -318,12 +327,13 @@ export class Connection implements ByteStream {
   #finish(): void {
     if (this.#isGone) return;
     this.#isGone = true;
-    this.#cancelLinger();
+    this.#cancelLinger?.();
     this.#connected(this.#goneError());
     this.#pumpReads();
     for (const { reject } of this.#writes.splice(0)) reject(this.#goneError());
     for (const resolve of this.#ends.splice(0)) resolve();
-    this.#resolveClosed();
+    this.#resolveClosed?.();
+    this.#owner.forgetConnection(this.#tcp);
   }
 
   #goneError(): NetError {

@@ -11,7 +11,7 @@ export class Delays {
   }
 
   /** Runs once after `ms`, unless the returned function is called or the mote is closed before. */
-  readonly after = (ms: number, run: () => void): (() => void) => {
+  after(ms: number, run: () => void): () => void {
     const timer = this.#host.createTimer(() => {
       this.#timers.delete(timer);
       run();
@@ -22,7 +22,7 @@ export class Delays {
       this.#timers.delete(timer);
       timer.cancel();
     };
-  };
+  }
 
   /** None of them runs any more. */
   close(): void {

@@ -1,6 +1,6 @@
 /** Waiting for a connection that was dialled: until it stands, fails, times out or is aborted. */
 import { NetError } from '../base/errors.ts';
-import type { Connection } from './connection.ts';
+import type { Connection, ConnectionOwner } from './connection.ts';
 import type { AbortSignalLike } from './common-options.ts';
 
 /** One dial. */
@@ -9,13 +9,13 @@ export interface Dial {
   readonly what: string;
   readonly timeoutMs: number;
   readonly signal: AbortSignalLike | undefined;
-  delay(ms: number, run: () => void): () => void;
+  readonly owner: Pick<ConnectionOwner, 'delay'>;
   /** Makes the connection, which says by `settled` that it stands, or why it does not. */
   create(settled: (error: NetError | undefined) => void): Connection;
 }
 
 /** Resolves with the connection when it stands; rejects with NetError, also `ERR_TIMED_OUT` and `ERR_ABORTED`. */
-export function connected({ what, timeoutMs, signal, delay, create }: Dial): Promise<Connection> {
+export function connected({ what, timeoutMs, signal, owner, create }: Dial): Promise<Connection> {
   return new Promise((resolve, reject) => {
     let givenUp: NetError | undefined;
     const giveUp = (error: NetError) => {
@@ -23,7 +23,7 @@ export function connected({ what, timeoutMs, signal, delay, create }: Dial): Pro
       connection.abort();
     };
     const onAbort = () => giveUp(new NetError('ERR_ABORTED', `the dial to ${what} was aborted`));
-    const cancelTimeout = delay(timeoutMs, () =>
+    const cancelTimeout = owner.delay(timeoutMs, () =>
       giveUp(new NetError('ERR_TIMED_OUT', `${what} did not answer within ${timeoutMs} ms`)),
     );
     const connection = create(error => {

@@ -7,6 +7,12 @@ import type { Connection } from './connection.ts';
 /** Connections that wait for {@link Listener.accept} at most, unless `listen` was told; one more is reset. */
 export const DEFAULT_BACKLOG = 128;
 
+/** What a listener needs of its mote. */
+export interface ListenerOwner {
+  /** No more connections. */
+  closeListener(tcp: TcpListener): void;
+}
+
 /** Accepts connections on one port. Made by `listen`. */
 export class Listener {
   /** The port inside the tunnel. */
@@ -16,15 +22,17 @@ export class Listener {
   readonly #backlog: number;
   readonly #waiting: Connection[] = [];
   readonly #accepts: ((connection: Connection | undefined) => void)[] = [];
-  readonly #close: () => void;
+  readonly #owner: ListenerOwner;
+  readonly #tcp: TcpListener;
   #isClosed = false;
 
   /** For the mote only. */
-  constructor(tcp: TcpListener, address: string | undefined, backlog: number, close: () => void) {
+  constructor(owner: ListenerOwner, tcp: TcpListener, address: string | undefined, backlog: number) {
+    this.#owner = owner;
+    this.#tcp = tcp;
     this.port = tcp.port;
     this.address = address;
     this.#backlog = Math.min(backlog, tcp.backlog);
-    this.#close = close;
   }
 
   /** The next connection, or undefined once the listener is closed. */
@@ -49,7 +57,7 @@ export class Listener {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#close();
+    this.#owner.closeListener(this.#tcp);
     for (const connection of this.#waiting.splice(0)) connection.abort();
     for (const resolve of this.#accepts.splice(0)) resolve(undefined);
   }

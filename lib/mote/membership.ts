@@ -11,7 +11,7 @@ import type { Device } from '../device/device.ts';
 import type { NetcheckReport, Tailnet, TailnetEvent } from '../device/tailnet.ts';
 import type { Driver } from '../driver.ts';
 import { type NetcheckStatus, netcheckStatus } from '../netcheck/summary.ts';
-import type { Store } from '../ports.ts';
+import type { Host, Store } from '../ports.ts';
 import type { MoteEvent } from './events.ts';
 import { forgetNodeKey, promoteNodeKey, saveNextNodeKey } from './identity.ts';
 import { keepSessions, MAX_SNAPSHOT_BYTES, removeSnapshot, saveSnapshot } from './snapshot-store.ts';
@@ -25,15 +25,10 @@ const HOME_WAIT_MS = 5000;
 
 /** What a membership needs of its mote. */
 export interface MembershipContext {
+  readonly host: Pick<Host, 'retained'>;
   readonly device: Device;
-  readonly tailnet: Tailnet;
   readonly driver: Driver;
   readonly store: Store | undefined;
-  /** Address of the coordinator, as it was given. */
-  readonly control: string;
-  /** Leave a snapshot in the store at the end, and sessions in what the host retains. */
-  readonly resumes: boolean;
-  readonly retained: Store | undefined;
   delay(ms: number, run: () => void): () => void;
   emit(event: MoteEvent): void;
 }
@@ -46,22 +41,30 @@ interface Waiter {
 /** One membership. */
 export class Membership {
   readonly #context: MembershipContext;
+  readonly #tailnet: Tailnet;
+  /** Address of the coordinator, as it was given. */
+  readonly #control: string;
+  /** Leave a snapshot in the store at the end, and sessions in what the host retains. */
+  readonly #resumes: boolean;
   readonly #joins: Waiter[] = [];
   readonly #logouts: Waiter[] = [];
   #hasNetmap = false;
   #isWaiting = false;
   #hasWaited = false;
   readonly #reports: ((report: NetcheckReport) => void)[] = [];
-  readonly #pings = new Map<number, (answer: PathPing) => void>();
+  /** Pings that wait, and why relays could not be reached, by region; made when there is one. */
+  #pings: Map<number, (answer: PathPing) => void> | undefined;
+  #relayErrors: Map<number, string> | undefined;
   /** Why the coordinator could not be reached when it was last tried; undefined: it could. */
   #controlError: string | undefined;
-  /** The same of relays, by region. */
-  readonly #relayErrors = new Map<number, string>();
   /** The coordinator's clock less the monotonic one. */
   #controlClockMs: number | undefined;
 
-  constructor(context: MembershipContext) {
+  constructor(context: MembershipContext, tailnet: Tailnet, settings: { control: string; resumes: boolean }) {
     this.#context = context;
+    this.#tailnet = tailnet;
+    this.#control = settings.control;
+    this.#resumes = settings.resumes;
   }
 
   /** Resolves when the device is a member that runs; rejects with NetError `ERR_LOGIN` when it is refused. */
@@ -74,10 +77,11 @@ export class Membership {
 
   /** Gives the membership up: the coordinator forgets the node key, and so does the store. */
   async logout(): Promise<void> {
-    const { tailnet, driver, store, delay } = this.#context;
+    const { driver, store } = this.#context;
+    const tailnet = this.#tailnet;
     if (tailnet.state !== 'logged-out') {
       await new Promise<void>((resolve, reject) => {
-        const cancel = delay(LOGOUT_TIMEOUT_MS, () =>
+        const cancel = this.#context.delay(LOGOUT_TIMEOUT_MS, () =>
           reject(
             new NetError('ERR_TIMED_OUT', 'the coordinator did not answer the logout: try again when it is there'),
           ),
@@ -103,15 +107,17 @@ export class Membership {
 
   /** After the last packet: sessions that the next run can go on with are kept, where that is safe. */
   sleep(): void {
-    const { device, driver, resumes, retained } = this.#context;
-    if (!resumes || retained === undefined) return;
+    const { device, driver, host } = this.#context;
+    const { retained } = host;
+    if (!this.#resumes || retained === undefined) return;
     this.#stored('sessions', () => keepSessions(retained, device.tunnel.takeSessions(driver.nowMs())));
   }
 
   /** What the next run goes on from. A member that is one no more leaves nothing. */
   #leaveSnapshot(): void {
-    const { tailnet, driver, store, resumes } = this.#context;
-    if (!resumes || store === undefined) return;
+    const { driver, store } = this.#context;
+    const tailnet = this.#tailnet;
+    if (!this.#resumes || store === undefined) return;
     const isMember = tailnet.state === 'running' || tailnet.isGoingOn;
     const bytes = isMember ? tailnet.snapshot(driver.local[0]?.port ?? 0, MAX_SNAPSHOT_BYTES) : undefined;
     this.#stored('a snapshot', () => (bytes === undefined ? removeSnapshot(store) : saveSnapshot(store, bytes)));
@@ -119,12 +125,12 @@ export class Membership {
 
   /** The best address of a name, or undefined. */
   resolve(name: string): Uint8Array | undefined {
-    return this.#context.tailnet.resolve(name)?.[0];
+    return this.#tailnet.resolve(name)?.[0];
   }
 
   /** Who has an address of 4 or 16 bytes. */
   whois(address: Uint8Array): Whois | undefined {
-    const found = this.#context.tailnet.whois(address);
+    const found = this.#tailnet.whois(address);
     if (found === undefined) return undefined;
     const { peer, user, capabilities } = found;
     return Object.freeze({
@@ -140,7 +146,8 @@ export class Membership {
 
   /** A snapshot for people and programs. `unixMs` is what this machine's wall clock says. */
   status(unixMs: number): TailnetStatus {
-    const { device, tailnet, control, driver } = this.#context;
+    const { device, driver } = this.#context;
+    const tailnet = this.#tailnet;
     const { netmap } = tailnet;
     const peers = [];
     for (let slot = 0; slot < netmap.peers.count; slot++) {
@@ -165,7 +172,7 @@ export class Membership {
       });
     }
     return {
-      control,
+      control: this.#control,
       state: tailnet.state,
       name: netmap.self?.name.replace(/\.$/, '') ?? '',
       domain: netmap.domain,
@@ -177,7 +184,7 @@ export class Membership {
       controlError: this.#controlError,
       clockAheadMs: this.#controlClockMs === undefined ? undefined : unixMs - driver.nowMs() - this.#controlClockMs,
       relays: tailnet.relays().map(relay => {
-        const error = relay.isConnected ? undefined : this.#relayErrors.get(relay.region);
+        const error = relay.isConnected ? undefined : this.#relayErrors?.get(relay.region);
         return error === undefined ? relay : { ...relay, error };
       }),
       peers,
@@ -187,17 +194,15 @@ export class Membership {
   /** How packets reach a peer of the tunnel. */
   #pathOf(tunnelPeer: number | undefined): Pick<TailnetPeerStatus, 'path' | 'endpoint' | 'latencyMs' | 'why'> {
     if (tunnelPeer === undefined) return { path: 'idle' };
-    const { endpoint, latencyMs, why } = this.#context.tailnet.paths.disco.status(
-      tunnelPeer,
-      this.#context.driver.nowMs(),
-    );
+    const { endpoint, latencyMs, why } = this.#tailnet.paths.disco.status(tunnelPeer, this.#context.driver.nowMs());
     if (endpoint === undefined) return { path: 'relay', why };
     return { path: 'direct', endpoint: formatEndpoint(endpoint), ...(latencyMs === undefined ? {} : { latencyMs }) };
   }
 
   /** A look at the network, taken now. */
   async netcheck(): Promise<NetcheckStatus> {
-    const { tailnet, driver } = this.#context;
+    const { driver } = this.#context;
+    const tailnet = this.#tailnet;
     const report = await new Promise<NetcheckReport>(resolve => {
       this.#reports.push(resolve);
       tailnet.paths.check(driver.nowMs());
@@ -208,18 +213,19 @@ export class Membership {
 
   /** Pings a peer beneath the tunnel, on all of its paths: the first answer and the path that it came by. */
   async pingPath(address: Uint8Array, timeoutMs: number): Promise<PathPing> {
-    const { tailnet, driver, delay } = this.#context;
-    const ping = tailnet.ping(driver.nowMs(), address);
+    const { driver } = this.#context;
+    const ping = this.#tailnet.ping(driver.nowMs(), address);
     if (ping === undefined) throw new NetError('ERR_UNREACHABLE', 'no device of this tailnet has the address');
     driver.kick();
     return new Promise((resolve, reject) => {
-      const cancel = delay(timeoutMs, () => {
-        this.#pings.delete(ping);
+      const cancel = this.#context.delay(timeoutMs, () => {
+        this.#pings?.delete(ping);
         reject(new NetError('ERR_TIMED_OUT', `no answer within ${timeoutMs} ms on any path`));
       });
+      this.#pings ??= new Map();
       this.#pings.set(ping, answer => {
         cancel();
-        this.#pings.delete(ping);
+        this.#pings?.delete(ping);
         resolve(answer);
       });
     });
@@ -227,30 +233,29 @@ export class Membership {
 
   /** News from the device. */
   handleEvent(event: TailnetEvent): void {
-    const { emit } = this.#context;
     switch (event.type) {
       case 'state':
         if (event.state !== 'expired') this.#controlError = undefined;
-        emit({ type: 'state', state: event.state });
+        this.#context.emit({ type: 'state', state: event.state });
         break;
       case 'auth-url':
       case 'open-url':
         this.#controlError = undefined;
-        emit({ type: event.type, url: event.url });
+        this.#context.emit({ type: event.type, url: event.url });
         break;
       case 'netmap':
         this.#hasNetmap = true;
         if (event.changes.isFirst) this.#noteStream();
-        emit({ type: 'netmap', peers: this.#context.tailnet.netmap.peers.count });
+        this.#context.emit({ type: 'netmap', peers: this.#tailnet.netmap.peers.count });
         break;
       case 'home':
-        emit({ type: 'home', relay: this.#context.tailnet.netmap.regions.get(event.region)?.RegionCode });
+        this.#context.emit({ type: 'home', relay: this.#tailnet.netmap.regions.get(event.region)?.RegionCode });
         break;
       case 'node-key':
         return this.#adopt(event.key);
       case 'key-changed':
         this.#stored('a new node key', () => promoteNodeKey(this.#context.store, event.nodeKey));
-        emit({ type: 'key-changed', publicKey: toBase64(this.#context.device.tunnel.publicKey) });
+        this.#context.emit({ type: 'key-changed', publicKey: toBase64(this.#context.device.tunnel.publicKey) });
         break;
       case 'login-failed':
         return this.#refused(event.message);
@@ -264,34 +269,43 @@ export class Membership {
         for (const resolve of this.#reports.splice(0)) resolve(event.report);
         break;
       case 'pong':
-        this.#pings.get(event.ping)?.(this.#pathPing(event));
+        this.#pings?.get(event.ping)?.(this.#pathPing(event));
         break;
       case 'expiring':
-        emit({ type: 'expiring', unixMs: event.unixMs });
+        this.#context.emit({ type: 'expiring', unixMs: event.unixMs });
         break;
       case 'error':
       case 'relay-error': {
         const { message } = event.error;
         const code = event.error.code === 'ERR_CLOSED' ? 'ERR_CONNECTION_RESET' : event.error.code; // theirs, not our socket
         if (event.type === 'error') this.#controlError = message;
-        else this.#relayErrors.set(event.region, message);
-        emit({ type: 'error', code, message: `${message}; next try in ${Math.ceil(event.retryInMs / 1000)} s` });
+        else this.#noteRelayError(event.region, message);
+        this.#context.emit({
+          type: 'error',
+          code,
+          message: `${message}; next try in ${Math.ceil(event.retryInMs / 1000)} s`,
+        });
         break;
       }
     }
     if (this.#joins.length > 0 && this.#isRunning) this.#settleJoins();
   }
 
+  #noteRelayError(region: number, message: string): void {
+    this.#relayErrors ??= new Map();
+    this.#relayErrors.set(region, message);
+  }
+
   /** The coordinator answers: the first message of a map stream, which says what time it is. */
   #noteStream(): void {
-    const { controlTimeMs } = this.#context.tailnet.netmap;
+    const { controlTimeMs } = this.#tailnet.netmap;
     this.#controlError = undefined;
     if (controlTimeMs > 0) this.#controlClockMs = controlTimeMs - this.#context.driver.nowMs();
   }
 
   /** The peer may have left the tunnel since. */
   #tellPath({ id, endpoint }: Extract<TailnetEvent, { type: 'path' }>): void {
-    const key = this.#context.tailnet.peerKey(id);
+    const key = this.#tailnet.peerKey(id);
     if (key === undefined) return;
     const text = endpoint === undefined ? undefined : formatEndpoint(endpoint);
     this.#context.emit({ type: 'path', publicKey: toBase64(key), endpoint: text });
@@ -300,19 +314,19 @@ export class Membership {
   #pathPing(event: Extract<TailnetEvent, { type: 'pong' }>): PathPing {
     const { latencyMs, endpoint, region } = event;
     if (endpoint !== undefined) return { path: 'direct', endpoint: formatEndpoint(endpoint), latencyMs };
-    return { path: 'relay', relay: this.#context.tailnet.netmap.regions.get(region ?? 0)?.RegionCode, latencyMs };
+    return { path: 'relay', relay: this.#tailnet.netmap.regions.get(region ?? 0)?.RegionCode, latencyMs };
   }
 
   /** A member that peers can reach: its home relay is connected, or could not be for a while. */
   get #isRunning(): boolean {
-    const { tailnet, delay } = this.#context;
+    const tailnet = this.#tailnet;
     if (tailnet.addresses.length === 0) return false;
     if (tailnet.isGoingOn) return this.#hasNetmap;
     if (tailnet.state !== 'running') return false;
     if (tailnet.homeRegion !== 0 || tailnet.netmap.regions.size === 0 || this.#hasWaited) return true;
     if (this.#isWaiting) return false;
     this.#isWaiting = true;
-    delay(HOME_WAIT_MS, () => {
+    this.#context.delay(HOME_WAIT_MS, () => {
       this.#hasWaited = true;
       if (this.#isRunning) this.#settleJoins();
     });
@@ -325,9 +339,9 @@ export class Membership {
 
   /** A new node key is durable before anything uses it; where it cannot be stored, the old one stays. */
   #adopt(key: SecretKey): void {
-    const { store, tailnet, driver } = this.#context;
+    const { store, driver } = this.#context;
     if (!this.#stored('a new node key', () => saveNextNodeKey(store, key))) return;
-    tailnet.adoptNodeKey(driver.nowMs(), key);
+    this.#tailnet.adoptNodeKey(driver.nowMs(), key);
     driver.kick();
   }
 

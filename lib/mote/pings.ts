@@ -2,6 +2,12 @@
 import { NetError } from '../base/errors.ts';
 import type { EchoErrorEvent, EchoReplyEvent } from '../netstack/events.ts';
 
+/** Where timers come from. */
+export interface PingOwner {
+  /** Runs something once after `ms`, unless the returned function is called before. */
+  delay(ms: number, run: () => void): () => void;
+}
+
 interface Waiting {
   readonly resolve: (ms: number) => void;
   readonly reject: (error: NetError) => void;
@@ -9,14 +15,13 @@ interface Waiting {
 
 /** Matches answers with requests by identifier and sequence number. */
 export class Pings {
-  readonly #delay: (ms: number, run: () => void) => () => void;
+  readonly #owner: PingOwner;
   readonly #waiting = new Map<number, Waiting>();
   /** Never 0: the reply to an empty request with id and sequence 0 is all zeros, and Linux sends it with a wrong checksum. */
   #next = 1;
 
-  /** `delay` runs something once after `ms`, unless the returned function is called before. */
-  constructor(delay: (ms: number, run: () => void) => () => void) {
-    this.#delay = delay;
+  constructor(owner: PingOwner) {
+    this.#owner = owner;
   }
 
   /** Sends one request; resolves with the round-trip time in ms, rejects with `ERR_TIMED_OUT` or what was heard. */
@@ -28,7 +33,7 @@ export class Pings {
         cancel();
         this.#waiting.delete(token);
       };
-      const cancel = this.#delay(timeoutMs, () => {
+      const cancel = this.#owner.delay(timeoutMs, () => {
         settle();
         reject(new NetError('ERR_TIMED_OUT', `${host} did not answer an echo request within ${timeoutMs} ms`));
       });

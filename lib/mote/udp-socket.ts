@@ -13,20 +13,25 @@ export interface Datagram {
   readonly from: Endpoint;
 }
 
+/** What a UDP socket needs of its mote. */
+export interface UdpSocketOwner {
+  readonly driver: Driver;
+  /** The socket is closed. */
+  forgetUdpSocket(socket: UdpMachine): void;
+}
+
 /** Sends and receives datagrams inside the tunnel. Made by `udp`. */
 export class UdpSocket {
-  readonly #driver: Driver;
+  readonly #owner: UdpSocketOwner;
   readonly #socket: UdpMachine;
   readonly #out: UdpDatagram = udpDatagram();
   readonly #receives: { resolve: (got: Datagram | undefined) => void; reject: (error: NetError) => void }[] = [];
-  readonly #forget: () => void;
   #isClosed = false;
 
   /** For the mote only. */
-  constructor(driver: Driver, socket: UdpMachine, forget: () => void) {
-    this.#driver = driver;
+  constructor(owner: UdpSocketOwner, socket: UdpMachine) {
+    this.#owner = owner;
     this.#socket = socket;
-    this.#forget = forget;
   }
 
   /** The port inside the tunnel. */
@@ -46,8 +51,8 @@ export class UdpSocket {
     const remote = parseAddress(to.address);
     if (remote === undefined) throw new RangeError(`"to" expected an IP address, got '${to.address}'`);
     if (to.port === 0) return false;
-    const sent = this.#socket.send(this.#driver.nowMs(), data, 0, data.length, remote, to.port);
-    this.#driver.kick();
+    const sent = this.#socket.send(this.#owner.driver.nowMs(), data, 0, data.length, remote, to.port);
+    this.#owner.driver.kick();
     return sent >= 0;
   }
 
@@ -81,7 +86,7 @@ export class UdpSocket {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#socket.close();
-    this.#forget();
+    this.#owner.forgetUdpSocket(this.#socket);
     for (const { resolve } of this.#receives.splice(0)) resolve(undefined);
   }
 

@@ -14,7 +14,7 @@ import Preference from 'preference';
 import Time from 'time';
 import Timer from 'timer';
 import { createTunedSuite } from '../../lib/crypto/tuned.ts';
-import type { Mote } from '../../lib/mote/mote.ts';
+import type { BaseMote } from '../../lib/mote/base-mote.ts';
 import { createRandom } from './entropy.ts';
 import type { ModdableIo, TcpClass, TcpIo, TcpIoOptions, TlsIo, UdpClass, UdpIo, UdpIoOptions } from './io.ts';
 import { createNativeSuite, type NativeCrypto } from './native-suite.ts';
@@ -26,7 +26,7 @@ export { type Endpoint, formatEndpoint, parseEndpoint } from '../../lib/base/add
 export { type ErrorCode, NetError } from '../../lib/base/errors.ts';
 export { SecretKey } from '../../lib/crypto/keys.ts';
 export type { MoteEvent } from '../../lib/mote/events.ts';
-export { Mote } from '../../lib/mote/mote.ts';
+export { BaseMote as Mote } from '../../lib/mote/base-mote.ts';
 export type { MoteStatus } from '../../lib/mote/status.ts';
 export type { Store } from '../../lib/ports.ts';
 export { configOptions, type DeviceConfig, forgetAuthKey, readDeviceConfig } from './device-config.ts';
@@ -46,7 +46,7 @@ const DIGEST_MODULE = 'crypt';
  * `timeServers`. Rejects with NetError (`ERR_ADDRESS_IN_USE`, `ERR_LOGIN`, …), with TypeError or RangeError for options
  * that cannot work, and with Error when the image has no random generator.
  */
-export async function up(options: ModdableMoteOptions): Promise<Mote> {
+export async function up(options: ModdableMoteOptions): Promise<BaseMote> {
   return upWith(await setup(), options);
 }
 

@@ -6,14 +6,14 @@
  * callbacks with the instance as `this` and never from inside a call, formats `number` and `buffer`, `target`, `close`.
  * Left out: multicast, and `port` of a UDP socket.
  */
-import type { Mote } from '../../lib/mote/mote.ts';
+import type { BaseMote } from '../../lib/mote/base-mote.ts';
 import { createListenerClass, type TunnelListenerClass } from './tunnel-listener.ts';
 import { createResolverClass, type TunnelResolverClass } from './tunnel-resolver.ts';
 import { createTcpClass, type TunnelTcpClass } from './tunnel-tcp.ts';
 import { createUdpClass, type TunnelUdpClass } from './tunnel-udp.ts';
 
 /** What the classes use of a mote. */
-export type TunnelMote = Pick<Mote, 'dial' | 'listen' | 'lookUp' | 'udp'>;
+export type TunnelMote = Pick<BaseMote, 'dial' | 'listen' | 'lookUp' | 'udp'>;
 
 /** The io classes of one mote. */
 export interface Tunnel {

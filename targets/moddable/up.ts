@@ -9,7 +9,7 @@ import { provesItself } from '../../lib/crypto/proof.ts';
 import type { CryptoSuite } from '../../lib/crypto/suite.ts';
 import type { DeviceParts } from '../../lib/device/device.ts';
 import { Tailnet } from '../../lib/device/tailnet.ts';
-import { Mote } from '../../lib/mote/mote.ts';
+import { BaseMote } from '../../lib/mote/base-mote.ts';
 import type { MoteOptions } from '../../lib/mote/options.ts';
 import { createSack } from '../../lib/netstack/tcp-sack.ts';
 import type { Host, Store } from '../../lib/ports.ts';
@@ -51,13 +51,13 @@ export type ModdableMoteOptions = MoteOptions &
     readonly timeServers?: readonly string[];
   };
 
-/** Brings a mote up. Rejects as `Mote.up` does; also when the host has no random generator, or no sound crypto. */
-export async function upWith(setup: ModdableSetup, options: ModdableMoteOptions): Promise<Mote> {
+/** Brings a mote up. Rejects as `BaseMote.up` does; also when the host has no random generator, or no sound crypto. */
+export async function upWith(setup: ModdableSetup, options: ModdableMoteOptions): Promise<BaseMote> {
   const host = createModdableHost(setup.io, options);
   host.random(new Uint8Array(32)); // fails here, in words, rather than at the first key
   await setClock(setup, host, options.timeServers ?? TIME_SERVERS);
   const own = { preset: 'small', store: setup.store, ...options } as MoteOptions;
-  return Mote.up(host, chooseSuite(setup), own, MODDABLE_PARTS);
+  return BaseMote.up(host, chooseSuite(setup), own, MODDABLE_PARTS);
 }
 
 /** Without an answer it goes on: the stored floor keeps handshakes in order, and expiry waits for a right clock. */

@@ -40,6 +40,14 @@ test('the manifests name every module and every file of C once, and nothing else
     );
 });
 
+test('HTTP of the mote is not in it: boards use their own over the tunnel', () => {
+  assert.equal(
+    own.filter(path => /lib\/mote\/(http-|mote\.ts)/.test(path)),
+    [],
+  );
+  assert.ok(own.includes('lib/mote/base-mote.ts'));
+});
+
 test('the C is that of the list which tests build', () => {
   const listed = readText('targets/moddable/native/sources.txt').trim().split('\n');
   const there = readdirSync(join(ROOT, 'targets/moddable/native')).filter(name => name.endsWith('.c'));

@@ -8,7 +8,7 @@
 import { fromHex, toHex, utf8Decode, utf8Encode } from '../../lib/base/bytes.ts';
 import type { CryptoSuite } from '../../lib/crypto/suite.ts';
 import type { Connection } from '../../lib/mote/connection.ts';
-import { Mote } from '../../lib/mote/mote.ts';
+import { BaseMote } from '../../lib/mote/base-mote.ts';
 import type { MoteOptions } from '../../lib/mote/options.ts';
 import type { HostStream, Store, StreamOptions, StreamSink } from '../../lib/ports.ts';
 import { ModdableHost } from '../../targets/moddable/host.ts';
@@ -199,7 +199,7 @@ class RemoteDevice {
   address = '';
   #udp: FrameUdp | undefined;
   #next = 1;
-  #mote: Mote | undefined;
+  #mote: BaseMote | undefined;
 
   constructor(shell: Shell, suite: CryptoSuite) {
     this.shell = shell;
@@ -319,7 +319,7 @@ class RemoteDevice {
           for (const [name, hex] of Object.entries(command.stored)) this.#store.save(name, fromHex(hex)!);
         const options = { preset: 'small', store: this.#store, ...command.options } as unknown as MoteOptions;
         this.address = command.address;
-        this.#mote = await Mote.up(new FrameHost(IO), this.#suite, options, MODDABLE_PARTS);
+        this.#mote = await BaseMote.up(new FrameHost(IO), this.#suite, options, MODDABLE_PARTS);
         return this.#mote.addresses;
       }
       case 'serve':
