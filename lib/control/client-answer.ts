@@ -3,7 +3,7 @@
  * or the beginning of a text that says what is wrong. Whatever a coordinator sends, memory stays bounded, and a text of
  * it is made harmless before anybody sees it.
  */
-import { isAllZero, utf8Decode } from '../base/bytes.ts';
+import { isAllZero, NO_BYTES, utf8Decode } from '../base/bytes.ts';
 import { NetError } from '../base/errors.ts';
 import { parseKeyText } from '../crypto/key-text.ts';
 import type { Field } from '../http2/hpack-table.ts';
@@ -44,22 +44,25 @@ export function isWebUrl(url: string): boolean {
   return url.length <= MAX_URL_UNITS && /^https?:\/\/[\x21-\x7e]+$/i.test(url);
 }
 
+const NO_FIELDS: readonly Field[] = Object.freeze([]);
+
 /** One answer. */
 export class AnswerReader {
   status = 0;
-  headers: readonly Field[] = [];
+  headers = NO_FIELDS;
   readonly #kind: string | undefined;
+  readonly #budgetBytes: number;
   /** Made when there is JSON to read. */
-  #reader: JsonReader | undefined;
-  readonly #collector = new JsonCollector();
+  #reader: JsonReader | undefined = undefined;
+  #collector: JsonCollector | undefined = undefined;
   #isComplete = false;
   #isBad = false;
-  #text = new Uint8Array(0);
+  #text = NO_BYTES;
 
   /** A body with status 200 is JSON of `kind` (undefined: not looked at) and may need `budgetBytes`. */
   constructor(kind: string | undefined, budgetBytes: number) {
     this.#kind = kind;
-    this.#collector.begin(kind, budgetBytes);
+    this.#budgetBytes = budgetBytes;
   }
 
   /** The head has arrived. */
@@ -73,19 +76,20 @@ export class AnswerReader {
     if (this.status !== 200) return this.#keepText(buf, start, end);
     if (this.#kind === undefined || this.#isBad) return;
     this.#reader ??= new JsonReader(ANSWER_LIMITS);
-    const reader = this.#reader;
+    this.#collector ??= startCollector(this.#kind, this.#budgetBytes);
+    const [reader, collector] = [this.#reader, this.#collector];
     reader.write(buf, start, end);
     for (let token = reader.next(); token !== JSON_MORE; token = reader.next()) {
       if (token === JSON_BAD) this.#isBad = true;
       if (this.#isBad) return;
-      this.#isComplete = this.#collector.handle(token, reader);
+      this.#isComplete = collector.handle(token, reader);
     }
   }
 
   /** The object, once everything has arrived; undefined when it is none, is cut off or is too large. */
   get value(): JsonObject | undefined {
     const isWhole = this.#isComplete && !this.#isBad && this.#reader?.finish() === true;
-    return isWhole ? asObject(this.#collector.value) : undefined;
+    return isWhole ? asObject(this.#collector?.value) : undefined;
   }
 
   /** The beginning of a body that came with another status. */
@@ -100,6 +104,12 @@ export class AnswerReader {
     kept.set(buf.subarray(start, start + kept.length - this.#text.length), this.#text.length);
     this.#text = kept;
   }
+}
+
+function startCollector(kind: string, budgetBytes: number): JsonCollector {
+  const collector = new JsonCollector();
+  collector.begin(kind, budgetBytes);
+  return collector;
 }
 
 /** An answer that is not the one that was asked for, as an error; `secret` is kept out of it. */

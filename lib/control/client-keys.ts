@@ -15,8 +15,6 @@ export class NodeKeys {
   /** Stored, not accepted yet. */
   next: SecretKey | undefined;
   readonly #suite: CryptoSuite;
-  /** Public halves that were worked out; old keys are forgotten with their objects. */
-  readonly #known = new WeakMap<SecretKey, { readonly bytes: Uint8Array; readonly text: string }>();
   #offered: SecretKey | undefined = undefined;
 
   constructor(suite: CryptoSuite, current: SecretKey, next: SecretKey | undefined) {
@@ -45,23 +43,15 @@ export class NodeKeys {
     this.next = undefined;
   }
 
-  /** Public half of a key: 32 bytes. */
+  /** Public half of a key, worked out anew each time: 32 bytes. */
   publicOf(key: SecretKey): Uint8Array {
-    return this.#look(key).bytes.slice();
+    const bytes = new Uint8Array(32);
+    this.#suite.publicKey(bytes, key.bytes);
+    return bytes;
   }
 
   /** Public half of a key as text; zeros for none. */
   textOf(key: SecretKey | undefined): string {
-    return key === undefined ? formatKey('nodekey', new Uint8Array(32)) : this.#look(key).text;
-  }
-
-  #look(key: SecretKey): { readonly bytes: Uint8Array; readonly text: string } {
-    const known = this.#known.get(key);
-    if (known !== undefined) return known;
-    const bytes = new Uint8Array(32);
-    this.#suite.publicKey(bytes, key.bytes);
-    const made = { bytes, text: formatKey('nodekey', bytes) };
-    this.#known.set(key, made);
-    return made;
+    return formatKey('nodekey', key === undefined ? new Uint8Array(32) : this.publicOf(key));
   }
 }

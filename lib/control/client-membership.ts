@@ -5,6 +5,7 @@
  * lost connections, and is dropped when it has lost its reason. What the user has to know is an event.
  */
 import { NetError } from '../base/errors.ts';
+import type { SecretKey } from '../crypto/keys.ts';
 import { type AnswerReader, answerError, shownText } from './client-answer.ts';
 import { ExpiryClock } from './client-expiry.ts';
 import { NodeKeys } from './client-keys.ts';
@@ -34,11 +35,13 @@ export class Membership {
   readonly clock: ExpiryClock;
   /** The coordinator has accepted the key in force. */
   isJoined = false;
-  readonly #options: ControlClientOptions;
+  readonly #random: (out: Uint8Array) => void;
+  readonly #isEphemeral: boolean;
   readonly #events: ControlClientEvent[];
-  readonly #loginBackoff: Backoff;
-  readonly #refusedBackoff: Backoff;
-  readonly #renewedBackoff: Backoff;
+  /** Delays of what is failing now. */
+  #loginBackoff: Backoff | undefined = undefined;
+  #refusedBackoff: Backoff | undefined = undefined;
+  #renewedBackoff: Backoff | undefined = undefined;
   #renewedMs = -Infinity;
   /** Not before this: the next renewal. */
   #renewDueMs = -Infinity;
@@ -49,21 +52,19 @@ export class Membership {
   /** Not before this: the next request. */
   #dueMs = -Infinity;
   #needsLogin = false;
-  /** This device as the coordinator has described it since the last registration, and its key as text. */
+  /** This device as the coordinator has described it since the last registration, and its key then. */
   #self: NetmapSelf | undefined = undefined;
-  #selfKey = '';
+  #selfKey: SecretKey | undefined = undefined;
 
   /** Events are appended to `events`. */
   constructor(options: ControlClientOptions, events: ControlClientEvent[]) {
     const { nowMs, unixMs, random, suite, nodeKey, nextNodeKey, authKey } = options;
-    this.#options = options;
+    this.#random = random;
+    this.#isEphemeral = options.isEphemeral === true;
     this.#events = events;
     this.keys = new NodeKeys(suite, nodeKey, nextNodeKey);
     this.clock = new ExpiryClock(random, nowMs, unixMs);
     this.#authKey = authKey || undefined;
-    this.#loginBackoff = new Backoff(random);
-    this.#refusedBackoff = new Backoff(random, REFUSED_FIRST_MS, REFUSED_MAX_MS);
-    this.#renewedBackoff = new Backoff(random, RENEWED_FIRST_MS, RENEWED_MAX_MS);
   }
 
   /** A secret that no text may show. */
@@ -131,13 +132,15 @@ export class Membership {
     if (login === undefined) return false;
     const step = answer.status === 200 ? login.handleAnswer(answer) : undefined;
     if (step !== undefined) return this.#take(nowMs, login, step);
-    const delayMs = answerDelayMs(answer, this.#loginBackoff, this.clock.unixMs(nowMs), this.#options.random);
+    this.#loginBackoff ??= new Backoff(this.#random);
+    const delayMs = answerDelayMs(answer, this.#loginBackoff, this.clock.unixMs(nowMs), this.#random);
     this.#repeat(nowMs, answerError(answer, 'the registration', this.#authKey), delayMs);
     return false;
   }
 
   /** There was no answer. */
   handleFailure(nowMs: number, error: NetError): void {
+    this.#loginBackoff ??= new Backoff(this.#random);
     this.#repeat(nowMs, error, this.#loginBackoff.next());
   }
 
@@ -153,7 +156,7 @@ export class Membership {
     const { self } = netmap;
     if (self === undefined || !this.isJoined) return;
     this.clock.setControlTime(nowMs, netmap.controlTimeMs);
-    const key = this.keys.textOf(this.keys.current);
+    const key = this.keys.current;
     if (this.#self !== self) this.clock.setExpiry(nowMs, self.keyExpiry, key !== this.#selfKey);
     this.#self = self;
     this.#selfKey = key;
@@ -195,12 +198,11 @@ export class Membership {
   }
 
   #common(Hostinfo: WireHostinfo): WireRegisterRequest {
-    const isEphemeral = this.#options.isEphemeral === true;
-    return { Version: CAPABILITY_VERSION, NodeKey: '', Hostinfo, ...(isEphemeral ? { Ephemeral: true } : {}) };
+    return { Version: CAPABILITY_VERSION, NodeKey: '', Hostinfo, ...(this.#isEphemeral ? { Ephemeral: true } : {}) };
   }
 
   #offerKey(purpose: LoginPurpose): void {
-    const key = this.keys.offer(this.#options.random);
+    const key = this.keys.offer(this.#random);
     const reason = purpose === 'rotate' ? 'expiring' : 'expired';
     if (key !== undefined) this.#events.push({ type: 'node-key', key, reason });
   }
@@ -213,8 +215,8 @@ export class Membership {
   #take(nowMs: number, login: Login, step: LoginStep): boolean {
     const isAgain = step.type === 'pending' || (step.type === 'auth-url' && !step.isFirst);
     this.#dueMs = nowMs;
-    if (!isAgain) this.#loginBackoff.reset();
-    if (isAgain) this.#dueMs += this.#loginBackoff.next(); // CHECK: control-page-rate
+    this.#loginBackoff = isAgain ? (this.#loginBackoff ?? new Backoff(this.#random)) : undefined;
+    if (isAgain) this.#dueMs += this.#loginBackoff!.next(); // CHECK: control-page-rate
     if (step.type === 'done') return this.#finish(nowMs, login.purpose, step.isNewKey);
     if (step.type === 'auth-url') {
       this.#needsLogin = true;
@@ -234,14 +236,15 @@ export class Membership {
     this.#login = undefined;
     // A coordinator that calls every key expired must not have a new one made, and stored, with every message.
     if (purpose === 'renew') {
-      if (nowMs - this.#renewedMs >= GOOD_LIFE_MS) this.#renewedBackoff.reset();
+      if (nowMs - this.#renewedMs >= GOOD_LIFE_MS) this.#renewedBackoff = undefined;
+      this.#renewedBackoff ??= new Backoff(this.#random, RENEWED_FIRST_MS, RENEWED_MAX_MS);
       this.#renewedMs = nowMs;
       this.#renewDueMs = nowMs + this.#renewedBackoff.next();
     }
     this.isJoined = true;
     this.#needsLogin = false;
     this.#self = undefined;
-    this.#refusedBackoff.reset();
+    this.#refusedBackoff = undefined;
     if (isNewKey) this.#events.push({ type: 'node-key-adopted', publicKey: this.keys.publicOf(this.keys.current) });
     return isNewKey;
   }
@@ -253,6 +256,7 @@ export class Membership {
       this.#events.push({ type: 'error', error, retryInMs: this.clock.dueMs(this.clock.rotatesUnixMs) - nowMs });
       return;
     }
+    this.#refusedBackoff ??= new Backoff(this.#random, REFUSED_FIRST_MS, REFUSED_MAX_MS);
     const retryInMs = this.#refusedBackoff.next();
     this.#dueMs = nowMs + retryInMs;
     this.#needsLogin = true;

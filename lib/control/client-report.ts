@@ -16,7 +16,7 @@ export class Report {
   dueMs = Infinity;
   #hostinfo: WireHostinfo;
   #endpoints: readonly LocalEndpoint[] = [];
-  #netInfo: object = {};
+  #netInfo: object | undefined = undefined;
   readonly #discoKey: string | undefined;
   readonly #isSmall: boolean;
 

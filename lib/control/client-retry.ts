@@ -23,7 +23,7 @@ export function fraction(random: (out: Uint8Array) => void): number {
   return (out[0]! * 256 + out[1]!) / 65_536;
 }
 
-/** Delays that double from attempt to attempt, each drawn from its upper half. */
+/** Delays that double from attempt to attempt, each drawn from its upper half; made with the first failure, dropped with success. */
 export class Backoff {
   readonly #random: (out: Uint8Array) => void;
   readonly #firstMs: number;
@@ -41,11 +41,6 @@ export class Backoff {
   next(): number {
     const mostMs = Math.min(this.#mostMs, this.#firstMs * 2 ** Math.min(this.#failures++, 30));
     return Math.round(mostMs / 2 + (fraction(this.#random) * mostMs) / 2);
-  }
-
-  /** It went well. */
-  reset(): void {
-    this.#failures = 0;
   }
 }
 

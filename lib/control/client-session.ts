@@ -48,8 +48,8 @@ interface Call {
 
 interface MapStream {
   readonly id: number;
-  readonly answer: AnswerReader;
-  isOpen: boolean;
+  /** What the coordinator says instead of a map; undefined: the stream is open. */
+  answer: AnswerReader | undefined;
   lastMessageMs: number;
 }
 
@@ -98,7 +98,7 @@ export class ControlSession implements ControlLinkOwner {
   }
 
   get isMapOpen(): boolean {
-    return this.#map?.isOpen ?? false;
+    return this.#map !== undefined && this.#map.answer === undefined;
   }
 
   /** Whether a request of this kind is under way. */
@@ -127,7 +127,7 @@ export class ControlSession implements ControlLinkOwner {
     if (id < 0) return false;
     this.#decoder.startStream();
     this.mapSinceMs = Infinity;
-    this.#map = { id, answer: new AnswerReader(undefined, 0), isOpen: false, lastMessageMs: nowMs };
+    this.#map = { id, answer: new AnswerReader(undefined, 0), lastMessageMs: nowMs };
     return true;
   }
 
@@ -210,16 +210,17 @@ export class ControlSession implements ControlLinkOwner {
 
   #handleMap(nowMs: number, map: MapStream, event: Http2Event): void {
     if (event.type === 'headers') {
-      map.answer.handleHead(event.status, event.headers);
-      map.isOpen = event.status === 200;
-      if (map.isOpen) this.#events.push({ type: 'map-open' });
+      map.answer?.handleHead(event.status, event.headers);
+      if (event.status !== 200) return;
+      map.answer = undefined;
+      this.#events.push({ type: 'map-open' });
     } else if (event.type === 'data') {
       const { buf, start, end } = event;
-      if (map.isOpen) this.#decode(nowMs, map, buf, start, end);
+      if (map.answer === undefined) this.#decode(nowMs, map, buf, start, end);
       else map.answer.handleData(buf, start, end);
       this.#link.http2.consumed(nowMs, event.id, end - start);
     } else if (event.type === 'end') {
-      if (map.isOpen) this.#decoder.handleEnd();
+      if (map.answer === undefined) this.#decoder.handleEnd();
       this.#endMap(nowMs, this.#decoder.error ?? endError(), false);
     } else if (event.type === 'reset') {
       this.#endMap(nowMs, event.error, false);
@@ -239,8 +240,8 @@ export class ControlSession implements ControlLinkOwner {
   }
 
   #endMap(nowMs: number, error: NetError, isSilent: boolean): void {
-    const answer =
-      this.#map !== undefined && !this.#map.isOpen && this.#map.answer.status > 0 ? this.#map.answer : undefined;
+    const refusal = this.#map?.answer;
+    const answer = refusal !== undefined && refusal.status > 0 ? refusal : undefined;
     this.closeMap(nowMs);
     this.#events.push({ type: 'map-ended', error, answer, isSilent });
   }

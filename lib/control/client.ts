@@ -9,6 +9,7 @@
 import { utf8Encode } from '../base/bytes.ts';
 import { NetError } from '../base/errors.ts';
 import type { SecretKey } from '../crypto/keys.ts';
+import type { CryptoSuite } from '../crypto/suite.ts';
 import { type AnswerReader, answerError, isWebUrl, parseServerKey } from './client-answer.ts';
 import { Membership } from './client-membership.ts';
 import { answerPing } from './client-ping.ts';
@@ -53,7 +54,11 @@ const LOGOUT_TIMEOUT_MS = 15_000;
 
 /** See the top of the file. */
 export class ControlClient {
-  readonly #options: ControlClientOptions;
+  readonly #suite: CryptoSuite;
+  readonly #random: (out: Uint8Array) => void;
+  readonly #machineKey: SecretKey;
+  readonly #authority: string;
+  readonly #path: string | undefined;
   readonly #limits: ControlClientLimits;
   readonly #decoder: MapDecoder;
   readonly #member: Membership;
@@ -74,23 +79,25 @@ export class ControlClient {
   #logoutDueMs = Infinity;
   #lastPing = '';
   #lastUrl = '';
-  readonly #connectBackoff: Backoff;
-  readonly #mapBackoff: Backoff;
-  readonly #updateBackoff: Backoff;
+  /** Delays of what is failing now. */
+  #connectBackoff: Backoff | undefined = undefined;
+  #mapBackoff: Backoff | undefined = undefined;
+  #updateBackoff: Backoff | undefined = undefined;
 
   /** RangeError for a disco key that has not 32 bytes. */
   constructor(options: ControlClientOptions) {
-    const { nowMs, random, discoKey } = options;
+    const { nowMs, discoKey } = options;
     if (discoKey !== undefined && discoKey.length !== 32)
       throw new RangeError(`"discoKey" expected 32 bytes, got ${discoKey.length}`);
-    this.#options = options;
+    this.#suite = options.suite;
+    this.#random = options.random;
+    this.#machineKey = options.machineKey;
+    this.#authority = options.authority;
+    this.#path = options.path;
     this.#limits = options.limits === 'small' ? CONTROL_LIMITS_SMALL : CONTROL_LIMITS_LARGE;
     this.#decoder = new MapDecoder(this.#limits.map);
     this.#member = new Membership(options, this.#events);
     this.#report = new Report(options.hostinfo, discoKey, options.limits === 'small');
-    this.#connectBackoff = new Backoff(random);
-    this.#mapBackoff = new Backoff(random);
-    this.#updateBackoff = new Backoff(random);
     this.#dueMs = nowMs + (options.startDelayMs ?? 0);
     if (options.snapshot !== undefined) this.#restore(options.snapshot);
     this.#advance(nowMs);
@@ -137,16 +144,16 @@ export class ControlClient {
 
   /** The stream is open. */
   handleOpened(nowMs: number): void {
-    const { suite, random, machineKey, authority, path } = this.#options;
+    const path = this.#path;
     if (this.#phase !== 'opening' || this.#serverKey === undefined) return;
     this.#phase = 'open';
     this.#session = new ControlSession({
       nowMs,
-      suite,
-      random,
-      machineKey,
+      suite: this.#suite,
+      random: this.#random,
+      machineKey: this.#machineKey,
       serverKey: this.#serverKey,
-      host: authority,
+      host: this.#authority,
       ...(path === undefined ? {} : { path }),
       limits: this.#limits,
       decoder: this.#decoder,
@@ -300,6 +307,7 @@ export class ControlClient {
   }
 
   #retryConnect(nowMs: number, error: NetError): void {
+    this.#connectBackoff ??= new Backoff(this.#random);
     const retryInMs = this.#connectBackoff.next();
     this.#phase = 'idle';
     this.#dueMs = nowMs + retryInMs;
@@ -318,8 +326,7 @@ export class ControlClient {
 
   #noteMapLife(nowMs: number, session: ControlSession): void {
     if (nowMs - session.mapSinceMs < GOOD_MAP_MS) return;
-    this.#connectBackoff.reset();
-    this.#mapBackoff.reset();
+    this.#connectBackoff = this.#mapBackoff = undefined;
   }
 
   #lose(nowMs: number, error: NetError): void {
@@ -347,13 +354,15 @@ export class ControlClient {
       if (!isAsked) member.delay(nowMs + FULL_RETRY_MS);
     }
     if (!member.isJoined) return;
-    const nodeKey = member.keys.textOf(member.keys.current);
     if (!session.hasMap && nowMs >= this.#mapDueMs) {
-      const isAsked = session.openMap(nowMs, jsonBytes(this.#report.request(nodeKey, true)));
+      const isAsked = session.openMap(
+        nowMs,
+        jsonBytes(this.#report.request(member.keys.textOf(member.keys.current), true)),
+      );
       if (!isAsked) this.#mapDueMs = nowMs + FULL_RETRY_MS;
     }
     if (session.isMapOpen && nowMs >= this.#report.dueMs && !session.hasCall('update')) {
-      const body = jsonBytes(this.#report.request(nodeKey, false));
+      const body = jsonBytes(this.#report.request(member.keys.textOf(member.keys.current), false));
       const isAsked = session.call(nowMs, 'update', 'POST', MAP_PATH, body, CALL_TIMEOUT_MS);
       this.#report.dueMs = isAsked ? Infinity : nowMs + FULL_RETRY_MS;
     }
@@ -383,22 +392,27 @@ export class ControlClient {
 
   #handleAnswer(nowMs: number, session: ControlSession, kind: CallKind, answer: AnswerReader): void {
     if (kind === 'logout') return this.#handleLogout(nowMs, answer.status === 200);
-    if (kind === 'update' && answer.status < 300) this.#updateBackoff.reset();
-    else if (kind === 'update') this.#report.dueMs = nowMs + this.#delayMs(nowMs, answer, this.#updateBackoff);
+    if (kind === 'update') this.#handleUpdate(nowMs, answer);
     const isNewKey = kind === 'register' && this.#member.handleAnswer(nowMs, answer);
     if (!isNewKey) return;
     session.closeMap(nowMs);
     this.#mapDueMs = nowMs;
   }
 
+  #handleUpdate(nowMs: number, answer: AnswerReader): void {
+    this.#updateBackoff = answer.status < 300 ? undefined : (this.#updateBackoff ?? new Backoff(this.#random));
+    if (this.#updateBackoff !== undefined)
+      this.#report.dueMs = nowMs + this.#delayMs(nowMs, answer, this.#updateBackoff);
+  }
+
   #handleFailedCall(nowMs: number, kind: CallKind, error: NetError): void {
     if (kind === 'register') this.#member.handleFailure(nowMs, error);
-    if (kind === 'update') this.#report.dueMs = nowMs + this.#updateBackoff.next();
+    if (kind === 'update') this.#report.dueMs = nowMs + (this.#updateBackoff ??= new Backoff(this.#random)).next();
     if (kind === 'logout') this.#lose(nowMs, error);
   }
 
   #delayMs(nowMs: number, answer: AnswerReader, backoff: Backoff): number {
-    return answerDelayMs(answer, backoff, this.#unixMs(nowMs), this.#options.random);
+    return answerDelayMs(answer, backoff, this.#unixMs(nowMs), this.#random);
   }
 
   #readMap(nowMs: number, session: ControlSession): void {
@@ -438,6 +452,7 @@ export class ControlClient {
     const { answer } = event;
     this.#noteMapLife(nowMs, session);
     if (event.isSilent) return this.#lose(nowMs, event.error);
+    this.#mapBackoff ??= new Backoff(this.#random);
     const retryInMs = answer === undefined ? this.#mapBackoff.next() : this.#delayMs(nowMs, answer, this.#mapBackoff);
     this.#mapDueMs = nowMs + retryInMs;
     let { error } = event;
