@@ -1,6 +1,7 @@
 /**
  * The names of the netmap, kept up with its changes: this device, its peers, and the records that the coordinator adds.
  */
+import type { Prefix } from '../base/address.ts';
 import { equalBytes } from '../base/bytes.ts';
 import type { Netmap, NetmapChanges } from '../control/netmap.ts';
 import { answerQuery } from '../dns/answer.ts';
@@ -35,9 +36,9 @@ export class TailnetNames {
   handleChanges(changes: NetmapChanges): void {
     const netmap = this.#netmap;
     if (changes.self || changes.dns) this.#table.configure(netmap.suffix, netmap.dns);
+    if (!this.#isIndexed) return this.#table.touch();
     if (changes.self && netmap.self !== undefined)
       this.#table.setHost(OWN_HOST, netmap.self.name, netmap.self.addresses);
-    if (!this.#isIndexed) return this.#table.touch();
     if (changes.peers !== 'all') {
       for (const id of changes.peers) this.#follow(id);
       return;
@@ -55,7 +56,7 @@ export class TailnetNames {
   }
 }
 
-/** The peers of a netmap, found by reading through them. */
+/** This device and the peers of a netmap, found by reading through them. */
 class NetmapDirectory implements NameDirectory {
   readonly #netmap: Netmap;
   readonly #maxAddresses: number;
@@ -67,29 +68,43 @@ class NetmapDirectory implements NameDirectory {
 
   find(name: string): readonly Uint8Array[] | undefined {
     const { peers, self } = this.#netmap;
-    if (self !== undefined && normalName(self.name) === name) return undefined; // this device has it
+    if (self !== undefined && normalName(self.name) === name) return this.#addressesOf(self);
     for (let slot = 0; slot < peers.count; slot++) {
       if (normalName(peers.nameAt(slot)) !== name) continue;
-      const { addresses } = peers.peerAt(slot);
-      if (addresses.length > 0) return addresses.slice(0, this.#maxAddresses).map(({ bytes }) => bytes);
+      const addresses = this.#addressesOf(peers.peerAt(slot));
+      if (addresses !== undefined) return addresses;
     }
     return undefined;
   }
 
+  /** Undefined for none. */
+  #addressesOf({ addresses }: { readonly addresses: readonly Prefix[] }): readonly Uint8Array[] | undefined {
+    if (addresses.length === 0) return undefined;
+    return addresses.slice(0, this.#maxAddresses).map(({ bytes }) => bytes);
+  }
+
+  /** The name of a device in normal form, if it has this address and a name. */
+  #nameIfHas(address: Uint8Array, name: string, addresses: readonly Prefix[]): string | undefined {
+    const isOwn = addresses.slice(0, this.#maxAddresses).some(({ bytes }) => equalBytes(bytes, address));
+    return isOwn ? normalName(name) : undefined;
+  }
+
   reverse(address: Uint8Array): string | undefined {
-    const { peers } = this.#netmap;
+    const { peers, self } = this.#netmap;
+    const own = self === undefined ? undefined : this.#nameIfHas(address, self.name, self.addresses);
+    if (own !== undefined) return own;
     for (let slot = 0; slot < peers.count; slot++) {
       if (!peers.hasBytes(slot, address)) continue;
-      const { name, addresses } = peers.peerAt(slot);
-      const isOwn = addresses.slice(0, this.#maxAddresses).some(({ bytes }) => equalBytes(bytes, address));
-      const normal = isOwn ? normalName(name) : undefined;
-      if (normal !== undefined) return normal;
+      const peer = peers.peerAt(slot);
+      const name = this.#nameIfHas(address, peer.name, peer.addresses);
+      if (name !== undefined) return name;
     }
     return undefined;
   }
 
   hasBelow(name: string): boolean {
-    const { peers } = this.#netmap;
+    const { peers, self } = this.#netmap;
+    if (self !== undefined && normalName(self.name)?.endsWith(`.${name}`) === true) return true;
     for (let slot = 0; slot < peers.count; slot++)
       if (normalName(peers.nameAt(slot))?.endsWith(`.${name}`) === true) return true;
     return false;

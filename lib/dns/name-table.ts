@@ -6,7 +6,9 @@
  * Where two devices claim a name the one with the lower id has it; this device is id 0. A host and an extra record of
  * the same name have their addresses together. Left out: wildcards, 4via6 names, records other than A and AAAA.
  */
-import { formatAddress, type Prefix, parseAddress } from '../base/address.ts';
+import { formatAddress, type Prefix } from '../base/address.ts';
+import { ExtraRecords, type WireExtraRecord } from './extra-records.ts';
+import { HostIndex } from './host-index.ts';
 import type { NameLimits } from './limits.ts';
 import { normalName } from './name.ts';
 
@@ -20,21 +22,12 @@ export interface DnsSettings {
   /** Suffixes and their resolvers; without resolvers only this table knows them. */
   readonly Routes?: Readonly<Record<string, readonly unknown[] | null>> | null;
   /** Names and addresses. */
-  readonly ExtraRecords?: readonly { readonly Name: string; readonly Type?: string; readonly Value: string }[] | null;
+  readonly ExtraRecords?: readonly WireExtraRecord[] | null;
 }
-
-/** Texts take a third of the memory of byte arrays, and are the keys of the other direction anyway. */
-interface Host {
-  readonly name: string;
-  readonly addresses: readonly string[];
-}
-
-/** The one id that claims something, or several, the lowest first. */
-type Claims = number | readonly number[];
 
 /** Reverse zones of the addresses that tailnets have: 100.64.0.0/10 and fd7a:115c:a1e0::/48. And `onion` (RFC 7686). */
 const FIXED_ZONE =
-  /^(?:(?:6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\.100\.in-addr\.arpa|0\.e\.1\.a\.c\.5\.1\.1\.a\.7\.d\.f\.ip6\.arpa|onion)$/;
+  /(?:^|\.)((?:6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\.100\.in-addr\.arpa|0\.e\.1\.a\.c\.5\.1\.1\.a\.7\.d\.f\.ip6\.arpa|onion)$/;
 const FIXED_ZONES = 66;
 
 /**
@@ -52,22 +45,17 @@ export interface NameDirectory {
 
 /** Names and addresses. */
 export class NameTable {
-  /** Extra records and zones that were left out for their form. */
-  malformed = 0;
-  /** What was left out for a limit. */
-  overLimit = 0;
   readonly #limits: NameLimits;
-  readonly #hosts = new Map<number, Host>();
-  readonly #byName = new Map<string, Claims>();
-  /** By address text. */
-  readonly #byAddress = new Map<string, Claims>();
-  /** How many names lie below a name that need not be one itself. */
-  readonly #above = new Map<string, number>();
-  #records = new Map<string, string[]>();
-  #recordByAddress = new Map<string, string>();
-  #zones: ReadonlySet<string> = new Set();
   readonly #directory: NameDirectory | undefined;
+  /** Made with the first device that is set here. */
+  #hosts: HostIndex | undefined = undefined;
+  /** Undefined while the coordinator adds none. */
+  #records: ExtraRecords | undefined = undefined;
+  /** Beside the fixed ones. */
+  #zones: readonly string[] = [];
   #searched: readonly string[] = [];
+  #malformed = 0;
+  #overLimit = 0;
   #serial = 1;
 
   /** An empty table; devices of a directory count beside those that are set here. */
@@ -81,59 +69,44 @@ export class NameTable {
     return this.#serial;
   }
 
-  /** How many devices have a name here. */
+  /** How many devices have a name here, besides those of the directory. */
   get hostCount(): number {
-    return this.#hosts.size;
+    return this.#hosts?.size ?? 0;
+  }
+
+  /** Extra records, zones and search domains that were left out for their form. */
+  get malformed(): number {
+    return this.#malformed + (this.#records?.malformed ?? 0);
+  }
+
+  /** What was left out for a limit. */
+  get overLimit(): number {
+    return this.#overLimit + (this.#records?.overLimit ?? 0) + (this.#hosts?.overLimit ?? 0);
   }
 
   /** The tailnet's suffix (empty: none) and the coordinator's settings. Replaces those that were there. */
   configure(suffix: string, settings: DnsSettings): void {
-    this.#change();
-    this.malformed = 0;
+    this.touch();
+    this.#malformed = 0;
+    this.#overLimit += this.#records?.overLimit ?? 0;
     const own = suffix === '' ? undefined : normalName(suffix);
     const zones = new Set(own === undefined ? [] : [own]);
     const searched = new Set(own === undefined ? [] : [own]);
     for (const [zone, resolvers] of Object.entries(settings.Routes ?? {}))
       if ((resolvers ?? []).length === 0) this.#addName(zones, zone, FIXED_ZONES);
     for (const domain of settings.Domains ?? []) this.#addName(searched, domain);
-    this.#zones = zones;
+    this.#zones = [...zones];
     this.#searched = [...searched];
-    for (const name of this.#records.keys()) this.#countAbove(name, -1);
-    this.#records = new Map();
-    this.#recordByAddress = new Map();
-    for (const record of settings.ExtraRecords ?? []) this.#addRecord(record);
-    for (const name of this.#records.keys()) this.#countAbove(name, 1);
+    const records = settings.ExtraRecords ?? [];
+    this.#records = records.length === 0 ? undefined : new ExtraRecords(this.#limits, records);
   }
 
   #addName(names: Set<string>, text: string, fixed = 0): void {
     const name = normalName(text);
-    if (name === undefined) return void this.malformed++;
-    if (names.size + fixed >= this.#limits.zones) return void this.overLimit++; // CHECK: dns-zone-limit
+    if (name === undefined) return void this.#malformed++;
+    if (fixed > 0 && FIXED_ZONE.exec(name)?.[1] === name) return;
+    if (names.size + fixed >= this.#limits.zones) return void this.#overLimit++; // CHECK: dns-zone-limit
     names.add(name);
-  }
-
-  /** Types other than addresses are for other programs; a type that its address has not is still the address's. */
-  #addRecord({
-    Name,
-    Type = '',
-    Value,
-  }: {
-    readonly Name: string;
-    readonly Type?: string;
-    readonly Value: string;
-  }): void {
-    if (Type !== '' && Type !== 'A' && Type !== 'AAAA') return;
-    const name = normalName(Name);
-    const address = parseAddress(Value);
-    if (name === undefined || address === undefined) return void this.malformed++;
-    const known = this.#records.get(name);
-    const isOver =
-      known === undefined ? this.#records.size >= this.#limits.records : known.length >= this.#limits.addresses;
-    if (isOver) return void this.overLimit++; // CHECK: dns-record-limit
-    const text = formatAddress(address);
-    if (known === undefined) this.#records.set(name, [text]);
-    else known.push(text);
-    if (!this.#recordByAddress.has(text)) this.#recordByAddress.set(text, name);
   }
 
   /**
@@ -141,37 +114,26 @@ export class NameTable {
    * a name, or with one that is none, has only its place freed. Of prefixes the first address counts.
    */
   setHost(id: number, name: string, addresses: readonly Prefix[]): void {
-    this.removeHost(id);
-    const normal = normalName(name);
-    if (normal === undefined || addresses.length === 0) return;
-    if (this.#hosts.size >= this.#limits.hosts) return void this.overLimit++; // CHECK: dns-host-limit
-    const kept = addresses.slice(0, this.#limits.addresses).map(({ bytes }) => formatAddress(bytes));
-    this.#hosts.set(id, { name: normal, addresses: kept });
-    claim(this.#byName, normal, id);
-    for (const address of kept) claim(this.#byAddress, address, id);
-    this.#countAbove(normal, 1);
-    this.#change();
+    this.#hosts ??= new HostIndex(this.#limits);
+    this.#hosts.set(id, name, addresses);
+    this.touch();
   }
 
   /** Removes a device; an unknown id is fine. */
   removeHost(id: number): void {
-    const host = this.#hosts.get(id);
-    if (host === undefined) return;
-    this.#hosts.delete(id);
-    release(this.#byName, host.name, id);
-    for (const address of host.addresses) release(this.#byAddress, address, id);
-    this.#countAbove(host.name, -1);
-    this.#change();
-  }
-
-  /** The directory has changed. */
-  touch(): void {
-    this.#change();
+    this.#hosts?.remove(id);
+    this.touch();
   }
 
   /** Removes all devices. */
   clearHosts(): void {
-    for (const id of [...this.#hosts.keys()]) this.removeHost(id);
+    this.#hosts?.clear();
+    this.touch();
+  }
+
+  /** Something has changed, here or in the directory. */
+  touch(): void {
+    this.#serial = this.#serial >= 0xffff_ffff ? 1 : this.#serial + 1;
   }
 
   /**
@@ -191,80 +153,40 @@ export class NameTable {
     return undefined;
   }
 
-  /** Addresses of a full name in normal form, IPv4 first; undefined when nobody has it. */
+  /** Addresses of a full name in normal form, IPv4 first, each once; undefined when nobody has it. */
   find(name: string): readonly Uint8Array[] | undefined {
-    const claims = this.#byName.get(name);
-    const host = claims === undefined ? undefined : this.#hosts.get(firstOf(claims));
-    const records = this.#records.get(name);
-    const listed = this.#directory?.find(name);
-    if (host === undefined && records === undefined && listed === undefined) return undefined;
-    const texts = new Set([
-      ...(listed?.map(bytes => formatAddress(bytes)) ?? []),
-      ...(host?.addresses ?? []),
-      ...(records ?? []),
-    ]);
-    const sorted = [...texts].map(text => parseAddress(text)!).sort((a, b) => a.length - b.length);
-    return sorted.slice(0, this.#limits.addresses);
+    const found = [this.#directory?.find(name), this.#hosts?.find(name), this.#records?.find(name)];
+    if (found.every(addresses => addresses === undefined)) return undefined;
+    const distinct = new Map<string, Uint8Array>();
+    for (const addresses of found) for (const address of addresses ?? []) distinct.set(formatAddress(address), address);
+    return [...distinct.values()].sort((a, b) => a.length - b.length).slice(0, this.#limits.addresses);
   }
 
   /** The full name of the device, else of the extra record, that has an address of 4 or 16 bytes. */
   reverse(address: Uint8Array): string | undefined {
-    const text = formatAddress(address);
-    const claims = this.#byAddress.get(text);
-    if (claims !== undefined) return this.#hosts.get(firstOf(claims))!.name;
-    return this.#directory?.reverse(address) ?? this.#recordByAddress.get(text);
+    return this.#hosts?.reverse(address) ?? this.#directory?.reverse(address) ?? this.#records?.reverse(address);
   }
 
   /** Whether a name in normal form exists, if only because others lie below it (RFC 8020). */
   exists(name: string): boolean {
-    const isListed = this.#byName.has(name) || this.#records.has(name) || this.#above.has(name) || this.#isZone(name);
-    return isListed || this.#directory?.find(name) !== undefined || this.#directory?.hasBelow(name) === true;
+    if (this.find(name) !== undefined || this.zoneOf(name) === name) return true;
+    const sources = [this.#hosts, this.#records, this.#directory];
+    return sources.some(source => source?.hasBelow(name) === true);
   }
 
   /** The longest zone that a name belongs to, of those that this table knows completely; undefined for none. */
   zoneOf(name: string): string | undefined {
-    for (let zone = name; ; ) {
-      if (this.#isZone(zone)) return zone;
-      const dot = zone.indexOf('.');
-      if (dot < 0) return undefined;
-      zone = zone.slice(dot + 1);
+    let longest = FIXED_ZONE.exec(name)?.[1];
+    for (const zone of this.#zones) {
+      const isLonger = longest === undefined || zone.length > longest.length;
+      if (isLonger && isWithin(name, zone)) longest = zone;
     }
-  }
-
-  #isZone(name: string): boolean {
-    return this.#zones.has(name) || FIXED_ZONE.test(name);
-  }
-
-  #change(): void {
-    this.#serial = this.#serial >= 0xffff_ffff ? 1 : this.#serial + 1;
-  }
-
-  #countAbove(name: string, by: number): void {
-    for (let dot = name.indexOf('.'); dot >= 0; dot = name.indexOf('.', dot + 1)) {
-      const above = name.slice(dot + 1);
-      const count = (this.#above.get(above) ?? 0) + by;
-      if (count === 0) this.#above.delete(above);
-      else this.#above.set(above, count);
-    }
+    return longest;
   }
 }
 
-function firstOf(claims: Claims): number {
-  return typeof claims === 'number' ? claims : claims[0]!;
-}
-
-function claim(table: Map<string, Claims>, key: string, id: number): void {
-  const claims = table.get(key);
-  if (claims === undefined) return void table.set(key, id);
-  table.set(
-    key,
-    [...(typeof claims === 'number' ? [claims] : claims), id].sort((a, b) => a - b),
-  );
-}
-
-function release(table: Map<string, Claims>, key: string, id: number): void {
-  const claims = table.get(key);
-  const left = claims === undefined || typeof claims === 'number' ? [] : claims.filter(other => other !== id);
-  if (left.length === 0) table.delete(key);
-  else table.set(key, left.length === 1 ? left[0]! : left);
+/** Whether a name is a zone's own, or lies below it. */
+function isWithin(name: string, zone: string): boolean {
+  const at = name.length - zone.length;
+  return at <= 0 ? name === zone : name[at - 1] === '.' && name.endsWith(zone);
 }

@@ -104,3 +104,32 @@ export function parseReverseName(name: string): { readonly address: Uint8Array |
 function parseNibble(label: string): number | undefined {
   return /^[0-9a-f]$/.test(label) ? Number.parseInt(label, 16) : undefined;
 }
+
+/** The names above those that were added, which need not be names themselves. */
+export class Ancestors {
+  /** How many names lie below each. */
+  readonly #counts = new Map<string, number>();
+
+  add(name: string): void {
+    this.#count(name, 1);
+  }
+
+  /** Takes back one {@link add}. */
+  remove(name: string): void {
+    this.#count(name, -1);
+  }
+
+  /** Whether a name that was added lies below this one. */
+  has(name: string): boolean {
+    return this.#counts.has(name);
+  }
+
+  #count(name: string, by: number): void {
+    for (let dot = name.indexOf('.'); dot >= 0; dot = name.indexOf('.', dot + 1)) {
+      const above = name.slice(dot + 1);
+      const count = (this.#counts.get(above) ?? 0) + by;
+      if (count === 0) this.#counts.delete(above);
+      else this.#counts.set(above, count);
+    }
+  }
+}
