@@ -21,6 +21,12 @@ export interface CoordinatorAddress {
   readonly path: string;
 }
 
+/** Who knows the time of day. */
+export interface WallClock {
+  /** Milliseconds since 1970. */
+  unixMs(nowMs: number): number;
+}
+
 /** Tells coordinators apart. */
 export function controlName({ authority, path, isSecure }: CoordinatorAddress): string {
   return `${isSecure ? 'https' : 'http'}://${authority}${path}`;
@@ -34,17 +40,22 @@ export class CoordinatorLink implements StreamUser {
   readonly #client: ControlClient;
   readonly #streams: Streams;
   readonly #address: CoordinatorAddress;
-  readonly #unixMs: (nowMs: number) => number;
+  readonly #clock: WallClock;
   #keyFetch: KeyFetch | undefined;
   #streamId = 0;
   /** Why the key could not be fetched: the client knows only that it was not. */
   #fetchError: NetError | undefined;
 
-  constructor(client: ControlClient, streams: Streams, address: CoordinatorAddress, unixMs: (nowMs: number) => number) {
+  constructor(client: ControlClient, streams: Streams, address: CoordinatorAddress, clock: WallClock) {
     this.#client = client;
     this.#streams = streams;
     this.#address = address;
-    this.#unixMs = unixMs;
+    this.#clock = clock;
+  }
+
+  /** Tells this coordinator from others. */
+  get control(): string {
+    return controlName(this.#address);
   }
 
   /** The next event that is not about streams. */
@@ -83,7 +94,7 @@ export class CoordinatorLink implements StreamUser {
   handleTimeout(nowMs: number): void {
     this.#keyFetch?.handleTimeout(nowMs);
     this.#settleKey(nowMs);
-    this.#client.handleTimeout(nowMs, this.#unixMs(nowMs));
+    this.#client.handleTimeout(nowMs, this.#clock.unixMs(nowMs));
   }
 
   handleOpened(nowMs: number): void {
@@ -91,7 +102,7 @@ export class CoordinatorLink implements StreamUser {
   }
 
   handleBytes(nowMs: number, buf: Uint8Array, start: number, end: number): void {
-    this.#client.handleBytes(nowMs, this.#unixMs(nowMs), buf, start, end);
+    this.#client.handleBytes(nowMs, this.#clock.unixMs(nowMs), buf, start, end);
   }
 
   handleEnd(nowMs: number): void {

@@ -116,11 +116,12 @@ export class Device implements TunnelOwner {
   #unsavedFloor: Uint8Array | undefined;
   #lastFloor: Uint8Array | undefined;
   /** Drops of tunnels that are no more. */
-  readonly #oldDrops = new DropCounters();
+  #oldDrops: DropCounters | undefined = undefined;
   #nowMs: number;
   #unixOffsetMs: number;
   readonly #resolvers: UdpSocket[] = [];
-  readonly #early: EarlyHandshakes | undefined;
+  /** Made with the first. */
+  #early: EarlyHandshakes | undefined = undefined;
 
   constructor(options: DeviceOptions) {
     const { nowMs, unixMs, random, suite, privateKey, mtu, preset } = options;
@@ -149,7 +150,6 @@ export class Device implements TunnelOwner {
     if (createTailnet === undefined) throw new TypeError('"parts" expected createTailnet for a device with a tailnet');
     const common = { nowMs, unixMs, random, suite, preset, nodeKey: privateKey };
     this.tailnet = createTailnet({ ...common, ...options.tailnet }, this);
-    this.#early = new EarlyHandshakes();
     for (const address of RESOLVERS) this.#openResolver(Uint8Array.from(address));
   }
 
@@ -205,7 +205,10 @@ export class Device implements TunnelOwner {
   ): number {
     const { tailnet } = this;
     const length = this.tunnel.decapsulate(nowMs, buf, start, end, from);
-    if (length === UNKNOWN_PEER) this.#early?.keep(nowMs, buf, start, end, from);
+    if (length === UNKNOWN_PEER && tailnet !== undefined) {
+      this.#early ??= new EarlyHandshakes();
+      this.#early.keep(nowMs, buf, start, end, from);
+    }
     if (length >= 0) tailnet?.noteHeard(nowMs, this.tunnel.decapsulatedPeer, path);
     if (length <= 0) return length;
     const inner = start + 16;
@@ -328,7 +331,9 @@ export class Device implements TunnelOwner {
     if (changes.self) this.#followAddresses();
     const { netmap } = this.tailnet!;
     if (changes.self || changes.filter || netmap.endsSomething(changes.peers)) this.#cutConnections(nowMs);
-    for (const { bytes, from } of this.#early?.take(nowMs) ?? [])
+    const early = this.#early?.take(nowMs) ?? [];
+    this.#early = undefined;
+    for (const { bytes, from } of early)
       this.#decapsulate(nowMs, bytes, 0, bytes.length, from, from instanceof RelaySource ? undefined : from);
   }
 
@@ -392,6 +397,7 @@ export class Device implements TunnelOwner {
   #replaceTunnel(nowMs: number, privateKey: SecretKey): void {
     this.#collectTunnelEvents();
     this.#tunnelEvents = [];
+    this.#oldDrops ??= new DropCounters();
     this.#oldDrops.add(this.tunnel.drops);
     this.tunnel.close(nowMs);
     this.#tunnel = this.#createTunnel(nowMs, privateKey, this.stack.mtu, true);

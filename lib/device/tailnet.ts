@@ -18,7 +18,7 @@ import type { NetmapPeer } from '../control/peer-record.ts';
 import type { SecretKey } from '../crypto/keys.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
 import { looksLikeDisco } from '../disco/message.ts';
-import { type CoordinatorAddress, CoordinatorLink, controlName, type LinkEvent } from './coordinator-link.ts';
+import { type CoordinatorAddress, CoordinatorLink, type LinkEvent } from './coordinator-link.ts';
 import type { NetcheckReport } from '../netcheck/limits.ts';
 import { RelayLinks, type RelayStatus } from './relay-links.ts';
 import type { TcpConnection } from '../netstack/tcp.ts';
@@ -90,10 +90,10 @@ export class Tailnet {
   readonly drops = new DropCounters();
   readonly streams = new Streams();
   readonly client: ControlClient;
-  /** Bytes of a stream that are handled in one go, before packets are taken. */
-  readonly chunkBytes: number;
+  readonly #limits: (typeof TAILNET_LIMITS)['small' | 'large'];
   readonly #owner: TunnelOwner;
   readonly #suite: CryptoSuite;
+  readonly #random: (out: Uint8Array) => void;
   readonly #link: CoordinatorLink;
   readonly paths: TailnetPaths;
   readonly #peers: TailnetPeers;
@@ -102,9 +102,7 @@ export class Tailnet {
   /** What an earlier run has left. */
   readonly resume: Resume;
   readonly #discoKey: SecretKey;
-  readonly #control: string;
   #relays: RelayLinks;
-  readonly #createRelays: (nodeKey: SecretKey) => RelayLinks;
   readonly #events: TailnetEvent[] = [];
   #pendingKey: SecretKey | undefined;
   #interfaces: readonly string[] | undefined;
@@ -116,11 +114,11 @@ export class Tailnet {
     const limits = TAILNET_LIMITS[preset];
     this.#owner = owner;
     this.#suite = suite;
+    this.#random = random;
+    this.#limits = limits;
     this.#unixOffsetMs = unixMs - nowMs;
-    this.chunkBytes = limits.chunkBytes;
     this.resume = new Resume(options.snapshot);
     this.#discoKey = options.discoKey;
-    this.#control = controlName(coordinator);
     this.client = new ControlClient({
       ...this.resume.clientOptions(unixMs),
       nowMs,
@@ -138,7 +136,7 @@ export class Tailnet {
       ...(options.authKey === undefined ? {} : { authKey: options.authKey }),
       ...(options.isEphemeral === undefined ? {} : { isEphemeral: options.isEphemeral }),
     });
-    this.#link = new CoordinatorLink(this.client, this.streams, coordinator, now => this.#unixMs(now));
+    this.#link = new CoordinatorLink(this.client, this.streams, coordinator, this);
     this.paths = new TailnetPaths({
       nowMs,
       random,
@@ -149,22 +147,18 @@ export class Tailnet {
       drops: this.drops,
       recalled: this.resume.paths,
       knowsPeer: discoKey => this.netmap.peers.findDiscoKey(discoKey) >= 0,
-      resolvePeer: (now, discoKey, key) => this.#peers.resolveDisco(now, this.#unixMs(now), this.#owner, discoKey, key),
+      resolvePeer: (now, discoKey, key) => this.#peers.resolveDisco(now, this.unixMs(now), this.#owner, discoKey, key),
     });
     this.#peers = new TailnetPeers(this.client.netmap, this.paths, limits.peers, options.sessions);
     this.#names = new TailnetNames(this.client.netmap, limits.names, limits.indexesNames);
     this.#gate = new TailnetGate(limits.filter, this.drops);
-    this.#createRelays = key =>
-      new RelayLinks({
-        random,
-        suite,
-        privateKey: key,
-        limits: limits.derp,
-        streams: this.streams,
-        maxLinks: limits.links,
-      });
     this.#relays = this.#createRelays(nodeKey);
     this.#pendingKey = options.nextNodeKey;
+  }
+
+  /** Bytes of a stream that are handled in one go, before packets are taken. */
+  get chunkBytes(): number {
+    return this.#limits.chunkBytes;
   }
 
   /** What is known of the tailnet. */
@@ -185,6 +179,11 @@ export class Tailnet {
   /** Tells the wall clock. */
   setWallClock(nowMs: number, unixMs: number): void {
     this.#unixOffsetMs = unixMs - nowMs;
+  }
+
+  /** The wall clock: ms since 1970. */
+  unixMs(nowMs: number): number {
+    return nowMs + this.#unixOffsetMs;
   }
 
   // ---- for the application ----
@@ -271,7 +270,7 @@ export class Tailnet {
 
   /** What the next run needs to go on, in at most `maxBytes`; `port` is that of the UDP socket. Undefined: nothing. */
   snapshot(port: number, maxBytes: number): Uint8Array | undefined {
-    const [control, client, discoKey, peers] = [this.#control, this.client, this.#discoKey, this.#peers];
+    const [control, client, discoKey, peers] = [this.#link.control, this.client, this.#discoKey, this.#peers];
     const [{ disco }, { homeRegion }] = [this.paths, this];
     return this.resume.write({ control, client, discoKey, peers, disco, homeRegion, port }, maxBytes);
   }
@@ -288,12 +287,12 @@ export class Tailnet {
 
   /** Whether the peer with this key joined the tunnel just now. */
   resolveKey(nowMs: number, key: Uint8Array): boolean {
-    return this.#peers.resolveKey(nowMs, this.#unixMs(nowMs), this.#owner, key);
+    return this.#peers.resolveKey(nowMs, this.unixMs(nowMs), this.#owner, key);
   }
 
   /** Whether the peer with this address joined the tunnel just now. */
   resolveAddress(nowMs: number, address: Uint8Array): boolean {
-    return this.#peers.resolveAddress(nowMs, this.#unixMs(nowMs), this.#owner, address);
+    return this.#peers.resolveAddress(nowMs, this.unixMs(nowMs), this.#owner, address);
   }
 
   /** Judges an inner packet from a peer of the tunnel: 0 to let it in, 1 when it is settled, else a counted reason. */
@@ -406,13 +405,15 @@ export class Tailnet {
     this.#link.handleTimeout(nowMs);
     this.#relays.handleTimeout(nowMs);
     this.paths.handleTimeout(nowMs);
-    this.#peers.expire(nowMs, this.#unixMs(nowMs), this.#owner);
+    this.#peers.expire(nowMs, this.unixMs(nowMs), this.#owner);
   }
 
   // ---- inside ----
 
-  #unixMs(nowMs: number): number {
-    return nowMs + this.#unixOffsetMs;
+  #createRelays(privateKey: SecretKey): RelayLinks {
+    const { derp, links } = this.#limits;
+    const [random, suite, streams] = [this.#random, this.#suite, this.streams];
+    return new RelayLinks({ random, suite, privateKey, limits: derp, streams, maxLinks: links });
   }
 
   /** By the tunnel for a peer in use, which is quick; else by looking at every peer. */
@@ -450,14 +451,14 @@ export class Tailnet {
 
   #handleNetmap(nowMs: number, changes: NetmapChanges): void {
     const { netmap } = this;
-    this.resume.noteNetmap(this.client, this.#unixMs(nowMs));
+    this.resume.noteNetmap(this.client, this.unixMs(nowMs));
     if (changes.filter || changes.self) this.#gate.setRules(netmap.filterRules, this.addresses);
     if (changes.regions) {
       this.#relays.setRegions(nowMs, netmap.regions);
       this.paths.setRegions(nowMs, netmap.regions);
       if (this.isGoingOn) this.#relays.prefer(nowMs, this.resume.homeRegion);
     }
-    this.#peers.handleChanges(nowMs, this.#unixMs(nowMs), this.#owner, changes);
+    this.#peers.handleChanges(nowMs, this.unixMs(nowMs), this.#owner, changes);
     this.#names.handleChanges(changes);
   }
 
