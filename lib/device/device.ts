@@ -19,6 +19,8 @@ import type { NetmapChanges } from '../control/netmap.ts';
 import type { SecretKey } from '../crypto/keys.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
 import { isHostAddress } from '../netstack/addresses.ts';
+import type { PacketRoutes } from '../netstack/stack-context.ts';
+import type { PeerResolver } from '../wireguard/types.ts';
 import type { FragmentStore } from '../netstack/reassembly.ts';
 import {
   STACK_LIMITS_LARGE,
@@ -101,7 +103,7 @@ const RESOLVER_ANSWER_BYTES = 4096;
 const SOME_RELAY: Endpoint = /* @__PURE__ */ Object.freeze({ address: '100::', port: 1 });
 
 /** A WireGuard member with a TCP/IP stack on top. */
-export class Device implements TunnelOwner {
+export class Device implements TunnelOwner, PacketRoutes, PeerResolver {
   readonly stack: Stack;
   /** The membership; undefined for a device with peers of its own. */
   readonly tailnet: Tailnet | undefined;
@@ -139,8 +141,7 @@ export class Device implements TunnelOwner {
       random,
       mtu,
       limits: preset === 'small' ? STACK_LIMITS_SMALL : STACK_LIMITS_LARGE,
-      // A packet goes through one peer only: the others cannot know what became of it.
-      mayReport: (buf, source, destination, length) => this.tunnel.isSamePeer(buf, source, destination, length),
+      routes: this,
       ...(createReassembly === undefined ? {} : { reassembly: createReassembly(preset) }),
       ...(createSack === undefined ? {} : { createSack }),
     });
@@ -168,6 +169,16 @@ export class Device implements TunnelOwner {
     this.#unixOffsetMs = unixMs - nowMs;
     this.tunnel.setWallClock(nowMs, unixMs);
     this.tailnet?.setWallClock(nowMs, unixMs);
+  }
+
+  /** For the stack: a packet goes through one peer only, and the others cannot know what became of it. */
+  isSamePeer(buf: Uint8Array, one: number, other: number, length: number): boolean {
+    return this.tunnel.isSamePeer(buf, one, other, length);
+  }
+
+  /** For the tunnel: lets the peer of the netmap that has this key into it. */
+  resolveKey(nowMs: number, publicKey: Uint8Array): boolean {
+    return this.tailnet?.resolveKey(nowMs, publicKey) ?? false;
   }
 
   /** Removes a peer, erases its keys and forgets its events. RangeError unless there is a peer with the id. */
@@ -212,9 +223,15 @@ export class Device implements TunnelOwner {
     if (length >= 0) tailnet?.noteHeard(nowMs, this.tunnel.decapsulatedPeer, path);
     if (length <= 0) return length;
     const inner = start + 16;
-    const verdict = tailnet?.handleInbound(nowMs, buf, inner, inner + length, this.tunnel.decapsulatedPeer) ?? 0;
+    const verdict = this.#judge(nowMs, buf, inner, inner + length);
     if (verdict !== 0) return verdict;
     return this.stack.handlePacket(nowMs, buf, inner, inner + length);
+  }
+
+  /** What the tailnet says to an inner packet: 0 to let it in, 1 when it is settled, else a counted reason. */
+  #judge(nowMs: number, buf: Uint8Array, start: number, end: number): number {
+    const peer = this.tunnel.decapsulatedPeer;
+    return this.tailnet?.handleInbound(nowMs, this.stack.packet, buf, start, end, peer) ?? 0;
   }
 
   /** Bytes of a stream that `tailnet.streams` asked for. */
@@ -282,7 +299,7 @@ export class Device implements TunnelOwner {
       if (tailnet.resolveAddress(nowMs, address)) peer = tunnel.routePeer(buf, start, end);
     }
     if (peer < 0) return tunnel.drops.count(peer);
-    const verdict = tailnet.handleOutbound(nowMs, buf, start, end, peer);
+    const verdict = tailnet.handleOutbound(nowMs, this.stack.packet, buf, start, end, peer);
     if (verdict < 0) return verdict;
     return tunnel.encapsulateTo(nowMs, peer, slot);
   }
@@ -389,7 +406,7 @@ export class Device implements TunnelOwner {
       limits: this.#preset === 'small' ? TUNNEL_LIMITS_SMALL : TUNNEL_LIMITS_LARGE,
       ...(this.#lastFloor === undefined ? {} : { timestampFloor: this.#lastFloor }),
       keepsSessions: this.#keepsSessions,
-      ...(isMember ? { resolvePeer: (now, key) => this.tailnet?.resolveKey(now, key) ?? false } : {}),
+      resolver: isMember ? this : undefined,
     });
   }
 

@@ -15,7 +15,7 @@ import { PacketFilter } from '../filter/filter.ts';
 import type { FilterLimits } from '../filter/limits.ts';
 import type { WireFilterRule } from '../filter/rule.ts';
 import type { TcpConnection } from '../netstack/tcp.ts';
-import { classify, Packet } from '../packet/classify.ts';
+import { classify, type Packet } from '../packet/classify.ts';
 import { PROTOCOL_TCP } from '../packet/protocol.ts';
 import { answerTsmpPing, PROTOCOL_TSMP } from '../packet/tsmp.ts';
 
@@ -28,7 +28,6 @@ const REPLY_BYTES = 128;
 export class TailnetGate {
   readonly filter: PacketFilter;
   readonly #drops: DropCounters;
-  readonly #packet = new Packet();
   readonly #replies: Slot[] = [];
 
   constructor(limits: FilterLimits, drops: DropCounters) {
@@ -42,11 +41,10 @@ export class TailnetGate {
   }
 
   /**
-   * Judges the inner packet `buf[start, end)` of a peer whose address it bears. 0: it goes to the stack; 1: it was
-   * settled here; negative: the reason why it was dropped, counted.
+   * Judges the inner packet `buf[start, end)` of a peer whose address it bears; its fields come into `packet`. 0: it goes
+   * to the stack; 1: it was settled here; negative: the reason why it was dropped, counted.
    */
-  handleInbound(nowMs: number, buf: Uint8Array, start: number, end: number, isJailed: boolean): number {
-    const packet = this.#packet;
+  handleInbound(nowMs: number, packet: Packet, buf: Uint8Array, start: number, end: number, isJailed: boolean): number {
     const parsed = classify(buf, start, end, packet);
     if (parsed < 0) return this.#drops.count(parsed);
     const verdict = this.filter.handleInbound(nowMs, packet, buf, start, end, isJailed);
@@ -55,10 +53,17 @@ export class TailnetGate {
     return 1;
   }
 
-  /** Takes note of an outbound packet: 0, or the reason why it may not leave, counted. */
-  handleOutbound(nowMs: number, buf: Uint8Array, start: number, end: number, isJailed: boolean): number {
-    if (classify(buf, start, end, this.#packet) < 0) return 0;
-    return this.filter.handleOutbound(nowMs, this.#packet, buf, start, end, isJailed);
+  /** Takes note of an outbound packet, whose fields come into `packet`: 0, or the reason why it may not leave, counted. */
+  handleOutbound(
+    nowMs: number,
+    packet: Packet,
+    buf: Uint8Array,
+    start: number,
+    end: number,
+    isJailed: boolean,
+  ): number {
+    if (classify(buf, start, end, packet) < 0) return 0;
+    return this.filter.handleOutbound(nowMs, packet, buf, start, end, isJailed);
   }
 
   /**

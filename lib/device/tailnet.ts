@@ -22,6 +22,7 @@ import { type CoordinatorAddress, CoordinatorLink, type LinkEvent } from './coor
 import type { NetcheckReport } from '../netcheck/limits.ts';
 import { RelayLinks, type RelayStatus } from './relay-links.ts';
 import type { TcpConnection } from '../netstack/tcp.ts';
+import type { Packet } from '../packet/classify.ts';
 import { Streams } from './streams.ts';
 import type { SavedSession } from '../wireguard/types.ts';
 import { TailnetGate } from './tailnet-gate.ts';
@@ -295,14 +296,17 @@ export class Tailnet {
     return this.#peers.resolveAddress(nowMs, this.unixMs(nowMs), this.#owner, address);
   }
 
-  /** Judges an inner packet from a peer of the tunnel: 0 to let it in, 1 when it is settled, else a counted reason. */
-  handleInbound(nowMs: number, buf: Uint8Array, start: number, end: number, peer: number): number {
-    return this.#gate.handleInbound(nowMs, buf, start, end, this.#peers.get(peer)?.isJailed ?? true);
+  /**
+   * Judges an inner packet from a peer of the tunnel: 0 to let it in, 1 when it is settled, else a counted reason.
+   * `packet` is scratch memory.
+   */
+  handleInbound(nowMs: number, packet: Packet, buf: Uint8Array, start: number, end: number, peer: number): number {
+    return this.#gate.handleInbound(nowMs, packet, buf, start, end, this.#peers.get(peer)?.isJailed ?? true);
   }
 
   /** Takes note of an inner packet on its way to a peer of the tunnel: 0, or a counted reason why it may not leave. */
-  handleOutbound(nowMs: number, buf: Uint8Array, start: number, end: number, peer: number): number {
-    return this.#gate.handleOutbound(nowMs, buf, start, end, this.#peers.get(peer)?.isJailed ?? true);
+  handleOutbound(nowMs: number, packet: Packet, buf: Uint8Array, start: number, end: number, peer: number): number {
+    return this.#gate.handleOutbound(nowMs, packet, buf, start, end, this.#peers.get(peer)?.isJailed ?? true);
   }
 
   /** Why a connection with another device may not go on; undefined: it may. */

@@ -127,14 +127,14 @@ export class Icmp {
 
   #handleError(nowMs: number, buf: Uint8Array, packet: Packet): number {
     const { family, payload, end } = packet;
-    const { flows, mayReport } = this.#context;
+    const { flows, routes } = this.#context;
     const quote = new Packet();
     const quoted = classifyQuote(buf, payload + icmp.ICMP_HEADER_BYTES, end, quote);
     if (quoted < 0) return this.#drop(MALFORMED); // CHECK: icmp-quote-malformed
     if (quote.family !== family) return this.#drop(MALFORMED); // CHECK: icmp-quote-family
     const isOurs = equalRange(buf, quote.source, buf, packet.destination, packet.addressBytes);
     if (!isOurs) return this.#drop(NO_FLOW); // CHECK: icmp-quote-not-ours
-    const isOnPath = mayReport?.(buf, packet.source, quote.destination, packet.addressBytes) ?? true;
+    const isOnPath = routes?.isSamePeer(buf, packet.source, quote.destination, packet.addressBytes) ?? true;
     if (!isOnPath) return this.#drop(NO_FLOW); // CHECK: icmp-error-off-path
     const type = buf[payload]!;
     const code = buf[payload + 1]!;

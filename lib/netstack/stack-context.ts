@@ -24,9 +24,15 @@ export interface StackContext {
   readonly mtus: PathMtuTable;
   readonly addresses: Addresses;
   readonly flows: IcmpFlows;
+  /** Absent: everybody may report errors. */
+  readonly routes: PacketRoutes | undefined;
+}
+
+/** Who knows the way of packets. */
+export interface PacketRoutes {
   /**
-   * Whether the host at `source` may report about packets to `destination`: offsets of addresses of `length` bytes.
-   * Absent: everybody may.
+   * Whether packets to the two hosts go the same way (offsets of addresses of `length` bytes in `buf`): one of them may
+   * report errors about packets to the other.
    */
-  readonly mayReport: ((buf: Uint8Array, source: number, destination: number, length: number) => boolean) | undefined;
+  isSamePeer(buf: Uint8Array, one: number, other: number, length: number): boolean;
 }

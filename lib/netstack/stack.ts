@@ -68,11 +68,8 @@ export interface StackOptions {
   readonly limits?: Partial<StackLimits>;
   /** `new Reassembly(…)`; without it fragments are dropped. */
   readonly reassembly?: FragmentStore;
-  /**
-   * Whether the host at `source` may report errors about packets to `destination` (offsets of addresses of `length`
-   * bytes in `buf`): false for one that cannot be on the way. Without it everybody may.
-   */
-  readonly mayReport?: (buf: Uint8Array, source: number, destination: number, length: number) => boolean;
+  /** Without it everybody may report errors. */
+  readonly routes?: StackContext['routes'];
   /** `createSack` of tcp-sack.ts; without it TCP has no selective acknowledgments. */
   readonly createSack?: NonNullable<TcpOptions['createSack']>;
 }
@@ -87,7 +84,8 @@ export class Stack implements IcmpFlows {
   readonly #udp: UdpTable;
   readonly #reassembly: FragmentStore | undefined;
   readonly #events: Fifo<UdpErrorEvent | EchoReplyEvent | EchoErrorEvent>;
-  readonly #packet = new Packet();
+  /** Scratch memory for the fields of one packet, also for who judges packets on their way here: lasts for no call. */
+  readonly packet = new Packet();
   #tcpEvent: { type: 'tcp'; connection: TcpConnection } | undefined;
   #udpEvent: { type: 'udp'; socket: UdpSocket } | undefined;
   #nowMs: number;
@@ -98,7 +96,7 @@ export class Stack implements IcmpFlows {
   #hasLoopbackLeft = false;
 
   constructor(options: StackOptions) {
-    const { nowMs, random, mtu, reassembly, mayReport } = options;
+    const { nowMs, random, mtu, reassembly, routes } = options;
     if (!Number.isInteger(mtu) || mtu < MIN_MTU_IPV4_BYTES || mtu > 65_535)
       throw new RangeError(`"mtu" expected ${MIN_MTU_IPV4_BYTES} to 65535, got ${mtu}`);
     const limits = wholeLimits(options.limits);
@@ -107,7 +105,7 @@ export class Stack implements IcmpFlows {
     const addresses = new Addresses(limits.addresses);
     this.mtu = mtu;
     this.#nowMs = nowMs;
-    this.#context = { random, limits, drops, mtus, addresses, flows: this, mayReport };
+    this.#context = { random, limits, drops, mtus, addresses, flows: this, routes };
     this.#reassembly = reassembly;
     this.#events = new Fifo(limits.events);
     this.#icmp = new Icmp(this.#context);
@@ -157,7 +155,7 @@ export class Stack implements IcmpFlows {
   }
 
   #handle(nowMs: number, buf: Uint8Array, start: number, end: number, isLoopback: boolean): number {
-    const packet = this.#packet;
+    const packet = this.packet;
     const parsed = classify(buf, start, end, packet);
     // A header that is no good names nobody, so that there is nobody to check, and nobody to tell.
     if (parsed < 0 && packet.problemCode === PROBLEM_NONE) return this.drops.count(parsed);
@@ -293,7 +291,7 @@ export class Stack implements IcmpFlows {
 
   /** RFC 1122 §3.3.2, RFC 8200 §4.5: the sender is told, when the first fragment is there to be quoted. */
   #sendReassemblyTimeout(nowMs: number, first: Uint8Array): void {
-    const packet = this.#packet;
+    const packet = this.packet;
     if (first.length === 0 || classify(first, 0, first.length, packet) < 0) return;
     const type = packet.family === 4 ? ICMP_TIME_EXCEEDED : ICMPV6_TIME_EXCEEDED;
     this.#icmp.sendError(nowMs, first, packet, type, TIME_EXCEEDED_REASSEMBLY);
@@ -368,7 +366,7 @@ export class Stack implements IcmpFlows {
    * of an ICMP network unreachable.
    */
   handleUnreachable(nowMs: number, buf: Uint8Array, start: number, end: number): void {
-    const packet = this.#packet;
+    const packet = this.packet;
     if (classifyQuote(buf, start, end, packet) < 0) return;
     const type = packet.family === 4 ? ICMP_UNREACHABLE : ICMPV6_UNREACHABLE;
     this.handleFlowError(this.#advance(nowMs), buf, packet, type, UNREACHABLE_NETWORK);

@@ -50,7 +50,7 @@ export class HandshakeExchange {
   readonly #handshaker: Handshaker;
   readonly #macs: MacChecker;
   readonly #admission: Admission;
-  readonly #resolvePeer: TunnelOptions['resolvePeer'];
+  readonly #resolver: TunnelOptions['resolver'];
   readonly #cookieReplies: { readonly bytes: Uint8Array; readonly to: Endpoint }[] = [];
   /** The peer whose message was accepted last. */
   acceptedPeer = -1;
@@ -59,7 +59,7 @@ export class HandshakeExchange {
     const { limits } = state;
     this.#state = state;
     this.suite = options.suite;
-    this.#resolvePeer = options.resolvePeer;
+    this.#resolver = options.resolver;
     this.#handshaker = new Handshaker(options.suite, options.random, options.privateKey);
     this.#macs = new MacChecker(options.suite, options.random, this.#handshaker.publicKey);
     this.#admission = new Admission(options.nowMs, {
@@ -89,7 +89,7 @@ export class HandshakeExchange {
     const remoteStatic = new Uint8Array(32);
     const received = this.#handshaker.readInitiationStatic(buf, start, remoteStatic);
     if (typeof received === 'number') return received;
-    const isKnown = state.table.find(remoteStatic) >= 0 || this.#resolvePeer?.(nowMs, remoteStatic) === true;
+    const isKnown = state.table.find(remoteStatic) >= 0 || this.#resolver?.resolveKey(nowMs, remoteStatic) === true;
     const id = isKnown ? state.table.find(remoteStatic) : -1;
     if (id < 0) return UNKNOWN_PEER; // CHECK: wg-unknown-peer
     const staticStatic = this.#staticStatic(state.active(id), remoteStatic);

@@ -22,13 +22,19 @@ export interface TunnelOptions {
   readonly mtu?: number;
   /** The last `timestamp` event's floor, 12 bytes, from the store; without it stamps start at the wall clock. */
   readonly timestampFloor?: Uint8Array;
-  /**
-   * Asked about a key (32 bytes, lent) that no peer has, when a handshake with it arrives; it may add the peer, and
-   * returns whether it did. For callers that know more peers than they add. What it throws passes through.
-   */
-  readonly resolvePeer?: (nowMs: number, publicKey: Uint8Array) => boolean;
+  /** For callers that know more peers than they add. */
+  readonly resolver?: PeerResolver | undefined;
   /** Sessions can be saved by `takeSessions`: their keys are kept as bytes, too. False unless given. */
   readonly keepsSessions?: boolean;
+}
+
+/** Who knows more peers than a tunnel has. */
+export interface PeerResolver {
+  /**
+   * Asked about a key (32 bytes, lent) that no peer has, when a handshake with it arrives; it may add the peer, and
+   * returns whether it did. What it throws passes through.
+   */
+  resolveKey(nowMs: number, publicKey: Uint8Array): boolean;
 }
 
 /** A session that can go on in another run, once; secret. */
