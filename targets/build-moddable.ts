@@ -1,17 +1,20 @@
 /**
- * What is published for Moddable, in dist/moddable: the modules that `targets/moddable/index.ts` needs, one file each
- * (a bundle would turn `const` into `var`, and only modules of constants can lie in flash), the C of the native parts,
- * and `manifest.json`, which names exactly these files. `package.json` has the same manifest for mcpack, by reference.
+ * What is published for Moddable, in dist/moddable: `targets/moddable/index.ts` with all that it needs in one module, made
+ * for flash (build-xs.ts), the C of the native parts, and `manifest.json`, which names exactly these files.
+ * `package.json` has the same manifest for mcpack, by reference.
  */
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+import { dirname, join } from 'node:path';
 import { build } from 'esbuild';
-import { checkPublicMembers, publicMembers } from './public-members.ts';
+import { checkPublicMembers } from './public-members.ts';
+import { bundleForXs } from './build-xs.ts';
 
 /** Copied as they are: what the C compiler reads, and the JavaScript that names its functions. */
 const NATIVE_FOLDERS = ['targets/moddable', 'targets/moddable/native'];
 /** Complete apps, published ready to be built: their TypeScript has become JavaScript, the rest is copied. */
 const EXAMPLES = ['examples/esp32-sensor', 'examples/esp32-button'];
+/** Modules of the SDK that the entry imports. */
+const OF_SDK = ['embedded:*', 'modules', 'net', 'preference', 'time', 'timer'];
 /** Modules of the SDK that the image needs, by what includes them. */
 const INCLUDES = [
   '$(MODDABLE)/examples/manifest_base.json',
@@ -55,7 +58,7 @@ export async function moddableSources(root: string): Promise<string[]> {
     absWorkingDir: root,
     logLevel: 'silent',
     treeShaking: false,
-    external: ['embedded:*', 'modules', 'net', 'preference', 'time', 'timer'],
+    external: OF_SDK,
   });
   const inputs = Object.keys(metafile.inputs).sort();
   const foreign = inputs.filter(path => path.includes('node_modules/'));
@@ -85,11 +88,10 @@ export function exampleFiles(root: string): string[] {
  * The manifests. All of it is preloaded: XS never finds a BigInt that was made at build time equal to one made later, but
  * motenet makes none at the top level of a module (`test/checks` sees to it), and what of noble does is left out.
  */
-export function moddableManifests(own: readonly string[], native: readonly string[]): ModdableManifests {
+export function moddableManifests(native: readonly string[]): ModdableManifests {
   const bare = (path: string) => path.replace(/\.[a-z]+$/, '');
   const scripts = native.filter(path => path.endsWith('.js')).map(bare);
   const onlyC = native.filter(path => path.endsWith('.c') && !scripts.includes(bare(path)));
-  const inside = (prefix: string) => own.map(path => `${prefix}/${bare(path)}`);
   return {
     'native.json': {
       include: INCLUDES,
@@ -101,43 +103,29 @@ export function moddableManifests(own: readonly string[], native: readonly strin
       },
       preload: ['motenet-random', 'motenet-retained', 'motenet-crypto'],
     },
-    'mcpack.json': { include: ['./native.json'], preload: inside('motenet/dist/moddable') },
-    'manifest.json': {
-      include: ['./native.json'],
-      modules: {
-        motenet: './motenet',
-        ...Object.fromEntries(own.map(path => [`motenet/${bare(path)}`, `./${bare(path)}`])),
-      },
-      preload: ['motenet', ...inside('motenet')],
-    },
+    'mcpack.json': { include: ['./native.json'], preload: ['motenet/dist/moddable/motenet'] },
+    'manifest.json': { include: ['./native.json'], modules: { motenet: './motenet' }, preload: ['motenet'] },
   };
 }
 
-/**
- * Completes dist/moddable, into which tsc has put the modules: native files are added, files that have types only are
- * removed, private members become ordinary ones (public-members.ts). Throws Error when a module is missing.
- */
+/** The module that is published, as text. Throws Error where two private members would become one. */
+export async function moddableModule(root: string): Promise<string> {
+  checkPublicMembers(
+    new Map((await moddableSources(root)).map(path => [path, readFileSync(join(root, path), 'utf8')])),
+  );
+  const contents = "export * from './targets/moddable/index.ts';";
+  return bundleForXs({ contents, folder: root, external: OF_SDK, isShort: true });
+}
+
+/** Fills dist/moddable, into which tsc has put the examples: what else is there goes. */
 export async function buildModdable(root: string, dist: string): Promise<void> {
-  const own = await moddableSources(root);
   const native = nativeFiles(root);
+  for (const name of readdirSync(dist)) if (name !== 'examples') rmSync(join(dist, name), { recursive: true });
   for (const path of [...native, ...exampleFiles(root)]) {
     mkdirSync(dirname(join(dist, path)), { recursive: true });
     copyFileSync(join(root, path), join(dist, path));
   }
-  const wanted = new Set([...own.map(path => path.replace(/\.ts$/, '.js')), ...native]);
-  const isExample = (path: string) => EXAMPLES.some(folder => path.startsWith(`${folder}/`));
-  for (const path of listFiles(dist)) if (!wanted.delete(path) && !isExample(path)) rmSync(join(dist, path));
-  if (wanted.size > 0) throw new Error(`dist/moddable lacks ${[...wanted].join(' ')}`);
-  const modules = new Map(own.map(path => [path, readFileSync(join(dist, path.replace(/\.ts$/, '.js')), 'utf8')]));
-  checkPublicMembers(modules);
-  for (const [path, text] of modules) writeFileSync(join(dist, path.replace(/\.ts$/, '.js')), publicMembers(text));
-  writeFileSync(join(dist, 'motenet.js'), "export * from 'motenet/targets/moddable/index';\n");
-  for (const [name, manifest] of Object.entries(moddableManifests(own, native)))
+  writeFileSync(join(dist, 'motenet.js'), await moddableModule(root));
+  for (const [name, manifest] of Object.entries(moddableManifests(native)))
     writeFileSync(join(dist, name), `${JSON.stringify(manifest, null, 2)}\n`);
-}
-
-function listFiles(folder: string): string[] {
-  return readdirSync(folder, { recursive: true, encoding: 'utf8', withFileTypes: true })
-    .filter(entry => entry.isFile())
-    .map(entry => relative(folder, join(entry.parentPath, entry.name)));
 }

@@ -4,7 +4,13 @@ import { builtinModules } from 'node:module';
 import { dirname, join, normalize } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { exampleFiles, moddableManifests, moddableSources, nativeFiles } from '../../targets/build-moddable.ts';
+import {
+  exampleFiles,
+  moddableManifests,
+  moddableModule,
+  moddableSources,
+  nativeFiles,
+} from '../../targets/build-moddable.ts';
 import { ROOT } from '../tools/files.ts';
 import { importsOf } from './layers.ts';
 import { parseSources, readText, type Source } from './source.ts';
@@ -12,7 +18,7 @@ import { parseSources, readText, type Source } from './source.ts';
 const test = suite('moddable');
 const own = await moddableSources(ROOT);
 const native = nativeFiles(ROOT);
-const manifests = moddableManifests(own, native);
+const manifests = moddableManifests(native);
 const sources = parseSources(Object.fromEntries(own.map(path => [path, readText(path)])));
 
 /** Modules of the SDK, by what of `INCLUDES` brings them. */
@@ -21,18 +27,16 @@ const OF_SDK = ['embedded:io/socket/tcp', 'embedded:io/socket/udp', 'modules', '
 /** Files that a path of a manifest stands for. */
 function filesOf(path: string): string[] {
   const base = path.replace('./', '');
-  const all = [...own.map(name => name.replace(/\.ts$/, '.js')), ...native.filter(name => !name.endsWith('.h'))];
-  return all.filter(name => name.replace(/\.[a-z]+$/, '') === base);
+  return native.filter(name => !name.endsWith('.h')).filter(name => name.replace(/\.[a-z]+$/, '') === base);
 }
 
-test('the manifests name every module and every file of C once, and nothing else', () => {
+test('the manifests name every native module and every file of C once, and nothing else', () => {
   const paths = [manifests['manifest.json'], manifests['native.json']].flatMap(({ modules = {} }) =>
     Object.values(modules).flat(),
   );
   assert.is(new Set(paths).size, paths.length);
   const named = paths.filter(path => path !== './motenet').flatMap(filesOf);
-  const there = [...own.map(path => path.replace(/\.ts$/, '.js')), ...native];
-  assert.equal(named.sort(), there.filter(path => !path.endsWith('.h')).sort());
+  assert.equal(named.sort(), native.filter(path => !path.endsWith('.h')).sort());
   for (const path of native.filter(name => name.endsWith('.h')))
     assert.ok(
       native.some(name => dirname(name) === dirname(path) && name.endsWith('.c')),
@@ -54,26 +58,20 @@ test('the C is that of the list which tests build', () => {
   assert.equal(there.sort(), listed.sort());
 });
 
-test('a module is named as its relative imports need it, and preloaded', () => {
+test('the module is preloaded under the name that each manifest gives it', () => {
   const { modules = {}, preload } = manifests['manifest.json'];
-  for (const source of sources)
-    for (const { specifier } of importsOf(source)) {
-      if (!specifier.startsWith('.') || specifier.endsWith('native/crypto.js')) continue;
-      const name = normalize(join('motenet', dirname(source.path), specifier)).replace(/\.ts$/, '');
-      const isThere = name in modules || !isNeeded(name);
-      assert.ok(isThere, `${source.path} imports ${name}`);
-    }
-  assert.equal([...preload].sort(), Object.keys(modules).sort());
-  assert.equal(
-    manifests['mcpack.json'].preload.map(name => name.replace('motenet/dist/moddable/', 'motenet/')),
-    preload.slice(1),
-  );
+  assert.equal([modules, preload], [{ motenet: './motenet' }, ['motenet']]);
+  assert.equal(manifests['mcpack.json'].preload, ['motenet/dist/moddable/motenet']);
 });
 
-/** Files of types only are not among those of run time. */
-function isNeeded(name: string): boolean {
-  return own.includes(`${name.replace('motenet/', '')}.ts`);
-}
+test('at the top level of the module there are constants only, and it exports what the entry does', async () => {
+  const text = await moddableModule(ROOT);
+  assert.not.match(text, /^(var|let) /m);
+  const names = /^export \{([^}]*)\}/m.exec(text)![1]!.match(/\w+(?=,?\n)/g)!;
+  const entry = readText('targets/moddable/index.ts').replaceAll(/\btype \w+,?|export type [^;]*;/g, '');
+  const lists = [...entry.matchAll(/export \{([^}]*)\}/g)].flatMap(([, list = '']) => list.match(/\w+/g) ?? []);
+  assert.equal(names.sort(), [...lists, 'up'].sort());
+});
 
 /** What a source imports from outside the repository. */
 function foreign(source: Source): string[] {
@@ -94,7 +92,7 @@ test('nothing imports Node, noble or any package; the SDK is imported by the ent
 
 test('mcpack finds the entry and the manifest by package.json', () => {
   const { exports, moddable } = JSON.parse(readText('package.json'));
-  assert.is(exports['.'].moddable.default, './dist/moddable/targets/moddable/index.js');
+  assert.is(exports['.'].moddable.default, './dist/moddable/motenet.js');
   assert.equal(moddable.manifest, { include: ['./dist/moddable/mcpack.json'] });
 });
 

@@ -22,7 +22,7 @@ test('every published file is one that the build makes, and the other way round'
   const named = [...namedFiles(manifest.exports), ...namedFiles(manifest.bin)];
   const expected = ENTRIES.flatMap(({ name }) => (name === 'cli' ? ['cli.js'] : [`${name}.js`, `${name}.d.ts`]));
   const published = named.filter(path => path !== './package.json').map(path => path.replace('./dist/', ''));
-  const moddable = ['moddable.d.ts', 'moddable/targets/moddable/index.js'];
+  const moddable = ['moddable.d.ts', 'moddable/motenet.js'];
   assert.equal(published.sort(), [...expected, ...moddable].sort());
   for (const { sources } of ENTRIES) for (const source of sources) assert.ok(existsSync(join(ROOT, source)), source);
 });

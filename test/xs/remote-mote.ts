@@ -2,13 +2,12 @@
  * A whole mote on the engine as a host of a `MemoryNetwork`: its sockets, timers and clock are the network's, everything
  * else runs in the engine (remote-device.ts has the other side, and says what the frames are).
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { build, type Plugin } from 'esbuild';
 import type { Endpoint } from '../../lib/base/address.ts';
 import { NetError } from '../../lib/base/errors.ts';
 import type { Datagrams, Host, HostStream, StreamTlsOptions, Timer } from '../../lib/ports.ts';
-import { publicMembers } from '../../targets/public-members.ts';
+import { bundleForXs } from '../../targets/build-xs.ts';
 import type { MemoryNetwork } from '../sim/memory-host.ts';
 import { ROOT } from '../tools/files.ts';
 import type { EngineLink, FrameOut } from './engine-link.ts';
@@ -38,33 +37,9 @@ export function moduleText(name: string): string {
   return JSON.stringify(join(ROOT, name));
 }
 
-/** As the build for Moddable does it (targets/build-moddable.ts). */
-const PUBLIC_MEMBERS: Plugin = {
-  name: 'public-members',
-  setup(builder) {
-    builder.onLoad({ filter: /\/(lib|targets\/moddable|test\/xs)\/.*\.ts$/ }, ({ path: file }) => ({
-      contents: publicMembers(readFileSync(file, 'utf8')),
-      loader: 'ts',
-    }));
-  },
-};
-
-/** Bundles a script for the engine: as modules are on a board, but in one piece. */
+/** Bundles a script for the engine, as the module for boards is made. */
 export async function bundleForEngine(contents: string): Promise<string> {
-  const result = await build({
-    stdin: { contents, resolveDir: ROOT, loader: 'ts' },
-    bundle: true,
-    write: false,
-    format: 'iife',
-    platform: 'neutral',
-    target: 'es2022',
-    supported: { 'class-static-field': false },
-    mainFields: ['module', 'main'],
-    minifySyntax: true,
-    logLevel: 'silent',
-    plugins: [PUBLIC_MEMBERS],
-  });
-  return result.outputFiles[0]!.text;
+  return `(() => {\n"use strict";\n${await bundleForXs({ contents, folder: ROOT })}})();`;
 }
 
 /** Writes the script of a mote on the engine with one suite; returns its path. */
