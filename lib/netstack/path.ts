@@ -6,6 +6,7 @@
  * (all zero), and path MTU discovery itself: whoever hears of a smaller MTU lowers {@link IpPath.mtu}.
  */
 import { formatAddress } from '../base/address.ts';
+import { concatBytes } from '../base/bytes.ts';
 import { foldChecksum, sumBytes } from '../base/checksum.ts';
 
 /** Hop limit (time to live) of everything that this stack sends (RFC 1700's recommended default). */
@@ -13,13 +14,8 @@ export const HOP_LIMIT = 64;
 
 /** One local-remote address pair, made once per connection or flow. */
 export class IpPath {
-  readonly family: 4 | 6;
-  /** 4 or 16 bytes, a copy. */
-  readonly local: Uint8Array;
-  /** 4 or 16 bytes, a copy. */
-  readonly remote: Uint8Array;
-  /** Bytes of the IP header in front of each payload. */
-  readonly headerBytes: 20 | 40;
+  /** Local and remote address one after the other, as in the header of what goes out: 8 or 32 bytes, a copy. */
+  readonly addresses: Uint8Array;
   /** Running sum of both addresses, for pseudo headers (see `pseudoSum`). */
   readonly addressSum: number;
   /** Largest IP packet, header included, in bytes; lowered when ICMP says that a packet was too big. */
@@ -31,12 +27,28 @@ export class IpPath {
       throw new RangeError(
         `"remote" expected an address of one family, got ${local.length} and ${remote.length} bytes`,
       );
-    this.family = local.length === 4 ? 4 : 6;
-    this.headerBytes = this.family === 4 ? 20 : 40;
-    this.local = local.slice();
-    this.remote = remote.slice();
-    this.addressSum = sumBytes(remote, 0, remote.length, sumBytes(local, 0, local.length));
+    this.addresses = concatBytes(local, remote);
+    this.addressSum = sumBytes(this.addresses, 0, this.addresses.length);
     this.mtu = mtu;
+  }
+
+  get family(): 4 | 6 {
+    return this.addresses.length === 8 ? 4 : 6;
+  }
+
+  /** Bytes of the IP header in front of each payload. */
+  get headerBytes(): 20 | 40 {
+    return this.addresses.length === 8 ? 20 : 40;
+  }
+
+  /** A view of 4 or 16 bytes, made anew. */
+  get local(): Uint8Array {
+    return this.addresses.subarray(0, this.addresses.length >> 1);
+  }
+
+  /** A view of 4 or 16 bytes, made anew. */
+  get remote(): Uint8Array {
+    return this.addresses.subarray(this.addresses.length >> 1);
   }
 
   /** Canonical text of the local address. */
@@ -92,10 +104,6 @@ export function writeIpHeader(
 }
 
 function writeAddresses(path: IpPath, buf: Uint8Array, offset: number): void {
-  const { local, remote } = path;
-  const length = local.length;
-  for (let i = 0; i < length; i++) {
-    buf[offset + i] = local[i]!;
-    buf[offset + length + i] = remote[i]!;
-  }
+  const { addresses } = path;
+  for (let i = 0; i < addresses.length; i++) buf[offset + i] = addresses[i]!;
 }

@@ -5,7 +5,17 @@ import type { TcpSegment } from '../packet/tcp.ts';
 import { armTailProbe, hasUnsent } from './tcp-output.ts';
 import { SACK_DUPLICATE, SACK_TAIL_LOST } from './tcp-recovery.ts';
 import { seqAfter, seqBefore } from './tcp-sequence.ts';
-import { echoedMs, markReady, READY_WRITABLE, type Tcb, wantTransmit } from './tcp-tcb.ts';
+import {
+  echoedMs,
+  isRecovering,
+  markReady,
+  pipeBytes,
+  READY_WRITABLE,
+  recoveryOf,
+  sackOf,
+  type Tcb,
+  wantTransmit,
+} from './tcp-tcb.ts';
 
 /** Takes the window field of a segment in, if the segment is newer than the last that told a window (RFC 9293). */
 export function updateSendWindow(t: Tcb, segment: TcpSegment): void {
@@ -30,23 +40,25 @@ export function updateSendWindow(t: Tcb, segment: TcpSegment): void {
  * the segment carries no data, SYN or FIN, and tells no new window: then it may count as a duplicate.
  */
 export function handleAck(t: Tcb, segment: TcpSegment, nowMs: number, isBare: boolean): void {
-  const { board, recovery, rtt } = t;
+  const { board, rtt } = t;
   const previousUna = t.sndUna;
   const advance = (segment.ack - previousUna) | 0;
   // Alive, and that is all that a probe of a shut window asks (RFC 9293 §3.8.6.1: then never give up).
   if (t.sndWnd === 0 || board.count === 0) t.stuckSinceMs = Number.NaN;
-  if (advance === 0 && board.count === 0 && (t.sack === undefined || segment.sackCount === 0)) return;
-  const flightBefore = recovery.pipeBytes;
+  if (advance === 0 && board.count === 0 && (!t.hasSack || segment.sackCount === 0)) return;
+  const flightBefore = pipeBytes(t);
   const echoMs = segment.hasTimestamps && t.hasTimestamps ? echoedMs(t, nowMs, segment.tsEcr) : Infinity;
   board.beginAck(nowMs, echoMs, rtt.minMs);
   if (advance > 0) advanceUna(t, segment.ack, advance);
+  if (t.hasSack && segment.sackCount > 0) sackOf(t);
   const found = t.sack === undefined ? 0 : t.sack.handleBlocks(segment, previousUna, t.sndNxt);
   const isNewLoss = findLosses(t, segment, nowMs, advance, isBare, found);
   // Where a duplicate is reported, the echo is not of what was sent last: an earlier answer was lost.
   const rttMs = measure(t, nowMs, advance, (found & SACK_DUPLICATE) === 0 ? echoMs : Infinity);
-  const mayGrow = recovery.onAck(advance, t.sndNxt, flightBefore, isNewLoss, echoMs, t.mss);
+  const recovery = board.lostBytes > 0 ? recoveryOf(t) : t.recovery;
+  const mayGrow = recovery?.onAck(advance, t.sndNxt, flightBefore, isNewLoss, echoMs, t.mss) ?? true;
   // What an acknowledgment says of arrivals counts, not by how far it moves: a gap that closes is one arrival.
-  const bytes = t.sack === undefined ? advance : board.deliveredBytes;
+  const bytes = t.hasSack ? board.delivery.bytes : advance;
   if (mayGrow && bytes > 0) {
     const isLimited =
       seqBefore(previousUna, t.limitedEnd) || (t.cubic.isSlowStart && flightBefore * 2 > t.cubic.window);
@@ -76,15 +88,17 @@ function findLosses(
   found: number,
 ): boolean {
   const { board, recovery, rtt, sack } = t;
-  if (sack === undefined) {
+  if (!t.hasSack) {
     const before = board.lostBytes;
-    if (advance > 0) recovery.onAdvanceWithoutSack(advance, t.mss);
-    else if (isBare) recovery.onDuplicateAck(t.mss);
+    if (advance > 0) recovery?.onAdvanceWithoutSack(advance, t.mss);
+    else if (isBare) recoveryOf(t).onDuplicateAck(t.mss);
     return board.lostBytes > before;
   }
-  if ((found & SACK_DUPLICATE) !== 0) recovery.onDuplicateReport(segment.sackLeft(0), segment.sackRight(0));
-  if ((found & SACK_TAIL_LOST) !== 0) recovery.onTailLoss();
-  return sack.detect(nowMs, rtt.smoothedMs, rtt.minMs, recovery.phase !== 0);
+  // All that arrived came in the order in which it was sent: nothing can be lost by the rules of RACK.
+  if (sack === undefined) return false;
+  if ((found & SACK_DUPLICATE) !== 0) recovery?.onDuplicateReport(segment.sackLeft(0), segment.sackRight(0));
+  if ((found & SACK_TAIL_LOST) !== 0) recoveryOf(t).onTailLoss();
+  return sack.detect(nowMs, rtt.smoothedMs, rtt.minMs, isRecovering(t));
 }
 
 /**
@@ -94,17 +108,18 @@ function findLosses(
  */
 function measure(t: Tcb, nowMs: number, advance: number, echoMs: number): number {
   const { board, rtt } = t;
+  const { oldestSentMs, newestSentMs, repeatedSentMs } = board.delivery;
   const perRoundTrip = Math.max(1, Math.ceil(board.inFlightBytes / (2 * t.mss)));
-  const isAmbiguous = board.repeatedSentMs > -Infinity;
-  if (board.newestSentMs > -Infinity && !isAmbiguous) {
-    rtt.sample(nowMs, nowMs - (advance > 0 ? board.oldestSentMs : board.newestSentMs), perRoundTrip);
-    rtt.latestMs = nowMs - board.newestSentMs;
+  const isAmbiguous = repeatedSentMs > -Infinity;
+  if (newestSentMs > -Infinity && !isAmbiguous) {
+    rtt.sample(nowMs, nowMs - (advance > 0 ? oldestSentMs : newestSentMs), perRoundTrip);
+    rtt.latestMs = nowMs - newestSentMs;
     return rtt.latestMs;
   }
   if (advance <= 0 || echoMs > nowMs) return 0;
   // An echo from before the last copy is of an earlier one: the path is slow, or the answers to it were lost, which
   // says nothing about the path. So it counts, but not for more than would make the next timeout fit.
-  const isOld = isAmbiguous && echoMs < Math.floor(board.repeatedSentMs);
+  const isOld = isAmbiguous && echoMs < Math.floor(repeatedSentMs);
   const rttMs = Math.max(nowMs - echoMs, 1);
   rtt.sample(nowMs, isOld ? Math.min(rttMs, 2 * rtt.baseRtoMs) : rttMs, perRoundTrip);
   return 0;

@@ -28,17 +28,10 @@ export class Cubic {
   /** Slow start threshold in bytes. */
   threshold = Infinity;
   #mss: number;
-  /** Window before the last reduction, after fast convergence, in bytes. */
-  #windowMax = 0;
-  /** Start of this avoidance epoch; NaN until the first acknowledgment in it. */
-  #epochMs = Number.NaN;
-  /** Window before the reduction. */
-  #priorWindow = 0;
-  #k = 0;
-  /** What Reno would have by now, in bytes. */
-  #friendlyWindow = 0;
-  readonly #slowStart = new HyStart();
-  #saved: readonly [window: number, threshold: number, windowMax: number] | undefined = undefined;
+  /** From the first acknowledgment that lets the window grow until slow start ends for the first time. */
+  #slowStart: HyStart | undefined = undefined;
+  /** From the end of the first slow start on. */
+  #avoidance: Avoidance | undefined = undefined;
 
   constructor(mss: number) {
     this.#mss = mss;
@@ -75,30 +68,26 @@ export class Cubic {
     isLimited: boolean,
   ): void {
     if (this.isSlowStart) {
-      const divisor = this.#slowStart.onAck(una, next, rttMs);
-      if (divisor === 0) this.threshold = this.window;
-      else if (isLimited) this.window += Math.min(bytes, SLOW_START_LIMIT_SEGMENTS * this.#mss) / divisor;
+      // Later slow starts go without HyStart++ (RFC 9406 §4.3).
+      if (isLimited && this.#avoidance === undefined) this.#slowStart ??= new HyStart();
+      const divisor = this.#slowStart === undefined ? 1 : this.#slowStart.onAck(una, next, rttMs);
+      if (divisor === 0) {
+        this.threshold = this.window;
+        this.#beginAvoidance();
+      } else if (isLimited) this.window += Math.min(bytes, SLOW_START_LIMIT_SEGMENTS * this.#mss) / divisor;
       if (this.window > this.threshold) this.window = this.threshold;
       return;
     }
-    if (!isLimited) {
-      // An epoch during which the window was not used says nothing about the path (RFC 9438 §5.8).
-      this.#epochMs = Number.NaN;
-      return;
-    }
-    if (Number.isNaN(this.#epochMs)) this.#startEpoch(nowMs);
-    this.#avoid((nowMs - this.#epochMs + smoothedRttMs) / 1000, bytes);
+    const avoidance = this.#beginAvoidance();
+    // An epoch during which the window was not used says nothing about the path (RFC 9438 §5.8).
+    if (isLimited) this.window = avoidance.grow(nowMs, bytes, smoothedRttMs, this.window, this.#mss);
+    else avoidance.epochMs = Number.NaN;
   }
 
   /** Loss was found. Returns the new threshold; the window itself is brought there by the recovery. */
   onLoss(): number {
-    this.#saved = [this.window, this.threshold, this.#windowMax];
-    const hasShrunk = this.window < this.#windowMax;
-    this.#priorWindow = this.window;
-    this.#windowMax = hasShrunk ? (this.window * (1 + CUBIC_BETA)) / 2 : this.window;
+    this.#beginAvoidance().reduce(this.window, this.threshold);
     this.threshold = Math.max(this.window * CUBIC_BETA, 2 * this.#mss);
-    this.#epochMs = Number.NaN;
-    this.#slowStart.isDone = true;
     return this.threshold;
   }
 
@@ -110,42 +99,79 @@ export class Cubic {
 
   /** The last reduction was a mistake: nothing had been lost (RFC 4015 §3, RFC 9438 §4.9). */
   undo(): void {
-    if (this.#saved === undefined) return;
-    const [window, threshold, windowMax] = this.#saved;
-    this.window = Math.max(this.window, window);
-    this.threshold = Math.max(this.threshold, threshold);
-    this.#windowMax = windowMax;
-    this.#epochMs = Number.NaN;
-    this.#saved = undefined;
+    const avoidance = this.#avoidance;
+    if (avoidance === undefined || avoidance.savedWindow === 0) return;
+    this.window = Math.max(this.window, avoidance.savedWindow);
+    this.threshold = Math.max(this.threshold, avoidance.savedThreshold);
+    avoidance.undo();
   }
 
   /** The sender was idle for longer than a timeout: begin again from the restart window (RFC 9293 §3.8.2, RFC 5681 §4.1). */
   onIdle(): void {
     this.window = Math.min(this.window, initialWindow(this.#mss));
-    this.#epochMs = Number.NaN;
+    if (this.#avoidance !== undefined) this.#avoidance.epochMs = Number.NaN;
   }
 
-  #startEpoch(nowMs: number): void {
-    this.#epochMs = nowMs;
-    this.#friendlyWindow = this.window;
-    if (this.#windowMax <= this.window) {
-      this.#windowMax = this.window;
-      this.#k = 0;
-    } else this.#k = Math.cbrt((this.#windowMax - this.window) / this.#mss / CUBIC_C);
+  #beginAvoidance(): Avoidance {
+    this.#slowStart = undefined;
+    this.#avoidance ??= new Avoidance();
+    return this.#avoidance;
+  }
+}
+
+/** Congestion avoidance (RFC 9438 §4.2 to §4.6): what a connection that never lost anything does without. */
+class Avoidance {
+  /** Start of this epoch; NaN until the first acknowledgment in it. */
+  epochMs = Number.NaN;
+  /** Window and threshold before the last reduction, for taking it back; 0 when there is none to take back. */
+  savedWindow = 0;
+  savedThreshold = 0;
+  /** Window before the last reduction, after fast convergence, in bytes; and what it was before that. */
+  #windowMax = 0;
+  #savedWindowMax = 0;
+  /** Window before the reduction. */
+  #priorWindow = 0;
+  #k = 0;
+  /** What Reno would have by now, in bytes. */
+  #friendlyWindow = 0;
+
+  /** Loss was found at `window` bytes. */
+  reduce(window: number, threshold: number): void {
+    this.savedWindow = window;
+    this.savedThreshold = threshold;
+    this.#savedWindowMax = this.#windowMax;
+    this.#priorWindow = window;
+    this.#windowMax = window < this.#windowMax ? (window * (1 + CUBIC_BETA)) / 2 : window;
+    this.epochMs = Number.NaN;
   }
 
-  /** Congestion avoidance `seconds` into the epoch, one round trip ahead (RFC 9438 §4.2 to §4.5). */
-  #avoid(seconds: number, bytes: number): void {
-    const mss = this.#mss;
+  /** The reduction is taken back. */
+  undo(): void {
+    this.#windowMax = this.#savedWindowMax;
+    this.epochMs = Number.NaN;
+    this.savedWindow = 0;
+  }
+
+  /** `bytes` were acknowledged while the window held the sender back: the new window. */
+  grow(nowMs: number, bytes: number, smoothedRttMs: number, window: number, mss: number): number {
+    if (Number.isNaN(this.epochMs)) this.#startEpoch(nowMs, window, mss);
+    // One round trip ahead.
+    const seconds = (nowMs - this.epochMs + smoothedRttMs) / 1000;
     const alpha = this.#friendlyWindow >= this.#priorWindow ? 1 : CUBIC_ALPHA;
-    this.#friendlyWindow += (alpha * mss * bytes) / this.window;
+    this.#friendlyWindow += (alpha * mss * bytes) / window;
     const cubic = this.#windowMax + CUBIC_C * (seconds - this.#k) ** 3 * mss;
-    if (cubic < this.#friendlyWindow) {
-      this.window = Math.max(this.window, this.#friendlyWindow);
-      return;
-    }
-    const target = Math.min(Math.max(cubic, this.window), this.window * 1.5);
-    this.window += ((target - this.window) * bytes) / this.window;
+    if (cubic < this.#friendlyWindow) return Math.max(window, this.#friendlyWindow);
+    const target = Math.min(Math.max(cubic, window), window * 1.5);
+    return window + ((target - window) * bytes) / window;
+  }
+
+  #startEpoch(nowMs: number, window: number, mss: number): void {
+    this.epochMs = nowMs;
+    this.#friendlyWindow = window;
+    if (this.#windowMax <= window) {
+      this.#windowMax = window;
+      this.#k = 0;
+    } else this.#k = Math.cbrt((this.#windowMax - window) / mss / CUBIC_C);
   }
 }
 
@@ -156,8 +182,6 @@ function initialWindow(mss: number): number {
 
 /** HyStart++ (RFC 9406 §4.2): leaves slow start when the round trip grows, after looking twice. */
 class HyStart {
-  /** Whether slow start ended by loss; later slow starts go without this (RFC 9406 §4.3). */
-  isDone = false;
   #roundEnd = 0;
   #hasRound = false;
   #lastRoundMinMs = Infinity;
@@ -169,12 +193,8 @@ class HyStart {
 
   /** Takes an acknowledgment in; returns by what growth is divided: 1, or 4 in conservative slow start, or 0 to leave. */
   onAck(una: number, next: number, rttMs: number): number {
-    if (this.isDone) return 1;
     if (!this.#hasRound || seqAfter(una, this.#roundEnd)) {
-      if (this.#hasRound && this.#cssRounds >= 0 && ++this.#cssRounds >= CSS_ROUNDS) {
-        this.isDone = true;
-        return 0;
-      }
+      if (this.#hasRound && this.#cssRounds >= 0 && ++this.#cssRounds >= CSS_ROUNDS) return 0;
       this.#startRound(next);
     }
     if (rttMs > 0) {

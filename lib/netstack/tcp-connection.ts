@@ -6,7 +6,9 @@
 import type { ErrorCode } from '../base/errors.ts';
 import { closeConnection, failConnection } from './tcp-lifecycle.ts';
 import { IDLE_RELEASE_MS } from './tcp-limits.ts';
+import { RECORD_BYTES } from './tcp-scoreboard.ts';
 import {
+  pipeBytes,
   STATE_CLOSE_WAIT,
   STATE_CLOSED,
   STATE_ESTABLISHED,
@@ -194,17 +196,17 @@ export class TcpConnection extends Tcb {
       rtoMs: rtt.rtoMs,
       congestionWindowBytes: Math.floor(cubic.window),
       slowStartThresholdBytes: cubic.threshold,
-      bytesInFlight: recovery.pipeBytes,
+      bytesInFlight: pipeBytes(this),
       segmentBytes: this.mss,
       sendWindowBytes: this.sndWnd,
       receiveWindowBytes: Math.max((this.rcvAdv - this.rcvNxt) | 0, 0),
       unsentBytes: Math.max(this.sendRing.length - ((this.sndNxt - this.sndUna) | 0), 0),
-      retransmits: this.retransmits,
-      timeouts: this.timeouts,
-      undone: recovery.undone,
-      hasSack: this.sack !== undefined,
+      retransmits: recovery?.retransmits ?? 0,
+      timeouts: recovery?.timeouts ?? 0,
+      undone: recovery?.undone ?? 0,
+      hasSack: this.hasSack,
       hasTimestamps: this.hasTimestamps,
-      ringBytes: this.sendRing.capacity + this.receiveRing.capacity + 13 * board.count,
+      ringBytes: this.sendRing.capacity + this.receiveRing.capacity + RECORD_BYTES * board.count,
     };
   }
 

@@ -16,6 +16,7 @@ import {
   markReady,
   READY_ENDED,
   READY_READABLE,
+  sackOf,
   STATE_CLOSE_WAIT,
   STATE_CLOSING,
   STATE_ESTABLISHED,
@@ -93,7 +94,7 @@ function answerStale(t: Tcb, nowMs: number, segment: TcpSegment): number {
 /** `[start, end)` came again: acknowledged at once, and named if SACK is on and it can have been (RFC 2883). */
 function reportDuplicate(t: Tcb, start: number, end: number): void {
   const age = (t.rcvNxt - start) | 0;
-  if (age > 0 && age <= t.rcvTarget) t.sack?.noteDuplicate(start, end);
+  if (t.hasSack && age > 0 && age <= t.rcvTarget) sackOf(t).noteDuplicate(start, end);
   t.isAckDue = true;
   wantTransmit(t);
 }
@@ -203,7 +204,7 @@ function handleData(t: Tcb, nowMs: number, buf: Uint8Array, segment: TcpSegment)
   let { seq, dataStart: start, dataEnd: end } = segment;
   const overlap = (t.rcvNxt - seq) | 0;
   if (overlap > 0) {
-    t.sack?.noteDuplicate(seq, t.rcvNxt);
+    if (t.hasSack) sackOf(t).noteDuplicate(seq, t.rcvNxt);
     start += overlap;
     seq = t.rcvNxt;
     if (start >= end) return 0;
@@ -244,7 +245,7 @@ function takeAhead(t: Tcb, buf: Uint8Array, seq: number, start: number, end: num
   wantTransmit(t);
   const isKnown = t.receiveRing.covers(seq, (seq + end - start) | 0);
   if (isKnown) {
-    t.sack?.noteDuplicate(seq, (seq + end - start) | 0);
+    if (t.hasSack) sackOf(t).noteDuplicate(seq, (seq + end - start) | 0);
     return drops.count(TCP_DROPS.duplicate);
   }
   return t.receiveRing.insert(t.rcvNxt, seq, buf, start, end) ? 0 : drops.count(TCP_DROPS.limit);

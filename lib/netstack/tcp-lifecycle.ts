@@ -9,13 +9,13 @@ import { Cubic } from './tcp-congestion.ts';
 import { MSS_DEFAULT_V4, MSS_DEFAULT_V6, QUICK_ACKS, RTO_AFTER_SYN_LOSS_MS } from './tcp-limits.ts';
 import { updateSegmentSize } from './tcp-output.ts';
 import { MIN_MTU_IPV4_BYTES, MIN_MTU_IPV6_BYTES } from './path-mtu.ts';
-import { Recovery } from './tcp-recovery.ts';
 import { seqAfter } from './tcp-sequence.ts';
 import {
   echoedMs,
   markReady,
   READY_CLOSED,
   READY_CONNECTED,
+  recoveryOf,
   STATE_CLOSED,
   STATE_ESTABLISHED,
   STATE_FIN_WAIT_1,
@@ -53,7 +53,7 @@ export function takeSynOptions(t: Tcb, nowMs: number, segment: TcpSegment): void
   t.hasTimestamps = segment.hasTimestamps;
   t.tsRecent = segment.tsVal;
   t.tsRecentMs = nowMs;
-  if (segment.isSackPermitted) t.sack = t.owner.createSack?.(t.board);
+  t.hasSack = segment.isSackPermitted && t.owner.createSack !== undefined;
   updateSegmentSize(t);
 }
 
@@ -64,7 +64,6 @@ export function establish(t: Tcb, nowMs: number, segment: TcpSegment): void {
   t.sndUna = segment.ack;
   t.board.reset(t.sndUna);
   t.cubic = new Cubic(t.mss);
-  t.recovery = new Recovery(t.board, t.cubic, t.sack, t.sndUna);
   t.smallEnd = t.limitedEnd = t.sndUna;
   t.sndWnd = (segment.flags & TCP_SYN) !== 0 || !wasHalfOpen ? segment.window : segment.window << t.sndShift;
   t.maxSndWnd = t.sndWnd;
@@ -104,7 +103,7 @@ export function lowerMtu(t: Tcb, mtu: number): void {
   if (t.stateCode === STATE_SYN_SENT || t.stateCode === STATE_SYN_RECEIVED) return;
   t.board.split(t.mss);
   t.sack?.onSplit();
-  if (t.board.lostBytes > 0) t.recovery.repair(t.sndNxt);
+  if (t.board.lostBytes > 0) recoveryOf(t).repair(t.sndNxt);
   wantTransmit(t);
 }
 
@@ -155,6 +154,7 @@ function release(t: Tcb): void {
   t.receiveRing.trim();
   t.receiveRing.detach();
   t.board.clear();
+  t.hasSack = false;
   t.sack = undefined;
   t.isTailProbeDue = t.isWindowProbeDue = t.isKeepAliveDue = false;
   t.retransmitAt = t.tailProbeAt = t.persistAt = t.overrideAt = Infinity;

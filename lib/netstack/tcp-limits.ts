@@ -28,6 +28,8 @@ export interface TcpLimits {
   readonly initialWindowBytes: number;
   /** First size of a ring; it is made when bytes arrive, doubles on demand, and is freed when the connection idles. */
   readonly ringBytes: number;
+  /** An empty ring of at most this size is given back at once; a larger one when the connection idles. */
+  readonly idleRingBytes: number;
   /** All rings together, first sizes not counted. Full: rings stop growing; data beyond them is dropped and sent again. */
   readonly totalBufferBytes: number;
   /** Gaps that a receiver keeps track of. Full: a segment that would open one more is dropped. */
@@ -55,6 +57,7 @@ export const TCP_LIMITS_SMALL: TcpLimits = /* @__PURE__ */ Object.freeze({
   initialSendBytes: 2048,
   initialWindowBytes: 5840,
   ringBytes: 512,
+  idleRingBytes: 512,
   totalBufferBytes: 65_536,
   outOfOrderRanges: 4,
   segmentsInFlight: 32,
@@ -76,6 +79,7 @@ export const TCP_LIMITS_LARGE: TcpLimits = /* @__PURE__ */ Object.freeze({
   initialSendBytes: 65_536,
   initialWindowBytes: 65_535,
   ringBytes: 4096,
+  idleRingBytes: 1,
   totalBufferBytes: 268_435_456,
   outOfOrderRanges: 64,
   segmentsInFlight: 8192,

@@ -25,11 +25,26 @@ import {
 import { type IpPath, writeIpHeader } from './path.ts';
 import { DELAYED_ACK_MS, IDLE_RELEASE_MS, MSS_MIN, SEND_OVERRIDE_MS } from './tcp-limits.ts';
 import { seqAfter, seqBefore } from './tcp-sequence.ts';
-import { STATE_CLOSED, STATE_SYN_RECEIVED, STATE_SYN_SENT, STATE_TIME_WAIT, type Tcb, timestampOf } from './tcp-tcb.ts';
+import {
+  isRecovering,
+  pipeBytes,
+  recoveryOf,
+  sackOf,
+  STATE_CLOSED,
+  STATE_SYN_RECEIVED,
+  STATE_SYN_SENT,
+  STATE_TIME_WAIT,
+  type Tcb,
+  timestampOf,
+} from './tcp-tcb.ts';
 import { advertise, synWindow, windowShiftFor } from './tcp-window.ts';
 
 /** Bytes that options may take together (RFC 9293 §3.1: a header of 60 bytes). */
 const OPTIONS_BYTES = 40;
+/** A peer may wait this long with its acknowledgment of a single segment (RFC 8985 §7.2). */
+const WORST_ACK_DELAY_MS = 200;
+/** Wait before a tail loss probe as long as no round trip was measured. */
+const FIRST_PROBE_MS = 1000;
 
 /** Writes the next packet of the connection into the slot. False when nothing is to be sent now. */
 export function transmit(t: Tcb, nowMs: number, slot: Slot): boolean {
@@ -64,20 +79,24 @@ export function hasUnsent(t: Tcb): boolean {
 
 /** Payload that fits beside the options of a data segment now. */
 function segmentRoom(t: Tcb): number {
-  const { sack, receiveRing } = t;
-  if (sack === undefined || !sack.hasBlocks(receiveRing)) return t.mss;
-  return t.mss - Math.min(4 + 8 * (receiveRing.rangeCount + 1), OPTIONS_BYTES - TIMESTAMPS_BYTES);
+  if (!hasBlocks(t)) return t.mss;
+  return t.mss - Math.min(4 + 8 * (t.receiveRing.rangeCount + 1), OPTIONS_BYTES - TIMESTAMPS_BYTES);
+}
+
+/** Whether the next segment reports what arrived beyond a gap, or twice. */
+function hasBlocks(t: Tcb): boolean {
+  return t.hasSack && (t.receiveRing.rangeCount > 0 || t.sack?.hasDuplicate === true);
 }
 
 /** Sends the first lost segment again, if the window has room for it. */
 function sendLost(t: Tcb, nowMs: number, slot: Slot): boolean {
-  const { board, recovery } = t;
+  const { board } = t;
   const i = board.nextLost();
   if (i < 0) return false;
   const bytes = (board.endOf(i) - board.startOf(i)) | 0;
-  const pipe = recovery.pipeBytes;
+  const pipe = pipeBytes(t);
   // With nothing in the network no answer would ever open the window again: one segment may always be out.
-  if (!recovery.mustRetransmit && pipe > 0 && pipe + bytes > t.cubic.window) {
+  if (t.recovery?.mustRetransmit !== true && pipe > 0 && pipe + bytes > t.cubic.window) {
     t.limitedEnd = t.sndNxt;
     return false;
   }
@@ -93,9 +112,10 @@ function sendAgain(t: Tcb, nowMs: number, slot: Slot, i: number): void {
   const hasFin = t.isFinSent && ((end - dataEnd(t)) | 0) > 0;
   const bytes = ((end - start) | 0) - (hasFin ? 1 : 0);
   board.markRetransmitted(i, nowMs);
-  t.sack?.onRetransmit((board.firstId + i) | 0, nowMs);
-  t.recovery.onSend((end - start) | 0, end, true, nowMs);
-  t.retransmits++;
+  if (t.hasSack) sackOf(t).onRetransmit((board.firstId + i) | 0, nowMs);
+  const recovery = recoveryOf(t);
+  recovery.onSend((end - start) | 0, end, true, nowMs);
+  recovery.retransmits++;
   const flags = TCP_ACK | (bytes > 0 ? TCP_PSH : 0) | (hasFin ? TCP_FIN : 0);
   writeSegment(t, nowMs, slot, start, flags, (start - t.sndUna) | 0, bytes);
   if (t.retransmitAt === Infinity) t.retransmitAt = nowMs + t.rtt.rtoMs;
@@ -134,7 +154,7 @@ function mayBeShort(t: Tcb, nowMs: number, bytes: number, unsent: number): boole
 /** Whether the congestion window has room for `bytes`; notes that it held the sender back. Restarts it after idling. */
 function hasCongestionRoom(t: Tcb, nowMs: number, bytes: number, isForced: boolean): boolean {
   if (t.board.count === 0 && nowMs - t.lastSendMs > t.rtt.rtoMs) t.cubic.onIdle();
-  const pipe = t.recovery.pipeBytes;
+  const pipe = pipeBytes(t);
   if (isForced || pipe === 0 || pipe + bytes <= t.cubic.window) return true;
   t.limitedEnd = t.sndNxt;
   return false;
@@ -150,7 +170,7 @@ function emitNew(t: Tcb, nowMs: number, slot: Slot, bytes: number, hasFin: boole
   const seq = t.sndNxt;
   const end = (seq + bytes + (hasFin ? 1 : 0)) | 0;
   t.board.push(end, nowMs);
-  t.recovery.onSend((end - seq) | 0, end, false, nowMs);
+  t.recovery?.onSend((end - seq) | 0, end, false, nowMs);
   t.sndNxt = end;
   t.isOverridden = false;
   t.overrideAt = t.persistAt = Infinity;
@@ -167,19 +187,22 @@ function emitNew(t: Tcb, nowMs: number, slot: Slot, bytes: number, hasFin: boole
 /** Arms the tail loss probe after new data or progress (RFC 8985 §7.2). */
 export function armTailProbe(t: Tcb, nowMs: number): void {
   t.tailProbeAt = Infinity;
-  if (t.sack === undefined || t.board.count === 0 || t.recovery.phase !== 0) return;
-  const at = nowMs + t.sack.probeTimeoutMs(t.rtt.smoothedMs, t.board.count);
+  const { board, rtt } = t;
+  if (!t.hasSack || board.count === 0 || isRecovering(t)) return;
+  if (t.sack?.isProbeOut === true || board.sackedBytes > 0) return;
+  const delayMs = board.count === 1 ? WORST_ACK_DELAY_MS : 2;
+  const at = nowMs + (rtt.smoothedMs === 0 ? FIRST_PROBE_MS : 2 * rtt.smoothedMs + delayMs);
   if (at < t.retransmitAt) t.tailProbeAt = at;
 }
 
 /** Tail loss probe: new data if the peer has room, else the last segment again (RFC 8985 §7.3). */
 function sendTailProbe(t: Tcb, nowMs: number, slot: Slot): boolean {
-  const { board, sack } = t;
+  const { board } = t;
   t.isTailProbeDue = false;
-  if (board.count === 0 || sack === undefined) return false;
+  if (board.count === 0 || !t.hasSack) return false;
   const isNew = sendNew(t, nowMs, slot, true);
   if (!isNew) sendAgain(t, nowMs, slot, board.count - 1);
-  sack.onProbe(t.sndNxt, isNew);
+  sackOf(t).onProbe(t.sndNxt, isNew);
   t.tailProbeAt = Infinity;
   t.retransmitAt = nowMs + t.rtt.rtoMs;
   return true;
@@ -211,7 +234,7 @@ function sendSyn(t: Tcb, nowMs: number, slot: Slot): boolean {
   const { buf } = slot;
   const tcpStart = slot.start + t.path.headerBytes;
   let at = writeMss(buf, tcpStart + TCP_HEADER_BYTES, t.path.mtu - t.path.headerBytes - TCP_HEADER_BYTES);
-  if (isReply ? t.sack !== undefined : t.owner.createSack !== undefined) at = writeSackPermitted(buf, at);
+  if (isReply ? t.hasSack : t.owner.createSack !== undefined) at = writeSackPermitted(buf, at);
   if (!isReply || t.hasTimestamps) at = writeTimestamps(buf, at, timestampOf(t, nowMs), isReply ? t.tsRecent : 0);
   if (!isReply || t.isScaled) at = writeWindowShift(buf, at, windowShiftFor(t.owner.limits.receiveBufferBytes));
   const flags = isReply ? TCP_SYN | TCP_ACK : TCP_SYN;
@@ -240,9 +263,9 @@ function writeSegment(
   const tcpStart = slot.start + path.headerBytes;
   let at = tcpStart + TCP_HEADER_BYTES;
   if (t.hasTimestamps) at = writeTimestamps(buf, at, timestampOf(t, nowMs), t.tsRecent);
-  if (t.sack?.hasBlocks(t.receiveRing)) {
+  if (hasBlocks(t)) {
     const room = Math.min(tcpStart + TCP_HEADER_BYTES + OPTIONS_BYTES - at, t.mss - bytes);
-    at = t.sack.writeBlocks(t.receiveRing, buf, at, room);
+    at = sackOf(t).writeBlocks(t.receiveRing, buf, at, room);
   }
   writeTcpHeader(buf, tcpStart, t.localPort, t.remotePort, seq, t.rcvNxt, at - tcpStart, flags, advertise(t));
   if (bytes > 0) {

@@ -24,8 +24,8 @@ const DUPLICATE_ACKS = 3;
 export interface SackPart {
   /** When {@link detect} wants to be called again, absolute milliseconds; Infinity for never. */
   readonly reorderAt: number;
-  /** Probe for a lost tail (RFC 8985 §7): time to wait before it in milliseconds, Infinity when none may be sent now. */
-  probeTimeoutMs(smoothedRttMs: number, flightSegments: number): number;
+  /** Whether a tail loss probe is out that was not answered (RFC 8985 §7): no other may be sent. */
+  readonly isProbeOut: boolean;
   /** A tail loss probe left: `end` is SND.NXT, `isNew` whether it carried new data. */
   onProbe(end: number, isNew: boolean): void;
   /** The segment with `id` was sent again. */
@@ -49,8 +49,8 @@ export interface SackPart {
 
   /** Receiver: `[start, end)` arrived a second time (RFC 2883). */
   noteDuplicate(start: number, end: number): void;
-  /** Receiver: whether {@link writeBlocks} would write a block now. */
-  hasBlocks(ranges: SackRanges): boolean;
+  /** Receiver: whether there is such a duplicate to report. */
+  readonly hasDuplicate: boolean;
   /** Receiver: writes a SACK option of at most `room` bytes at `at`; returns where it ends (`at` when there is none). */
   writeBlocks(ranges: SackRanges, buf: Uint8Array, at: number, room: number): number;
 }
@@ -68,7 +68,14 @@ export interface SackRanges {
   rangeTouched(i: number): number;
 }
 
-/** The recovery state of one connection. */
+/** What a recovery works on: a connection. */
+export interface RecoveryOwner {
+  readonly board: Scoreboard;
+  readonly cubic: Cubic;
+  readonly sack: SackPart | undefined;
+}
+
+/** The recovery state of one connection; there is one from the first sign of a loss on. */
 export class Recovery {
   /** One of the PHASE constants. */
   phase = PHASE_OPEN;
@@ -76,6 +83,9 @@ export class Recovery {
   mustRetransmit = false;
   /** Reductions taken back since the start. */
   undone = 0;
+  /** Segments sent again since the start, and times that the retransmission timer ran out. */
+  retransmits = 0;
+  timeouts = 0;
   /** Bytes that duplicate acknowledgments reported as having left the network (without SACK only). */
   duplicateBytes = 0;
   #duplicates = 0;
@@ -92,30 +102,25 @@ export class Recovery {
   #retransmittedEnd = 0;
   /** Retransmissions of the phase that no duplicate report has answered yet. */
   #unanswered = 0;
-  readonly #board: Scoreboard;
-  readonly #cubic: Cubic;
-  readonly #sack: SackPart | undefined;
+  readonly #owner: RecoveryOwner;
 
-  /** `una` is SND.UNA at the start. */
-  constructor(board: Scoreboard, cubic: Cubic, sack: SackPart | undefined, una: number) {
-    this.#board = board;
-    this.#cubic = cubic;
-    this.#sack = sack;
-    this.#point = una;
-    this.#start = una;
+  constructor(owner: RecoveryOwner) {
+    this.#owner = owner;
+    this.#point = owner.board.headSeq;
+    this.#start = owner.board.headSeq;
   }
 
   /** Bytes believed to be in the network. */
   get pipeBytes(): number {
-    return this.#board.inFlightBytes - this.duplicateBytes;
+    return this.#owner.board.inFlightBytes - this.duplicateBytes;
   }
 
   /** Counts a duplicate acknowledgment (no SACK). Marks the first segment lost when it is the third. */
   onDuplicateAck(mss: number): void {
     this.#duplicates++;
-    const board = this.#board;
+    const board = this.#owner.board;
     this.duplicateBytes = Math.min(this.duplicateBytes + mss, Math.max(board.inFlightBytes - mss, 0));
-    board.deliveredBytes += mss;
+    board.delivery.bytes += mss;
     // RFC 6582 §3.2 step 2: duplicates of what a timeout sent again are no sign of a new loss.
     const isFresh = !seqBefore(board.headSeq, this.#point);
     if (this.phase === PHASE_OPEN && this.#duplicates === DUPLICATE_ACKS && isFresh) board.markLost(0);
@@ -127,9 +132,10 @@ export class Recovery {
     if (this.phase !== PHASE_RECOVERY) this.duplicateBytes = 0;
     else {
       this.duplicateBytes = Math.max(this.duplicateBytes - Math.max(bytes - mss, 0), 0);
-      if (seqBefore(this.#board.headSeq, this.#point) && this.#board.count > 0) this.#board.markLost(0);
+      if (seqBefore(this.#owner.board.headSeq, this.#point) && this.#owner.board.count > 0)
+        this.#owner.board.markLost(0);
     }
-    this.duplicateBytes = Math.min(this.duplicateBytes, this.#board.inFlightBytes);
+    this.duplicateBytes = Math.min(this.duplicateBytes, this.#owner.board.inFlightBytes);
   }
 
   /**
@@ -138,10 +144,10 @@ export class Recovery {
    * segment behind it was sent. Returns whether congestion avoidance may count it (no fast recovery is on).
    */
   onAck(advance: number, next: number, flightBefore: number, isNewLoss: boolean, echoMs: number, mss: number): boolean {
-    const una = this.#board.headSeq;
+    const una = this.#owner.board.headSeq;
     if (advance > 0 && this.#isMistake(una, echoMs)) this.#undo();
     if (this.phase !== PHASE_OPEN && !seqBefore(una, this.#point)) this.#leave();
-    if (this.phase === PHASE_OPEN && this.#board.lostBytes > 0) this.#enter(next, flightBefore);
+    if (this.phase === PHASE_OPEN && this.#owner.board.lostBytes > 0) this.#enter(next, flightBefore);
     if (this.phase !== PHASE_RECOVERY) return true;
     this.#reduce(advance > 0 && !isNewLoss, mss);
     return false;
@@ -172,8 +178,8 @@ export class Recovery {
     this.duplicateBytes = 0;
     if (isFirst) {
       this.#startEpisode();
-      this.#cubic.onTimeout(this.pipeBytes + mss);
-    } else this.#cubic.window = this.pipeBytes + mss;
+      this.#owner.cubic.onTimeout(this.pipeBytes + mss);
+    } else this.#owner.cubic.window = this.pipeBytes + mss;
     this.phase = PHASE_LOSS;
     this.#point = next;
     this.mustRetransmit = true;
@@ -186,22 +192,22 @@ export class Recovery {
     this.#startEpisode();
     this.phase = PHASE_RECOVERY;
     this.#point = next;
-    this.#threshold = this.#cubic.window;
-    this.#flightAtStart = Math.max(this.#cubic.window, 1);
+    this.#threshold = this.#owner.cubic.window;
+    this.#flightAtStart = Math.max(this.#owner.cubic.window, 1);
     this.#prrDelivered = this.#prrOut = 0;
   }
 
   /** A tail loss probe repaired a loss: one reduction, nothing to send again (RFC 8985 §7.4.2). */
   onTailLoss(): void {
     if (this.phase !== PHASE_OPEN) return;
-    this.#cubic.window = this.#cubic.onLoss();
+    this.#owner.cubic.window = this.#owner.cubic.onLoss();
   }
 
   #enter(next: number, flightBefore: number): void {
     this.#startEpisode();
     this.phase = PHASE_RECOVERY;
     this.#point = next;
-    this.#threshold = this.#cubic.onLoss();
+    this.#threshold = this.#owner.cubic.onLoss();
     this.#flightAtStart = Math.max(flightBefore, 1);
     this.#prrDelivered = 0;
     this.#prrOut = 0;
@@ -209,14 +215,14 @@ export class Recovery {
   }
 
   #startEpisode(): void {
-    this.#start = this.#board.headSeq;
+    this.#start = this.#owner.board.headSeq;
     this.#retransmittedMs = Number.NaN;
     this.#unanswered = 0;
   }
 
   #leave(): void {
-    if (this.phase === PHASE_RECOVERY) this.#cubic.window = this.#threshold;
-    this.#sack?.onRecoveryEnd();
+    if (this.phase === PHASE_RECOVERY) this.#owner.cubic.window = this.#threshold;
+    this.#owner.sack?.onRecoveryEnd();
     this.phase = PHASE_OPEN;
     this.duplicateBytes = 0;
     this.mustRetransmit = false;
@@ -224,7 +230,7 @@ export class Recovery {
 
   /** RFC 6937 §3, with the conservative bound while losses keep turning up. */
   #reduce(isSafe: boolean, mss: number): void {
-    const delivered = this.#board.deliveredBytes;
+    const delivered = this.#owner.board.delivery.bytes;
     this.#prrDelivered += delivered;
     const pipe = this.pipeBytes;
     let send: number;
@@ -234,7 +240,7 @@ export class Recovery {
       const limit = Math.max(this.#prrDelivered - this.#prrOut, delivered) + (isSafe ? mss : 0);
       send = Math.min(this.#threshold - pipe, limit);
     }
-    this.#cubic.window = pipe + Math.max(send, 0);
+    this.#owner.cubic.window = pipe + Math.max(send, 0);
   }
 
   /** Whether what was sent again had arrived: the answer was caused by a segment that left before (RFC 3522 §3.2). */
@@ -247,9 +253,9 @@ export class Recovery {
   #undo(): void {
     this.undone++;
     this.#startEpisode();
-    this.#board.clearLost();
-    this.#sack?.rescan();
-    this.#cubic.undo();
+    this.#owner.board.clearLost();
+    this.#owner.sack?.rescan();
+    this.#owner.cubic.undo();
     this.phase = PHASE_OPEN;
     this.duplicateBytes = 0;
     this.mustRetransmit = false;

@@ -5,16 +5,32 @@
  * A ring has no memory until bytes arrive, starts at a small size, doubles on demand within a shared budget, and gives
  * its memory back when told to. Copies go through `TypedArray.set`; nothing here looks at single bytes.
  */
-import { copyBytes } from '../base/bytes.ts';
+import { copyBytes, NO_BYTES } from '../base/bytes.ts';
+
+/** Numbers that are kept of a range beyond a gap. */
+const RANGE_WORDS = 3;
+
+/** What rings are limited by: the fields of TcpLimits with these names. */
+export interface RingLimits {
+  readonly totalBufferBytes: number;
+  readonly ringBytes: number;
+  readonly idleRingBytes: number;
+  readonly outOfOrderRanges: number;
+}
 
 /** Bytes that all rings of one machine may have on top of their first sizes. */
 export class MemoryBudget {
   /** Bytes granted at present. */
   usedBytes = 0;
-  readonly limitBytes: number;
+  readonly limits: RingLimits;
 
-  constructor(limitBytes: number) {
-    this.limitBytes = limitBytes;
+  constructor(limits: RingLimits) {
+    this.limits = limits;
+  }
+
+  /** Most bytes that may be granted. */
+  get limitBytes(): number {
+    return this.limits.totalBufferBytes;
   }
 
   /** Takes `bytes`; false, and nothing taken, when they do not fit. */
@@ -32,57 +48,63 @@ export class MemoryBudget {
 
 /** Bytes at a moving head. Sizes are powers of two. */
 class Ring {
-  protected bytes: Uint8Array | undefined = undefined;
-  protected mask = -1;
+  protected bytes: Uint8Array = NO_BYTES;
   protected head = 0;
-  readonly #budget: MemoryBudget;
-  readonly #firstBytes: number;
-  #isDetached = false;
+  /** Undefined once the ring has given it back for good. */
+  protected budget: MemoryBudget | undefined;
 
-  /** `firstBytes` is a power of two; that much is always granted. */
-  constructor(budget: MemoryBudget, firstBytes: number) {
-    this.#budget = budget;
-    this.#firstBytes = firstBytes;
+  /** The first size, which the budget's limits name, is always granted. */
+  constructor(budget: MemoryBudget) {
+    this.budget = budget;
   }
 
   /** Bytes of memory that the ring holds now. */
   get capacity(): number {
-    return this.mask + 1;
+    return this.bytes.length;
   }
 
   /** Makes room for `needed` bytes from the head on; `span` of them are in use and kept. False when denied. */
   protected grow(needed: number, span: number): boolean {
-    let size = this.#firstBytes;
+    const budget = this.budget!;
+    let size = budget.limits.ringBytes;
+    const had = Math.max(this.capacity, size);
     while (size < needed) size *= 2;
-    const had = Math.max(this.capacity, this.#firstBytes);
-    if (size > had && !this.#budget.take(size - had)) return false;
+    if (size > had && !budget.take(size - had)) return false;
     const bytes = new Uint8Array(size);
     if (span > 0) this.copyOut(0, span, bytes, 0);
     this.bytes = bytes;
-    this.mask = size - 1;
     this.head = 0;
     return true;
   }
 
   /** Frees the memory; whatever is in the ring is lost. */
   protected free(): void {
-    if (this.bytes === undefined) return;
-    if (!this.#isDetached) this.#budget.give(this.capacity - this.#firstBytes);
-    this.bytes = undefined;
-    this.mask = -1;
+    if (this.bytes.length === 0) return;
+    this.#giveBack();
+    this.bytes = NO_BYTES;
     this.head = 0;
+  }
+
+  /** The ring has become empty: a small one is not worth keeping. */
+  protected onEmpty(): void {
+    this.head = 0;
+    if (this.budget !== undefined && this.bytes.length <= this.budget.limits.idleRingBytes) this.free();
   }
 
   /** Gives the budget back and keeps the bytes: the connection is gone, but somebody may still read. */
   detach(): void {
-    if (this.bytes !== undefined && !this.#isDetached) this.#budget.give(this.capacity - this.#firstBytes);
-    this.#isDetached = true;
+    if (this.bytes.length > 0) this.#giveBack();
+    this.budget = undefined;
+  }
+
+  #giveBack(): void {
+    this.budget?.give(this.bytes.length - this.budget.limits.ringBytes);
   }
 
   /** Copies `length` bytes at `offset` from the head to `target[at, ...)`. */
   copyOut(offset: number, length: number, target: Uint8Array, at: number): void {
-    const bytes = this.bytes!;
-    const from = (this.head + offset) & this.mask;
+    const { bytes } = this;
+    const from = (this.head + offset) & (bytes.length - 1);
     const first = bytes.length - from;
     if (length <= first) copyBytes(target, at, bytes, from, from + length);
     else {
@@ -93,8 +115,8 @@ class Ring {
 
   /** Copies `source[start, end)` in at `offset` from the head. */
   protected copyIn(offset: number, source: Uint8Array, start: number, end: number): void {
-    const bytes = this.bytes!;
-    const to = (this.head + offset) & this.mask;
+    const { bytes } = this;
+    const to = (this.head + offset) & (bytes.length - 1);
     const first = bytes.length - to;
     if (end - start <= first) copyBytes(bytes, to, source, start, end);
     else {
@@ -113,7 +135,7 @@ export class SendRing extends Ring {
   write(source: Uint8Array, start: number, end: number): number {
     let take = end - start;
     if (this.length + take > this.capacity && !this.grow(this.length + take, this.length)) {
-      if (this.bytes === undefined) this.grow(1, 0);
+      if (this.bytes.length === 0) this.grow(1, 0);
       take = Math.min(take, this.capacity - this.length);
     }
     if (take > 0) this.copyIn(this.length, source, start, start + take);
@@ -124,7 +146,8 @@ export class SendRing extends Ring {
   /** Drops `count` acknowledged bytes at the head. */
   discard(count: number): void {
     this.length -= count;
-    this.head = this.length === 0 ? 0 : (this.head + count) & this.mask;
+    if (this.length > 0) this.head = (this.head + count) & (this.bytes.length - 1);
+    else this.onEmpty();
   }
 
   /** Frees the memory if the ring is empty. */
@@ -148,31 +171,25 @@ export class ReceiveRing extends Ring {
   readableBytes = 0;
   /** Ranges beyond a gap, sorted and apart from each other, in sequence numbers. */
   rangeCount = 0;
-  #starts: Int32Array | undefined = undefined;
-  #ends: Int32Array | undefined = undefined;
-  /** When a range was last touched, in order of arrival: SACK names the latest first (RFC 2018 §4). */
-  #touched: Int32Array | undefined = undefined;
-  #arrivals = 0;
-  readonly #maxRanges: number;
-
-  constructor(budget: MemoryBudget, firstBytes: number, maxRanges: number) {
-    super(budget, firstBytes);
-    this.#maxRanges = maxRanges;
-  }
+  /**
+   * Start, end and time of arrival of each range, made with the first gap. The last is when a segment touched the range
+   * last, as a number in order: SACK names the latest first (RFC 2018 §4).
+   */
+  #ranges: Int32Array | undefined = undefined;
 
   /** Start of range `i` in sequence numbers. */
   rangeStart(i: number): number {
-    return this.#starts![i];
+    return this.#ranges![RANGE_WORDS * i];
   }
 
   /** End of range `i` in sequence numbers. */
   rangeEnd(i: number): number {
-    return this.#ends![i];
+    return this.#ranges![RANGE_WORDS * i + 1];
   }
 
   /** Order of arrival of the last segment that touched range `i`; larger is later. */
   rangeTouched(i: number): number {
-    return this.#touched![i];
+    return this.#ranges![RANGE_WORDS * i + 2];
   }
 
   /**
@@ -209,14 +226,15 @@ export class ReceiveRing extends Ring {
   /** Drops `count` (at most {@link readableBytes}) bytes at the head. */
   skip(count: number): void {
     this.readableBytes -= count;
-    this.head = this.readableBytes === 0 && this.rangeCount === 0 ? 0 : (this.head + count) & this.mask;
+    if (this.readableBytes > 0 || this.rangeCount > 0) this.head = (this.head + count) & (this.bytes.length - 1);
+    else this.onEmpty();
   }
 
   /** Frees the memory if nothing is in the ring. */
   trim(): void {
     if (this.readableBytes > 0 || this.rangeCount > 0) return;
     this.free();
-    this.#starts = this.#ends = this.#touched = undefined;
+    this.#ranges = undefined;
   }
 
   /** Forgets the ranges beyond gaps (nobody will fill them any more). */
@@ -227,63 +245,53 @@ export class ReceiveRing extends Ring {
   /** Whether a range covers `[start, end)` whole. */
   covers(start: number, end: number): boolean {
     for (let i = 0; i < this.rangeCount; i++)
-      if (((start - this.#starts![i]) | 0) >= 0 && ((end - this.#ends![i]) | 0) <= 0) return true;
+      if (((start - this.rangeStart(i)) | 0) >= 0 && ((end - this.rangeEnd(i)) | 0) <= 0) return true;
     return false;
   }
 
   #reach(needed: number, next: number): boolean {
     if (needed <= this.capacity) return true;
-    const beyond = this.rangeCount === 0 ? 0 : (this.#ends![this.rangeCount - 1] - next) | 0;
+    const beyond = this.rangeCount === 0 ? 0 : (this.rangeEnd(this.rangeCount - 1) - next) | 0;
     return this.grow(needed, this.readableBytes + beyond);
   }
 
   #addRange(start: number, end: number): boolean {
-    this.#starts ??= new Int32Array(this.#maxRanges);
-    this.#ends ??= new Int32Array(this.#maxRanges);
-    this.#touched ??= new Int32Array(this.#maxRanges);
-    const starts = this.#starts;
-    const ends = this.#ends;
-    if (this.rangeCount === 0) this.#arrivals = 0;
+    const most = this.budget!.limits.outOfOrderRanges;
+    const ranges = (this.#ranges ??= new Int32Array(RANGE_WORDS * most));
     let from = 0;
-    while (from < this.rangeCount && ((ends[from] - start) | 0) < 0) from++;
+    while (from < this.rangeCount && ((this.rangeEnd(from) - start) | 0) < 0) from++;
     let to = from;
     let low = start;
     let high = end;
-    while (to < this.rangeCount && ((starts[to] - end) | 0) <= 0) {
-      if (((starts[to] - low) | 0) < 0) low = starts[to];
-      if (((ends[to] - high) | 0) > 0) high = ends[to];
+    while (to < this.rangeCount && ((this.rangeStart(to) - end) | 0) <= 0) {
+      if (((this.rangeStart(to) - low) | 0) < 0) low = this.rangeStart(to);
+      if (((this.rangeEnd(to) - high) | 0) > 0) high = this.rangeEnd(to);
       to++;
     }
-    if (from === to && this.rangeCount === this.#maxRanges) return false;
-    this.#replaceRanges(from, to);
-    starts[from] = low;
-    ends[from] = high;
-    this.#touched[from] = ++this.#arrivals;
+    if (from === to && this.rangeCount === most) return false;
+    let latest = 0;
+    for (let i = 0; i < this.rangeCount; i++) latest = Math.max(latest, this.rangeTouched(i));
+    this.#moveRanges(to, from + 1);
+    ranges[RANGE_WORDS * from] = low;
+    ranges[RANGE_WORDS * from + 1] = high;
+    ranges[RANGE_WORDS * from + 2] = latest + 1;
     return true;
   }
 
-  /** Makes ranges `[from, to)` into one place (which may mean opening one). */
-  #replaceRanges(from: number, to: number): void {
-    const shift = from + 1;
-    this.#starts!.copyWithin(shift, to, this.rangeCount);
-    this.#ends!.copyWithin(shift, to, this.rangeCount);
-    this.#touched!.copyWithin(shift, to, this.rangeCount);
-    this.rangeCount += shift - to;
+  /** Moves the ranges from place `from` on to place `to`, over those before it or away from them. */
+  #moveRanges(from: number, to: number): void {
+    this.#ranges!.copyWithin(RANGE_WORDS * to, RANGE_WORDS * from, RANGE_WORDS * this.rangeCount);
+    this.rangeCount += to - from;
   }
 
   #closeGap(next: number, count: number): number {
     let reached = (next + count) | 0;
     let gone = 0;
-    while (gone < this.rangeCount && ((this.#starts![gone] - reached) | 0) <= 0) {
-      if (((this.#ends![gone] - reached) | 0) > 0) reached = this.#ends![gone];
+    while (gone < this.rangeCount && ((this.rangeStart(gone) - reached) | 0) <= 0) {
+      if (((this.rangeEnd(gone) - reached) | 0) > 0) reached = this.rangeEnd(gone);
       gone++;
     }
-    if (gone > 0) {
-      this.#starts!.copyWithin(0, gone, this.rangeCount);
-      this.#ends!.copyWithin(0, gone, this.rangeCount);
-      this.#touched!.copyWithin(0, gone, this.rangeCount);
-      this.rangeCount -= gone;
-    }
+    if (gone > 0) this.#moveRanges(gone, 0);
     return (reached - next) | 0;
   }
 }

@@ -12,9 +12,6 @@ import { SACK_DUPLICATE, SACK_TAIL_LOST, type SackPart, type SackRanges } from '
 import { SENT_LOST, SENT_RETRANSMITTED, SENT_SACKED, type Scoreboard } from './tcp-scoreboard.ts';
 import { seqAfter, seqBefore, seqMin } from './tcp-sequence.ts';
 
-/** A peer may wait this long with its acknowledgment of a single segment (RFC 8985 §7.2). */
-const WORST_ACK_DELAY_MS = 200;
-const FIRST_PROBE_MS = 1000;
 const DUPLICATE_THRESHOLD = 3;
 /** Recoveries without a duplicate report after which the reordering window shrinks back (RFC 8985 §6.2 step 4). */
 const REORDER_PERSISTENCE = 16;
@@ -22,9 +19,12 @@ const MAX_BLOCKS = 4;
 /** DEVIATES from RFC 8985 §6.2 step 4: clocks here tell milliseconds, and a batch of packets shares one reading. */
 const MIN_REORDER_MS = 1;
 
-/** Makes the SACK part of one connection; pass it to the TCP machine to have SACK. */
-export function createSack(board: Scoreboard): SackPart {
-  return new Sack(board);
+/**
+ * Makes the SACK part of one connection, when it first needs one; pass it to the TCP machine to have SACK. `rttMs` is
+ * the latest round trip that was measured.
+ */
+export function createSack(board: Scoreboard, rttMs: number): SackPart {
+  return new Sack(board, rttMs);
 }
 
 class Sack implements SackPart {
@@ -34,21 +34,21 @@ class Sack implements SackPart {
   /** RACK: the segment sent last among those delivered, and the round trip that it showed. */
   #rackSentMs = -Infinity;
   #rackEnd = 0;
-  #rackRttMs = 0;
+  #rackRttMs: number;
   #reorderScale = 1;
   #reorderPersistence = 0;
   /** SND.NXT when the reordering window was last widened; widened once per round trip. */
   #roundEnd = 0;
   #isRoundOpen = false;
   /** Id of the first segment sent once that is not known to be delivered or lost. */
-  #onceId = 0;
+  #onceId: number;
   /** Segments sent again, oldest first: ids and times. */
   #againIds: number[] | undefined = undefined;
   #againMs: number[] | undefined = undefined;
   #againHead = 0;
 
+  isProbeOut = false;
   #probeEnd = 0;
-  #isProbeOut = false;
   #isProbeNew = false;
 
   /** Blocks of the acknowledgment before, all marked already. */
@@ -57,22 +57,18 @@ class Sack implements SackPart {
   #fresh: Int32Array | undefined = undefined;
 
   /** Receiver: what arrived twice, to be reported once. */
-  #hasDuplicate = false;
+  hasDuplicate = false;
   #duplicateStart = 0;
   #duplicateEnd = 0;
 
-  constructor(board: Scoreboard) {
+  constructor(board: Scoreboard, rttMs: number) {
     this.#board = board;
-  }
-
-  probeTimeoutMs(smoothedRttMs: number, flightSegments: number): number {
-    if (this.#isProbeOut || this.#board.sackedBytes > 0) return Infinity;
-    if (smoothedRttMs === 0) return FIRST_PROBE_MS;
-    return 2 * smoothedRttMs + (flightSegments === 1 ? WORST_ACK_DELAY_MS : 2);
+    this.#rackRttMs = rttMs;
+    this.#onceId = board.firstId;
   }
 
   onProbe(end: number, isNew: boolean): void {
-    this.#isProbeOut = true;
+    this.isProbeOut = true;
     this.#isProbeNew = isNew;
     this.#probeEnd = end;
   }
@@ -92,19 +88,19 @@ class Sack implements SackPart {
       if (hasDuplicate) this.#widen(next);
       this.#markBlocks(segment, hasDuplicate ? 1 : 0, next);
     }
-    const isTailLost = this.#isProbeOut && this.#endProbe(segment, previousUna, hasDuplicate);
+    const isTailLost = this.isProbeOut && this.#endProbe(segment, previousUna, hasDuplicate);
     return (hasDuplicate ? SACK_DUPLICATE : 0) | (isTailLost ? SACK_TAIL_LOST : 0);
   }
 
   detect(nowMs: number, smoothedRttMs: number, minRttMs: number, inRecovery: boolean): boolean {
     const board = this.#board;
-    const sentMs = board.rackSentMs;
-    if (sentMs > this.#rackSentMs || (sentMs === this.#rackSentMs && seqAfter(board.rackEnd, this.#rackEnd))) {
+    const { rackSentMs: sentMs, rackEnd } = board.delivery;
+    if (sentMs > this.#rackSentMs || (sentMs === this.#rackSentMs && seqAfter(rackEnd, this.#rackEnd))) {
       this.#rackSentMs = sentMs;
-      this.#rackEnd = board.rackEnd;
+      this.#rackEnd = rackEnd;
       this.#rackRttMs = nowMs - sentMs;
     }
-    board.rackSentMs = -Infinity;
+    board.delivery.rackSentMs = -Infinity;
     this.reorderAt = Infinity;
     if (this.#rackSentMs === -Infinity || board.count === 0) return false;
     return this.#markLate(nowMs, this.#rackRttMs + this.#reorderWindowMs(smoothedRttMs, minRttMs, inRecovery));
@@ -113,7 +109,7 @@ class Sack implements SackPart {
   detectOnTimeout(nowMs: number, smoothedRttMs: number, minRttMs: number): void {
     const board = this.#board;
     this.reorderAt = Infinity;
-    this.#isProbeOut = false;
+    this.isProbeOut = false;
     const late = this.#rackRttMs + this.#reorderWindowMs(smoothedRttMs, minRttMs, true);
     for (let i = 0; i < board.count; i++) {
       if ((board.flagsOf(i) & (SENT_SACKED | SENT_LOST)) !== 0) continue;
@@ -144,23 +140,19 @@ class Sack implements SackPart {
   }
 
   noteDuplicate(start: number, end: number): void {
-    this.#hasDuplicate = true;
+    this.hasDuplicate = true;
     this.#duplicateStart = start;
     this.#duplicateEnd = end;
   }
 
-  hasBlocks(ranges: SackRanges): boolean {
-    return this.#hasDuplicate || ranges.rangeCount > 0;
-  }
-
   writeBlocks(ranges: SackRanges, buf: Uint8Array, at: number, room: number): number {
     const most = Math.min(MAX_BLOCKS, (room - 4) >> 3);
-    const duplicates = this.#hasDuplicate && most > 0 ? 1 : 0;
+    const duplicates = this.hasDuplicate && most > 0 ? 1 : 0;
     const count = Math.min(most, ranges.rangeCount + duplicates);
     if (count <= 0) return at;
     let to = writeSackHead(buf, at, count);
     if (duplicates === 1) to = writeBlock(buf, to, this.#duplicateStart, this.#duplicateEnd);
-    this.#hasDuplicate = false;
+    this.hasDuplicate = false;
     let before = 0x7fffffff;
     for (let n = duplicates; n < count; n++) {
       let best = -1;
@@ -306,15 +298,15 @@ class Sack implements SackPart {
   #endProbe(segment: TcpSegment, previousUna: number, hasDuplicate: boolean): boolean {
     if (seqBefore(segment.ack, this.#probeEnd)) return false;
     if (this.#isProbeNew || hasDuplicate) {
-      this.#isProbeOut = false;
+      this.isProbeOut = false;
       return false;
     }
     if (seqAfter(segment.ack, this.#probeEnd)) {
-      this.#isProbeOut = false;
+      this.isProbeOut = false;
       return true;
     }
     // Acknowledged exactly up to the probe: a second such acknowledgment means that both copies arrived.
-    if (segment.ack === previousUna && segment.sackCount === 0) this.#isProbeOut = false;
+    if (segment.ack === previousUna && segment.sackCount === 0) this.isProbeOut = false;
     return false;
   }
 }

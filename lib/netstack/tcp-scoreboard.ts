@@ -2,10 +2,11 @@
  * The segments in flight: when each was sent, and what became of it. RFC 6675 §3 calls it the scoreboard; RFC 8985 §4
  * adds the send times.
  *
- * One record per segment, in sequence order, in parallel typed arrays that double on demand; a record is 13 bytes.
- * Records are known by their place from the oldest one (0 to count - 1) or, where they are remembered longer, by an id
- * that wraps at 2^32. What one acknowledgment delivered is collected in the fields that {@link Scoreboard.beginAck}
- * clears. Bytes "in flight" are those sent, not lost, not acknowledged and not sacked: RFC 6675's pipe.
+ * One record per segment, in sequence order, in a typed array that doubles on demand: 16 bytes each, and one more for
+ * flags from the first loss on. Records are known by their place from the oldest one (0 to count - 1) or, where they are
+ * remembered longer, by an id that wraps at 2^32. What one acknowledgment delivered is collected in a {@link Delivery},
+ * which all connections share. Bytes "in flight" are those sent, not lost, not acknowledged and not sacked: RFC 6675's
+ * pipe.
  */
 
 /** The receiver reported the segment beyond a gap. */
@@ -15,7 +16,32 @@ export const SENT_LOST = 2;
 /** Sent more than once. */
 export const SENT_RETRANSMITTED = 4;
 
-const FIRST_RECORDS = 16;
+const FIRST_RECORDS = 4;
+/** Bytes of a record, for counting memory. */
+export const RECORD_BYTES = 16;
+
+/** What one acknowledgment delivered. Cleared by {@link Scoreboard.beginAck}, good until the next acknowledgment. */
+export class Delivery {
+  /** Bytes that it reported for the first time, in order or not. */
+  bytes = 0;
+  /** Send time of the oldest and the newest segment in it that was sent only once; NaN when there is none. */
+  oldestSentMs = Number.NaN;
+  newestSentMs = Number.NaN;
+  /**
+   * Latest send time of a segment in it that was sent more than once and that SND.UNA moved over; -Infinity when there
+   * is none. What such an acknowledgment says about time is ambiguous (Karn).
+   */
+  repeatedSentMs = -Infinity;
+  /** Send time and end of the segment sent last among those delivered (RFC 8985 §6.2 step 2); -Infinity when none. */
+  rackSentMs = -Infinity;
+  rackEnd = 0;
+  /** As given to {@link Scoreboard.beginAck}. */
+  nowMs = 0;
+  echoMs = Infinity;
+  minRttMs = 0;
+  /** The highest sequence number that had arrived before. */
+  highestBefore = 0;
+}
 
 /** What is in flight on one connection. */
 export class Scoreboard {
@@ -31,33 +57,23 @@ export class Scoreboard {
   /** Records that the receiver reported beyond a gap. */
   sackedCount = 0;
 
-  /** Bytes that this acknowledgment reported for the first time, in order or not. */
-  deliveredBytes = 0;
-  /** Send time of the oldest and the newest segment in it that was sent only once; NaN when there is none. */
-  oldestSentMs = Number.NaN;
-  newestSentMs = Number.NaN;
-  /**
-   * Latest send time of a segment in it that was sent more than once and that SND.UNA moved over; -Infinity when there
-   * is none. What such an acknowledgment says about time is ambiguous (Karn).
-   */
-  repeatedSentMs = -Infinity;
-  /** Send time and end of the segment sent last among those delivered (RFC 8985 §6.2 step 2); -Infinity when none. */
-  rackSentMs = -Infinity;
-  rackEnd = 0;
+  /** What the acknowledgment delivered that is being handled. */
+  readonly delivery: Delivery;
   /** A segment sent once arrived after one that was sent later (RFC 8985 §6.2 step 3). Never cleared here. */
   hasReordering = false;
 
   #mask = -1;
-  #ends: Int32Array | undefined = undefined;
-  #sentMs: Float64Array | undefined = undefined;
+  /** End and send time of each record. */
+  #records: Float64Array | undefined = undefined;
+  /** Flags of each record, from the first on that has any. */
   #flags: Uint8Array | undefined = undefined;
   /** No record before this one (by id) is lost. */
   #lostHint = 0;
   #highest = 0;
-  #highestBefore = 0;
-  #nowMs = 0;
-  #echoMs = Infinity;
-  #minRttMs = 0;
+
+  constructor(delivery: Delivery) {
+    this.delivery = delivery;
+  }
 
   /** Starts empty at `seq`. */
   reset(seq: number): void {
@@ -70,30 +86,30 @@ export class Scoreboard {
     if (this.count > this.#mask) this.#resize((this.#mask + 1) * 2);
     const at = (this.firstId + this.count) & this.#mask;
     this.inFlightBytes += (end - this.#endSeq) | 0;
-    this.#ends![at] = end;
-    this.#sentMs![at] = nowMs;
-    this.#flags![at] = 0;
+    this.#records![2 * at] = end;
+    this.#records![2 * at + 1] = nowMs;
+    if (this.#flags !== undefined) this.#flags[at] = 0;
     this.count++;
   }
 
   /** First sequence number of record `i`. */
   startOf(i: number): number {
-    return i === 0 ? this.headSeq : this.#ends![(this.firstId + i - 1) & this.#mask];
+    return i === 0 ? this.headSeq : this.endOf(i - 1);
   }
 
   /** One past the last sequence number of record `i`. */
   endOf(i: number): number {
-    return this.#ends![(this.firstId + i) & this.#mask];
+    return this.#records![2 * this.#placeOf(i)] | 0;
   }
 
   /** Flags of record `i`. */
   flagsOf(i: number): number {
-    return this.#flags![(this.firstId + i) & this.#mask];
+    return this.#flags === undefined ? 0 : this.#flags[this.#placeOf(i)];
   }
 
   /** When record `i` was sent last. */
   sentMsOf(i: number): number {
-    return this.#sentMs![(this.firstId + i) & this.#mask];
+    return this.#records![2 * this.#placeOf(i) + 1];
   }
 
   /** Place of the first record that starts at or after `seq`; `count` when there is none. */
@@ -113,68 +129,70 @@ export class Scoreboard {
    * its echoed timestamp (whole milliseconds; Infinity when unknown), `minRttMs` the smallest round trip so far.
    */
   beginAck(nowMs: number, echoMs: number, minRttMs: number): void {
-    this.deliveredBytes = 0;
-    this.oldestSentMs = this.newestSentMs = Number.NaN;
-    this.repeatedSentMs = -Infinity;
-    this.rackSentMs = -Infinity;
-    this.#highestBefore = this.#highest;
-    this.#nowMs = nowMs;
-    this.#echoMs = echoMs;
-    this.#minRttMs = minRttMs;
+    const { delivery } = this;
+    delivery.bytes = 0;
+    delivery.oldestSentMs = delivery.newestSentMs = Number.NaN;
+    delivery.repeatedSentMs = -Infinity;
+    delivery.rackSentMs = -Infinity;
+    delivery.nowMs = nowMs;
+    delivery.echoMs = echoMs;
+    delivery.minRttMs = minRttMs;
+    delivery.highestBefore = this.#highest;
   }
 
   /** Removes what lies before `una`, which the caller has checked to be in flight. */
   ackTo(una: number): void {
+    const { delivery } = this;
     while (this.count > 0) {
-      const at = this.firstId & this.#mask;
-      const end = this.#ends![at];
+      const end = this.endOf(0);
       if (((end - una) | 0) > 0) break;
-      const isRepeated = (this.#flags![at] & SENT_RETRANSMITTED) !== 0;
-      if (isRepeated && this.#sentMs![at] > this.repeatedSentMs) this.repeatedSentMs = this.#sentMs![at];
-      this.#deliver(at, (end - this.headSeq) | 0, end);
+      const isRepeated = (this.flagsOf(0) & SENT_RETRANSMITTED) !== 0;
+      if (isRepeated) delivery.repeatedSentMs = Math.max(delivery.repeatedSentMs, this.sentMsOf(0));
+      this.#deliver(0, (end - this.headSeq) | 0, end);
       this.headSeq = end;
       this.firstId = (this.firstId + 1) | 0;
       this.count--;
     }
     const part = (una - this.headSeq) | 0;
-    if (part > 0 && this.count > 0) this.#subtract(this.#flags![this.firstId & this.#mask], part);
-    this.deliveredBytes += part;
+    if (part > 0 && this.count > 0) this.#subtract(this.flagsOf(0), part);
+    delivery.bytes += part;
     this.headSeq = una;
     if (((this.#highest - una) | 0) < 0) this.#highest = una;
   }
 
   /** The receiver has record `i` beyond a gap. */
   markSacked(i: number): void {
-    const at = (this.firstId + i) & this.#mask;
-    if ((this.#flags![at] & SENT_SACKED) !== 0) return;
-    const length = (this.#ends![at] - this.startOf(i)) | 0;
-    this.#deliver(at, length, this.#ends![at]);
-    this.#flags![at] = (this.#flags![at] & ~SENT_LOST) | SENT_SACKED;
+    const flags = this.flagsOf(i);
+    if ((flags & SENT_SACKED) !== 0) return;
+    const end = this.endOf(i);
+    const length = (end - this.startOf(i)) | 0;
+    this.#deliver(i, length, end);
+    this.#setFlags(i, (flags & ~SENT_LOST) | SENT_SACKED);
     this.sackedBytes += length;
     this.sackedCount++;
   }
 
   /** Record `i` is believed lost. */
   markLost(i: number): void {
-    const at = (this.firstId + i) & this.#mask;
-    if ((this.#flags![at] & (SENT_SACKED | SENT_LOST)) !== 0) return;
-    const length = (this.#ends![at] - this.startOf(i)) | 0;
+    const flags = this.flagsOf(i);
+    if ((flags & (SENT_SACKED | SENT_LOST)) !== 0) return;
+    const length = (this.endOf(i) - this.startOf(i)) | 0;
     if (this.lostBytes === 0 || ((this.firstId + i - this.#lostHint) | 0) < 0) this.#lostHint = (this.firstId + i) | 0;
-    this.#flags![at] |= SENT_LOST;
+    this.#setFlags(i, flags | SENT_LOST);
     this.inFlightBytes -= length;
     this.lostBytes += length;
   }
 
   /** Record `i` was sent again now. */
   markRetransmitted(i: number, nowMs: number): void {
-    const at = (this.firstId + i) & this.#mask;
-    const length = (this.#ends![at] - this.startOf(i)) | 0;
-    if ((this.#flags![at] & SENT_LOST) !== 0) {
+    const flags = this.flagsOf(i);
+    const length = (this.endOf(i) - this.startOf(i)) | 0;
+    if ((flags & SENT_LOST) !== 0) {
       this.lostBytes -= length;
       this.inFlightBytes += length;
     }
-    this.#flags![at] = (this.#flags![at] & ~SENT_LOST) | SENT_RETRANSMITTED;
-    this.#sentMs![at] = nowMs;
+    this.#setFlags(i, (flags & ~SENT_LOST) | SENT_RETRANSMITTED);
+    this.#records![2 * this.#placeOf(i) + 1] = nowMs;
   }
 
   /** Place of the first lost record, -1 when none is. */
@@ -188,14 +206,14 @@ export class Scoreboard {
 
   /** Nothing was lost after all: whatever was believed lost is in flight. */
   clearLost(): void {
-    for (let i = 0; i < this.count; i++) this.#flags![(this.firstId + i) & this.#mask] &= ~SENT_LOST;
+    for (let i = 0; i < this.count; i++) this.#setFlags(i, this.flagsOf(i) & ~SENT_LOST);
     this.inFlightBytes += this.lostBytes;
     this.lostBytes = 0;
   }
 
   /** The receiver may have thrown away what it reported (RFC 2018 §8): all of it counts as in flight again. */
   clearSacked(): void {
-    for (let i = 0; i < this.count; i++) this.#flags![(this.firstId + i) & this.#mask] &= ~SENT_SACKED;
+    for (let i = 0; i < this.count; i++) this.#setFlags(i, this.flagsOf(i) & ~SENT_SACKED);
     this.inFlightBytes += this.sackedBytes;
     this.sackedBytes = this.sackedCount = 0;
   }
@@ -221,9 +239,11 @@ export class Scoreboard {
     this.firstId = 0;
     this.#lostHint = 0;
     this.count = ends.length;
-    this.#ends!.set(ends);
-    this.#sentMs!.set(sentMs);
-    this.#flags!.set(flags);
+    for (const [i, end] of ends.entries()) {
+      this.#records![2 * i] = end;
+      this.#records![2 * i + 1] = sentMs[i];
+      this.#setFlags(i, flags[i]);
+    }
     this.sackedCount = flags.filter(flag => (flag & SENT_SACKED) !== 0).length;
     for (const i of lost) this.markLost(i);
   }
@@ -238,7 +258,18 @@ export class Scoreboard {
   trim(): void {
     if (this.count > 0 || this.#mask < 0) return;
     this.#mask = -1;
-    this.#ends = this.#sentMs = this.#flags = undefined;
+    this.#records = this.#flags = undefined;
+  }
+
+  /** Where in the arrays record `i` is. */
+  #placeOf(i: number): number {
+    return (this.firstId + i) & this.#mask;
+  }
+
+  #setFlags(i: number, flags: number): void {
+    if (this.#flags === undefined && flags === 0) return;
+    this.#flags ??= new Uint8Array(this.#mask + 1);
+    this.#flags[this.#placeOf(i)] = flags;
   }
 
   get #endSeq(): number {
@@ -251,42 +282,41 @@ export class Scoreboard {
     else this.inFlightBytes -= bytes;
   }
 
-  /** The record in place `at` arrived, `length` bytes up to `end`. */
-  #deliver(at: number, length: number, end: number): void {
-    const flags = this.#flags![at];
+  /** Record `i` arrived, `length` bytes up to `end`. */
+  #deliver(i: number, length: number, end: number): void {
+    const { delivery } = this;
+    const flags = this.flagsOf(i);
     this.#subtract(flags, length);
     if ((flags & SENT_SACKED) !== 0) {
       this.sackedCount--;
       return;
     }
-    this.deliveredBytes += length;
-    const sentMs = this.#sentMs![at];
+    delivery.bytes += length;
+    const sentMs = this.sentMsOf(i);
     if ((flags & SENT_RETRANSMITTED) === 0) {
-      if (!(this.oldestSentMs <= sentMs)) this.oldestSentMs = sentMs;
-      if (!(this.newestSentMs >= sentMs)) this.newestSentMs = sentMs;
-      if (((end - this.#highestBefore) | 0) < 0) this.hasReordering = true;
-    } else if (sentMs >= this.#echoMs + 1 || this.#nowMs - sentMs < this.#minRttMs) return;
+      if (!(delivery.oldestSentMs <= sentMs)) delivery.oldestSentMs = sentMs;
+      if (!(delivery.newestSentMs >= sentMs)) delivery.newestSentMs = sentMs;
+      if (((end - delivery.highestBefore) | 0) < 0) this.hasReordering = true;
+    } else if (sentMs >= delivery.echoMs + 1 || delivery.nowMs - sentMs < delivery.minRttMs) return;
     if (((end - this.#highest) | 0) > 0) this.#highest = end;
-    if (sentMs > this.rackSentMs || (sentMs === this.rackSentMs && ((end - this.rackEnd) | 0) > 0)) {
-      this.rackSentMs = sentMs;
-      this.rackEnd = end;
+    const isSameTime = sentMs === delivery.rackSentMs;
+    if (sentMs > delivery.rackSentMs || (isSameTime && ((end - delivery.rackEnd) | 0) > 0)) {
+      delivery.rackSentMs = sentMs;
+      delivery.rackEnd = end;
     }
   }
 
   #resize(wanted: number): void {
     const size = Math.max(wanted, FIRST_RECORDS);
-    const ends = new Int32Array(size);
-    const sentMs = new Float64Array(size);
-    const flags = new Uint8Array(size);
+    const records = new Float64Array(2 * size);
+    const flags = this.#flags === undefined ? undefined : new Uint8Array(size);
     for (let i = 0; i < this.count; i++) {
-      const from = (this.firstId + i) & this.#mask;
       const to = (this.firstId + i) & (size - 1);
-      ends[to] = this.#ends![from];
-      sentMs[to] = this.#sentMs![from];
-      flags[to] = this.#flags![from];
+      records[2 * to] = this.endOf(i);
+      records[2 * to + 1] = this.sentMsOf(i);
+      if (flags !== undefined) flags[to] = this.flagsOf(i);
     }
-    this.#ends = ends;
-    this.#sentMs = sentMs;
+    this.#records = records;
     this.#flags = flags;
     this.#mask = size - 1;
   }

@@ -35,11 +35,10 @@ export class TcpSecrets {
    * its high half is what the connection adds to its timestamps, the same for the same four-tuple.
    */
   hashOf(path: IpPath, localPort: number, remotePort: number): SipHash {
-    const { local, remote } = path;
-    const at = 2 * local.length;
+    const { addresses } = path;
+    const at = addresses.length;
     const input = new Uint8Array(at + 4);
-    input.set(local, 0);
-    input.set(remote, local.length);
+    input.set(addresses, 0);
     input[at] = localPort >>> 8;
     input[at + 1] = localPort;
     input[at + 2] = remotePort >>> 8;

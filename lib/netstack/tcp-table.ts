@@ -41,7 +41,7 @@ export class ConnectionTable {
   ): TcpConnection | undefined {
     const last = this.#last;
     if (last !== undefined && matches(last, buf, remoteAt, localAt, length, remotePort, localPort)) return last;
-    let entry = this.#buckets[this.#hash(buf, remoteAt, buf, localAt, length, remotePort, localPort) & this.#mask];
+    let entry = this.#buckets[this.#hash(buf, remoteAt, localAt, length, remotePort, localPort) & this.#mask];
     while (entry !== undefined && !matches(entry, buf, remoteAt, localAt, length, remotePort, localPort))
       entry = entry.nextInBucket as TcpConnection | undefined;
     if (entry !== undefined) this.#last = entry;
@@ -50,8 +50,7 @@ export class ConnectionTable {
 
   /** The connection over the addresses of `path` between two ports; undefined when there is none. */
   findByPath(path: IpPath, remotePort: number, localPort: number): TcpConnection | undefined {
-    const { local, remote } = path;
-    const hash = this.#hash(remote, 0, local, 0, local.length, remotePort, localPort);
+    const hash = this.#hashOf(path, remotePort, localPort);
     let entry = this.#buckets[hash & this.#mask];
     while (entry !== undefined && !isOver(entry, path, remotePort, localPort))
       entry = entry.nextInBucket as TcpConnection | undefined;
@@ -60,9 +59,6 @@ export class ConnectionTable {
 
   /** Adds a connection whose four-tuple is not in the table. */
   add(connection: TcpConnection): void {
-    const { local, remote } = connection.path;
-    const { localPort, remotePort } = connection;
-    connection.hash = this.#hash(remote, 0, local, 0, local.length, remotePort, localPort);
     if (this.#count >= this.#buckets.length) this.#resize(this.#buckets.length * 2);
     this.#link(connection);
     this.#count++;
@@ -70,7 +66,7 @@ export class ConnectionTable {
 
   /** Removes a connection that is in the table. */
   remove(connection: TcpConnection): void {
-    const at = connection.hash & this.#mask;
+    const at = this.#bucketOf(connection);
     let entry = this.#buckets[at];
     if (entry === connection) this.#buckets[at] = connection.nextInBucket as TcpConnection | undefined;
     else {
@@ -95,7 +91,7 @@ export class ConnectionTable {
   }
 
   #link(connection: TcpConnection): void {
-    const at = connection.hash & this.#mask;
+    const at = this.#bucketOf(connection);
     connection.nextInBucket = this.#buckets[at];
     this.#buckets[at] = connection;
   }
@@ -106,10 +102,18 @@ export class ConnectionTable {
     for (const connection of all) this.#link(connection);
   }
 
+  #bucketOf({ path, remotePort, localPort }: TcpConnection): number {
+    return this.#hashOf(path, remotePort, localPort) & this.#mask;
+  }
+
+  #hashOf({ addresses }: IpPath, remotePort: number, localPort: number): number {
+    const length = addresses.length >> 1;
+    return this.#hash(addresses, length, 0, length, remotePort, localPort);
+  }
+
   #hash(
-    remote: Uint8Array,
+    buf: Uint8Array,
     remoteAt: number,
-    local: Uint8Array,
     localAt: number,
     length: number,
     remotePort: number,
@@ -118,8 +122,8 @@ export class ConnectionTable {
     const secrets = this.#secrets;
     let hash = mix(secrets.tableKey(0), (remotePort << 16) | localPort, secrets.tableKey(1));
     for (let i = 0; i < length; i += 4) {
-      hash = mix(hash, readU32BE(remote, remoteAt + i), secrets.tableKey(2));
-      hash = mix(hash, readU32BE(local, localAt + i), secrets.tableKey(3));
+      hash = mix(hash, readU32BE(buf, remoteAt + i), secrets.tableKey(2));
+      hash = mix(hash, readU32BE(buf, localAt + i), secrets.tableKey(3));
     }
     return hash ^ (hash >>> 15);
   }
@@ -140,13 +144,14 @@ function matches(
   localPort: number,
 ): boolean {
   if (connection.remotePort !== remotePort || connection.localPort !== localPort) return false;
-  const { local, remote } = connection.path;
-  if (remote.length !== length) return false;
-  for (let i = 0; i < length; i++) if (remote[i] !== buf[remoteAt + i] || local[i] !== buf[localAt + i]) return false;
+  const { addresses } = connection.path;
+  if (addresses.length !== 2 * length) return false;
+  for (let i = 0; i < length; i++)
+    if (addresses[length + i] !== buf[remoteAt + i] || addresses[i] !== buf[localAt + i]) return false;
   return true;
 }
 
 function isOver(connection: TcpConnection, path: IpPath, remotePort: number, localPort: number): boolean {
   if (connection.remotePort !== remotePort || connection.localPort !== localPort) return false;
-  return equalBytes(connection.path.remote, path.remote) && equalBytes(connection.path.local, path.local);
+  return equalBytes(connection.path.addresses, path.addresses);
 }

@@ -10,10 +10,10 @@ import type { ErrorCode } from '../base/errors.ts';
 import type { IpPath } from './path.ts';
 import { Cubic } from './tcp-congestion.ts';
 import { MSS_DEFAULT_V4, type TcpLimits } from './tcp-limits.ts';
-import { Recovery, type SackPart } from './tcp-recovery.ts';
+import { PHASE_OPEN, Recovery, type SackPart } from './tcp-recovery.ts';
 import { type MemoryBudget, ReceiveRing, SendRing } from './tcp-rings.ts';
 import { RttEstimator } from './tcp-rtt.ts';
-import { Scoreboard } from './tcp-scoreboard.ts';
+import { type Delivery, Scoreboard } from './tcp-scoreboard.ts';
 
 /** Connection states; the order lets ranges be compared (`>= STATE_ESTABLISHED` is synchronized). */
 export const STATE_CLOSED = 0;
@@ -63,7 +63,9 @@ export interface TcpOwner {
   readonly budget: MemoryBudget;
   readonly drops: DropCounters;
   /** Makes the SACK part of a connection; undefined in a build without it. */
-  readonly createSack: ((board: Scoreboard) => SackPart) | undefined;
+  readonly createSack: ((board: Scoreboard, rttMs: number) => SackPart) | undefined;
+  /** What the acknowledgment delivered that is being handled; one for all connections. */
+  readonly delivery: Delivery;
   /** The connection may have something to send. */
   wantTransmit(tcb: Tcb): void;
   /** `readyBits` of the connection are new. */
@@ -141,11 +143,14 @@ export class Tcb {
   /** One octet beyond the window is out as a probe, not counted in {@link sndNxt}. */
   isWindowProbeOut = false;
   persistBackoff = 0;
-  readonly board = new Scoreboard();
+  readonly board: Scoreboard;
   readonly rtt = new RttEstimator();
   cubic: Cubic;
-  recovery: Recovery;
-  /** Present when both sides have SACK. */
+  /** From the first sign of a loss on: see {@link recoveryOf}. */
+  recovery: Recovery | undefined = undefined;
+  /** Both sides have SACK. */
+  hasSack = false;
+  /** From the first gap or loss on, where there is SACK: see {@link sackOf}. */
   sack: SackPart | undefined = undefined;
 
   // Receiving
@@ -211,8 +216,6 @@ export class Tcb {
   challengedMs = -Infinity;
   synRetries = 0;
   synSentMs = 0;
-  retransmits = 0;
-  timeouts = 0;
 
   constructor(nowMs: number, owner: TcpOwner, id: number, path: IpPath, localPort: number, remotePort: number) {
     const { limits, budget } = owner;
@@ -221,12 +224,12 @@ export class Tcb {
     this.path = path;
     this.localPort = localPort;
     this.remotePort = remotePort;
-    this.sendRing = new SendRing(budget, limits.ringBytes);
-    this.receiveRing = new ReceiveRing(budget, limits.ringBytes, limits.outOfOrderRanges);
+    this.sendRing = new SendRing(budget);
+    this.receiveRing = new ReceiveRing(budget);
+    this.board = new Scoreboard(owner.delivery);
     this.sendLimit = Math.min(limits.initialSendBytes, limits.sendBufferBytes);
     this.rcvTarget = Math.min(limits.initialWindowBytes, limits.receiveBufferBytes);
     this.cubic = new Cubic(MSS_DEFAULT_V4);
-    this.recovery = new Recovery(this.board, this.cubic, undefined, 0);
     this.openedMs = nowMs;
     this.lastReceiveMs = nowMs;
     this.lastSendMs = nowMs;
@@ -237,6 +240,28 @@ export class Tcb {
 export function markReady(tcb: Tcb, bits: number): void {
   tcb.readyBits |= bits;
   if (!tcb.isEventQueued) tcb.owner.wantEvent(tcb);
+}
+
+/** The recovery state of a connection, made when it is first needed. */
+export function recoveryOf(tcb: Tcb): Recovery {
+  tcb.recovery ??= new Recovery(tcb);
+  return tcb.recovery;
+}
+
+/** The SACK part of a connection that has SACK, made when it is first needed. */
+export function sackOf(tcb: Tcb): SackPart {
+  tcb.sack ??= tcb.owner.createSack!(tcb.board, tcb.rtt.latestMs);
+  return tcb.sack;
+}
+
+/** Bytes believed to be in the network. */
+export function pipeBytes({ recovery, board }: Tcb): number {
+  return recovery === undefined ? board.inFlightBytes : recovery.pipeBytes;
+}
+
+/** Whether a recovery or loss phase is on. */
+export function isRecovering({ recovery }: Tcb): boolean {
+  return recovery !== undefined && recovery.phase !== PHASE_OPEN;
 }
 
 /** Puts the connection on the list of those that may have something to send. */

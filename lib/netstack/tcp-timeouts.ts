@@ -8,6 +8,10 @@ import { IDLE_RELEASE_MS, KEEPALIVE_PROBE_MS, KEEPALIVE_PROBES, SYN_ACK_RETRIES 
 import { markAllLost } from './tcp-recovery.ts';
 import { SENT_SACKED } from './tcp-scoreboard.ts';
 import {
+  isRecovering,
+  pipeBytes,
+  recoveryOf,
+  sackOf,
   STATE_CLOSED,
   STATE_FIN_WAIT_2,
   STATE_SYN_RECEIVED,
@@ -59,19 +63,20 @@ export function handleTimers(t: Tcb, nowMs: number): void {
 function onRetransmitTimeout(t: Tcb, nowMs: number): void {
   t.retransmitAt = Infinity;
   if (t.stateCode === STATE_SYN_SENT || t.stateCode === STATE_SYN_RECEIVED) return onSynTimeout(t, nowMs);
-  const { board, recovery, rtt, sack } = t;
+  const { board, rtt } = t;
   if (board.count === 0) return;
   if (isStuck(t, nowMs)) return;
   // The first segment cannot be beyond a gap: the receiver has thrown away what it reported (RFC 2018 §8).
   if ((board.flagsOf(0) & SENT_SACKED) !== 0) {
     board.clearSacked();
-    sack?.rescan();
+    t.sack?.rescan();
   }
-  if (sack === undefined) markAllLost(board);
-  else sack.detectOnTimeout(nowMs, rtt.smoothedMs, rtt.minMs);
+  if (t.hasSack) sackOf(t).detectOnTimeout(nowMs, rtt.smoothedMs, rtt.minMs);
+  else markAllLost(board);
+  const recovery = recoveryOf(t);
   recovery.onTimeout(t.sndNxt, t.mss, rtt.backoffs === 0);
   rtt.backOff();
-  t.timeouts++;
+  recovery.timeouts++;
   t.tailProbeAt = Infinity;
   t.isTailProbeDue = false;
   t.retransmitAt = nowMs + rtt.rtoMs;
@@ -101,11 +106,11 @@ function onSynTimeout(t: Tcb, nowMs: number): void {
 
 /** Segments sent before one that arrived are late by more than reordering explains. */
 function onReorderTimeout(t: Tcb, nowMs: number): void {
-  const { board, recovery, rtt, sack } = t;
-  const flightBefore = recovery.pipeBytes;
+  const { board, rtt, sack } = t;
+  const flightBefore = pipeBytes(t);
   board.beginAck(nowMs, Infinity, rtt.minMs);
-  if (!sack!.detect(nowMs, rtt.smoothedMs, rtt.minMs, recovery.phase !== 0)) return;
-  recovery.onAck(0, t.sndNxt, flightBefore, true, Infinity, t.mss);
+  if (!sack!.detect(nowMs, rtt.smoothedMs, rtt.minMs, isRecovering(t))) return;
+  recoveryOf(t).onAck(0, t.sndNxt, flightBefore, true, Infinity, t.mss);
   t.tailProbeAt = Infinity;
   wantTransmit(t);
 }

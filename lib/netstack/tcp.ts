@@ -25,7 +25,7 @@ import { isInFlight, transmit } from './tcp-output.ts';
 import type { SackPart } from './tcp-recovery.ts';
 import { MemoryBudget } from './tcp-rings.ts';
 import { ReplyQueue } from './tcp-replies.ts';
-import type { Scoreboard } from './tcp-scoreboard.ts';
+import { Delivery, type Scoreboard } from './tcp-scoreboard.ts';
 import { sequenceClock, TcpSecrets } from './tcp-secrets.ts';
 import { seqAfter } from './tcp-sequence.ts';
 import { ConnectionTable } from './tcp-table.ts';
@@ -66,7 +66,7 @@ export interface TcpOptions {
   readonly limits?: TcpLimits;
   readonly drops: DropCounters;
   /** Selective acknowledgments: `createSack` of tcp-sack.ts. A build that does not pass it does not contain it. */
-  readonly createSack?: (board: Scoreboard) => SackPart;
+  readonly createSack?: (board: Scoreboard, rttMs: number) => SackPart;
   /** MTU towards a peer that connects to us, bytes; used when `mtus` is absent. Default 1280. */
   readonly mtu?: number;
   /** Makes the paths to peers that connect to us. */
@@ -86,7 +86,8 @@ export class Tcp implements TcpOwner, ListenerOwner {
   readonly limits: TcpLimits;
   readonly budget: MemoryBudget;
   readonly drops: DropCounters;
-  readonly createSack: ((board: Scoreboard) => SackPart) | undefined;
+  readonly createSack: TcpOptions['createSack'];
+  readonly delivery = new Delivery();
   readonly #mtus: PathMtuTable;
   readonly #secrets: TcpSecrets;
   readonly #segment = new TcpSegment();
@@ -108,7 +109,7 @@ export class Tcp implements TcpOwner, ListenerOwner {
     const { nowMs, random, limits = TCP_LIMITS_LARGE, drops, createSack, mtu = 1280 } = options;
     this.#nowMs = nowMs;
     this.limits = limits;
-    this.budget = new MemoryBudget(limits.totalBufferBytes);
+    this.budget = new MemoryBudget(limits);
     this.drops = drops;
     this.createSack = createSack;
     this.#mtus = options.mtus ?? new PathMtuTable(mtu, 1);

@@ -7,7 +7,7 @@ import { Cubic } from '../../lib/netstack/tcp-congestion.ts';
 import { TCP_LIMITS_LARGE, TCP_LIMITS_SMALL } from '../../lib/netstack/tcp-limits.ts';
 import { MemoryBudget, ReceiveRing, SendRing } from '../../lib/netstack/tcp-rings.ts';
 import { RttEstimator } from '../../lib/netstack/tcp-rtt.ts';
-import { Scoreboard } from '../../lib/netstack/tcp-scoreboard.ts';
+import { Delivery, Scoreboard } from '../../lib/netstack/tcp-scoreboard.ts';
 import { seqAfter, seqBefore, seqMax, seqMin } from '../../lib/netstack/tcp-sequence.ts';
 import { TimerHeap, type TimerEntry } from '../../lib/netstack/tcp-timers.ts';
 import { SeededRandom } from '../sim/link.ts';
@@ -274,9 +274,16 @@ test('a deadline that moves later costs nothing until the old one comes up', () 
   assert.is(heap.take(500), entry);
 });
 
+const ringLimits = (totalBufferBytes: number, idleRingBytes = 1) => ({
+  totalBufferBytes,
+  ringBytes: 64,
+  idleRingBytes,
+  outOfOrderRanges: 6,
+});
+
 test('a send ring gives back what was put in, around its end, while it grows', () => {
   const random = new SeededRandom(4);
-  const ring = new SendRing(new MemoryBudget(65_536), 64);
+  const ring = new SendRing(new MemoryBudget(ringLimits(65_536)));
   let written = 0;
   let gone = 0;
   const source = Uint8Array.from({ length: 40_000 }, (_, i) => (i * 31) ^ (i >> 8));
@@ -300,8 +307,8 @@ test('a send ring gives back what was put in, around its end, while it grows', (
 test('a receive ring puts segments in any order together', () => {
   for (let seed = 1; seed <= 30; seed++) {
     const random = new SeededRandom(seed);
-    const budget = new MemoryBudget(65_536);
-    const ring = new ReceiveRing(budget, 64, 6);
+    const budget = new MemoryBudget(ringLimits(65_536));
+    const ring = new ReceiveRing(budget);
     const source = new Uint8Array(4000);
     random.fill(source);
     const isn = random.u32() | 0;
@@ -331,8 +338,8 @@ test('a receive ring puts segments in any order together', () => {
 });
 
 test('a budget that is used up denies growth, never the first size', () => {
-  const budget = new MemoryBudget(64);
-  const ring = new SendRing(budget, 64);
+  const budget = new MemoryBudget(ringLimits(64));
+  const ring = new SendRing(budget);
   assert.is(ring.write(new Uint8Array(500), 0, 500), 64);
   assert.is(budget.usedBytes, 0);
   assert.is(ring.write(new Uint8Array(65), 0, 65), 0);
@@ -344,10 +351,34 @@ test('a budget that is used up denies growth, never the first size', () => {
   assert.is(budget.usedBytes, 0);
 });
 
+test('a small ring is given back as soon as it is empty, one that has grown when it is told to', () => {
+  const budget = new MemoryBudget(ringLimits(65_536, 64));
+  const ring = new SendRing(budget);
+  ring.write(new Uint8Array(64), 0, 64);
+  ring.discard(63);
+  assert.is(ring.capacity, 64);
+  ring.discard(1);
+  assert.is(ring.capacity, 0);
+  ring.write(new Uint8Array(65), 0, 65);
+  ring.discard(65);
+  assert.is(ring.capacity, 128);
+  ring.trim();
+  assert.is(ring.capacity, 0);
+  const incoming = new ReceiveRing(budget);
+  incoming.append(0, new Uint8Array(10), 0, 10);
+  incoming.insert(10, 20, new Uint8Array(5), 0, 5);
+  incoming.skip(10);
+  assert.is(incoming.capacity, 64, 'what lies beyond a gap is not lost');
+  incoming.append(10, new Uint8Array(10), 0, 10);
+  incoming.skip(15);
+  assert.is(incoming.capacity, 0);
+  assert.is(budget.usedBytes, 0);
+});
+
 test('the scoreboard agrees with a simple list of segments', () => {
   for (let seed = 1; seed <= 20; seed++) {
     const random = new SeededRandom(seed);
-    const board = new Scoreboard();
+    const board = new Scoreboard(new Delivery());
     const start = random.u32() | 0;
     board.reset(start);
     const list: { end: number; length: number; state: string }[] = [];
@@ -394,7 +425,7 @@ test('the scoreboard agrees with a simple list of segments', () => {
 });
 
 test('cutting the records keeps what is known of each part', () => {
-  const board = new Scoreboard();
+  const board = new Scoreboard(new Delivery());
   board.reset(0);
   for (let i = 1; i <= 4; i++) board.push(i * 1000, i);
   board.markSacked(1);
