@@ -87,7 +87,7 @@ export class Driver implements DatagramSink {
     this.device = device;
     this.#events = events;
     this.#store = store;
-    this.#timer = host.createTimer(() => this.#flush());
+    this.#timer = host.createTimer(this.#wake);
     this.#wallClockAtMs = host.clock.nowMs();
   }
 
@@ -113,10 +113,11 @@ export class Driver implements DatagramSink {
     if (this.#isScheduled || this.#isClosed) return;
     this.#isScheduled = true;
     this.#batchNowMs = this.#host.clock.nowMs();
-    this.#host.defer(this.#deferred);
+    this.#host.defer(this.#wake);
   }
 
-  readonly #deferred = (): void => {
+  /** For the timer and for what was deferred: one function serves both, as an early flush is harmless. */
+  readonly #wake = (): void => {
     this.#isScheduled = false;
     this.#flush();
   };

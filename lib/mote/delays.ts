@@ -4,7 +4,8 @@ import type { Host, Timer } from '../ports.ts';
 /** The delays of one mote. */
 export class Delays {
   readonly #host: Host;
-  readonly #timers = new Set<Timer>();
+  /** Those that run; made with the first. */
+  #timers: Set<Timer> | undefined;
 
   constructor(host: Host) {
     this.#host = host;
@@ -12,20 +13,22 @@ export class Delays {
 
   /** Runs once after `ms`, unless the returned function is called or the mote is closed before. */
   after(ms: number, run: () => void): () => void {
+    this.#timers ??= new Set();
+    const timers = this.#timers;
     const timer = this.#host.createTimer(() => {
-      this.#timers.delete(timer);
+      timers.delete(timer);
       run();
     });
-    this.#timers.add(timer);
+    timers.add(timer);
     timer.arm(this.#host.clock.nowMs() + ms);
     return () => {
-      this.#timers.delete(timer);
+      timers.delete(timer);
       timer.cancel();
     };
   }
 
   /** None of them runs any more. */
   close(): void {
-    for (const timer of this.#timers) timer.cancel();
+    for (const timer of this.#timers ?? []) timer.cancel();
   }
 }

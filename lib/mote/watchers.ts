@@ -3,29 +3,33 @@ import type { Host } from '../ports.ts';
 import type { MoteEvent } from './events.ts';
 import { mustBeFunction } from './options.ts';
 
-/** The watchers of one mote. */
+type Watcher = (event: MoteEvent) => void;
+
+const NOBODY: readonly Watcher[] = Object.freeze([]);
+
+/** The watchers of one mote; the list is replaced, never changed, so that it may change while it is told. */
 export class Watchers {
   readonly #host: Host;
-  readonly #watchers = new Set<(event: MoteEvent) => void>();
+  #watchers: readonly Watcher[] = NOBODY;
 
   /** `first` hears of everything from the beginning. */
-  constructor(host: Host, first: ((event: MoteEvent) => void) | undefined) {
+  constructor(host: Host, first: Watcher | undefined) {
     this.#host = host;
-    if (first !== undefined) this.#watchers.add(first);
+    if (first !== undefined) this.#watchers = [first];
   }
 
   /** Adds a watcher, until the returned function is called. Throws TypeError for what is no function. */
-  add(watcher: (event: MoteEvent) => void): () => void {
+  add(watcher: Watcher): () => void {
     mustBeFunction(watcher, 'watcher');
-    this.#watchers.add(watcher);
+    if (!this.#watchers.includes(watcher)) this.#watchers = [...this.#watchers, watcher];
     return () => {
-      this.#watchers.delete(watcher);
+      this.#watchers = this.#watchers.filter(other => other !== watcher);
     };
   }
 
   /** Tells all of them; an error goes to the runtime a moment later, as any uncaught error. */
   emit(event: MoteEvent): void {
-    for (const watcher of [...this.#watchers]) {
+    for (const watcher of this.#watchers) {
       try {
         watcher(event);
       } catch (error) {

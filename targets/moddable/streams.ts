@@ -80,10 +80,8 @@ class ModdableStream implements HostStream {
   #readable = 0;
   /** Bytes that the socket takes. */
   #room = 0;
-  #isOpen = false;
-  #isDone = false;
+  #state: 'opening' | 'open' | 'ended' | 'done' = 'opening';
   #isPaused = false;
-  #hasEnded = false;
   #owesWritable = false;
 
   constructor(host: StreamHost, options: StreamOptions, sink: StreamSink) {
@@ -137,7 +135,7 @@ class ModdableStream implements HostStream {
   }
 
   #try(addresses: readonly string[]): void {
-    if (this.#isDone) return;
+    if (this.#state === 'done') return;
     this.#waiting = addresses.filter(address => !address.includes(':'));
     if (this.#waiting.length > 0) return this.#next();
     this.#fail(new NetError('ERR_UNREACHABLE', `${this.#target} has no IPv4 address, and this host speaks no other`));
@@ -209,8 +207,13 @@ class ModdableStream implements HostStream {
     this.#deliver();
   }
 
+  /** What came before the end is read also after it. */
+  get #isReading(): boolean {
+    return !this.#isPaused && (this.#state === 'open' || this.#state === 'ended');
+  }
+
   #deliver(): void {
-    while (this.#isOpen && !this.#isPaused && !this.#isDone && this.#readable > 0) {
+    while (this.#isReading && this.#readable > 0) {
       const got = this.#socket!.read(Math.min(this.#readable, READ_BYTES));
       if (got === undefined) break;
       this.#readable -= got.byteLength;
@@ -221,7 +224,7 @@ class ModdableStream implements HostStream {
   /** The socket takes so many bytes. */
   handleWritable(bytes: number): void {
     this.#room = bytes;
-    if (!this.#isOpen) return this.#open();
+    if (this.#state === 'opening') return this.#open();
     if (!this.#owesWritable || bytes === 0) return;
     this.#owesWritable = false;
     this.#sink.writable();
@@ -233,7 +236,7 @@ class ModdableStream implements HostStream {
     if (!isTrusted) return this.#distrust(watch.problem ?? 'it did not finish the TLS handshake'); // CHECK: tls-settled
     this.#clearTimers();
     this.#waiting = undefined;
-    this.#isOpen = true;
+    this.#state = 'open';
     this.#sink.opened();
     this.#deliver();
   }
@@ -241,15 +244,15 @@ class ModdableStream implements HostStream {
   /** The socket was refused, broken, or ended by the other side. */
   handleError(): void {
     const problem = this.#watch?.problem;
-    if (!this.#isOpen) {
+    if (this.#state === 'opening') {
       if (problem !== undefined) this.#distrust(problem);
       else this.#next();
       return;
     }
     if (problem !== undefined)
       return this.#fail(new NetError('ERR_TLS', `TLS with ${this.#target} failed: ${problem}`));
-    if (this.#hasEnded) return;
-    this.#hasEnded = true;
+    if (this.#state === 'ended') return;
+    this.#state = 'ended';
     this.#room = 0;
     this.#later(END_GRACE_MS, () =>
       this.#fail(new NetError('ERR_CONNECTION_RESET', `the connection to ${this.#target} is gone`)),
@@ -264,7 +267,7 @@ class ModdableStream implements HostStream {
   }
 
   write(buf: Uint8Array, start: number, end: number): number {
-    if (!this.#isOpen || this.#isDone || this.#hasEnded || start >= end) return 0;
+    if (this.#state !== 'open' || start >= end) return 0;
     const count = Math.min(end - start, this.#room);
     if (count < end - start) this.#owesWritable = true;
     if (count === 0) return 0;
@@ -288,20 +291,20 @@ class ModdableStream implements HostStream {
   }
 
   close(): void {
-    if (this.#isDone) return;
+    if (this.#state === 'done') return;
     this.#finish();
     this.#drop();
   }
 
   #fail(error: NetError): void {
-    if (this.#isDone) return;
+    if (this.#state === 'done') return;
     this.#finish();
     this.#drop();
     this.#sink.failed(error);
   }
 
   #finish(): void {
-    this.#isDone = true;
+    this.#state = 'done';
     this.#clearTimers();
     this.#clear(this.#soon);
     this.#soon = undefined;

@@ -111,9 +111,8 @@ export async function countWake(): Promise<number> {
     await network.until(mote.command({ type: 'ping', host: 'member-0' }));
     await network.advance(5000);
     await network.until(mote.command({ type: 'close' }));
-    const kept = await network.until(mote.command<{ [name: string]: string }>({ type: 'stored' }));
     await link.close();
-    return kept;
+    return mote.stored;
   });
   return countStory(async link => {
     const mote = world.mote(link, true);

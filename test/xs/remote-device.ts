@@ -44,20 +44,31 @@ class FrameTimer {
   }
 }
 
-/** The store that stands for flash: its values are the only thing here that a board has not in RAM. */
+/** Flash, which is the other side's. Values are read as a mote comes up; what it saves is kept there. */
 class FrameStore implements Store {
-  readonly values = new Map<string, Uint8Array>();
+  /** As hex, by name; gone when the mote is up. */
+  #values: { readonly [name: string]: string } | undefined;
+
+  constructor(values: { readonly [name: string]: string }) {
+    this.#values = values;
+  }
 
   load(name: string): Uint8Array | undefined {
-    return this.values.get(name)?.slice();
+    const hex = this.#values?.[name];
+    return hex === undefined ? undefined : fromHex(hex);
   }
 
   save(name: string, value: Uint8Array): void {
-    this.values.set(name, value.slice());
+    device.shell.send(`V ${name}`, value, 0, value.length);
   }
 
   remove(name: string): void {
-    this.values.delete(name);
+    device.shell.send(`V ${name}`);
+  }
+
+  /** Everything was read. */
+  forget(): void {
+    this.#values = undefined;
   }
 }
 
@@ -194,7 +205,6 @@ class RemoteDevice {
   #deferred: (() => void)[] = [];
   readonly #timers = new Map<number, FrameTimer>();
   readonly #streams = new Map<number, FrameTcp>();
-  readonly #store = new FrameStore();
   /** Its own address outside. */
   address = '';
   #udp: FrameUdp | undefined;
@@ -315,11 +325,11 @@ class RemoteDevice {
     switch (command.type) {
       case 'up': {
         this.#randomState = command.seed;
-        if (command.stored !== undefined)
-          for (const [name, hex] of Object.entries(command.stored)) this.#store.save(name, fromHex(hex)!);
-        const options = { preset: 'small', store: this.#store, ...command.options } as unknown as MoteOptions;
+        const store = new FrameStore(command.stored);
+        const options = { preset: 'small', store, ...command.options } as unknown as MoteOptions;
         this.address = command.address;
         this.#mote = await BaseMote.up(new FrameHost(IO), this.#suite, options, MODDABLE_PARTS);
+        store.forget();
         return this.#mote.addresses;
       }
       case 'serve':
@@ -330,8 +340,6 @@ class RemoteDevice {
         return this.#mote!.ping(command.host);
       case 'status':
         return this.#mote!.status();
-      case 'stored':
-        return Object.fromEntries([...this.#store.values].map(([name, value]) => [name, toHex(value)]));
       case 'close':
         await this.#mote!.close();
         this.#mote = undefined;
@@ -379,13 +387,12 @@ export type Command =
       readonly address: string;
       readonly seed: number;
       readonly options: object;
-      readonly stored?: { readonly [name: string]: string };
+      readonly stored: { readonly [name: string]: string };
     }
   | { readonly type: 'serve'; readonly port: number; readonly bytes: number }
   | { readonly type: 'exchange'; readonly host: string; readonly port: number; readonly path: string }
   | { readonly type: 'ping'; readonly host: string }
   | { readonly type: 'status' }
-  | { readonly type: 'stored' }
   | { readonly type: 'close' };
 
 /** Starts to serve frames, with a suite. */

@@ -91,10 +91,13 @@ export class RemoteMote {
     return answer;
   }
 
+  /** What the mote has in flash: hex by name. */
+  stored: { [name: string]: string } = {};
+
   /** Joins. */
-  up(options: object, seed = 5, stored?: { readonly [name: string]: string }): Promise<readonly string[]> {
-    const more = stored === undefined ? {} : { stored };
-    return this.command({ type: 'up', address: this.#address, seed, options, ...more });
+  up(options: object, seed = 5, stored: { readonly [name: string]: string } = {}): Promise<readonly string[]> {
+    this.stored = { ...stored };
+    return this.command({ type: 'up', address: this.#address, seed, options, stored });
   }
 
   #send(letter: string, id: number, content: Uint8Array = new Uint8Array(0)): void {
@@ -121,6 +124,10 @@ export class RemoteMote {
         return;
       case 'L':
         this.#open(id);
+        return;
+      case 'V':
+        if (bytes.length === 0) delete this.stored[first];
+        else this.stored[first] = Buffer.from(bytes).toString('hex');
         return;
       case 'X':
         void this.#datagrams?.then(socket => socket.close());
