@@ -83,7 +83,7 @@ export class Netmap {
   /** The packet filter: all chunks, in the order of their names. Empty: nothing may come in. */
   get filterRules(): WireFilterRule[] {
     const names = [...this.#chunks.keys()].sort();
-    return names.flatMap(name => this.#chunks.get(name)!.rules);
+    return names.flatMap(name => this.#chunks.get(name)!.rules.map(text => JSON.parse(text) as WireFilterRule));
   }
 
   /** What the tailnet's names end in, without the dots around it; empty when the device has no name. */

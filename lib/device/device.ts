@@ -30,6 +30,7 @@ import {
   type StackOptions,
 } from '../netstack/stack.ts';
 import { type UdpSocket, udpDatagram } from '../netstack/udp.ts';
+import { MAX_UDP_BYTES } from '../dns/answer.ts';
 import { EarlyHandshakes } from './early-handshakes.ts';
 import type { Tailnet, TailnetEvent, TailnetOptions } from './tailnet.ts';
 import type { TunnelOwner } from './tailnet-peers.ts';
@@ -98,7 +99,6 @@ const RESOLVERS = /* @__PURE__ */ Object.freeze([
 ]);
 const RESOLVER_PORT = 53;
 const MIN_IPV6_MTU_BYTES = 1280;
-const RESOLVER_ANSWER_BYTES = 4096;
 /** Where data came from that a relay brought. */
 const SOME_RELAY: Endpoint = /* @__PURE__ */ Object.freeze({ address: '100::', port: 1 });
 
@@ -388,7 +388,7 @@ export class Device implements TunnelOwner, PacketRoutes, PeerResolver {
 
   #answerQueries(nowMs: number, socket: UdpSocket): void {
     const query = udpDatagram();
-    const answer = new Uint8Array(RESOLVER_ANSWER_BYTES);
+    const answer = new Uint8Array(MAX_UDP_BYTES);
     while (socket.receive(query)) {
       const length = this.tailnet!.answerQuery(query.data, query.start, query.end, answer);
       if (length > 0) socket.send(nowMs, answer, 0, length, query.remote, query.remotePort);

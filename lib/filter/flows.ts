@@ -3,8 +3,8 @@
  * replies pass although no rule allows them; and, apart from these, those that rules allow, with who opened them, so that
  * a peer's flow ends with the rule. TCP needs none of this: only a segment that opens a connection is judged by rules.
  *
- * The table is bounded, in buckets of eight: a new flow takes the place of the one in its bucket that has been quiet
- * longest. A flow that was quiet both ways for {@link FLOW_IDLE_MS} is over (RFC 4787 §4.3). New rules leave flows as
+ * The table is bounded, in buckets of eight: it doubles while a bucket is full of live flows; from its limit on a new
+ * flow takes the place of the one in its bucket that has been quiet longest. A flow that was quiet both ways for {@link FLOW_IDLE_MS} is over (RFC 4787 §4.3). New rules leave flows as
  * they are.
  *
  * Whoever opens many flows makes a table forget. What must not be forgotten, who opened a flow, is then kept of several
@@ -32,24 +32,25 @@ export function expectFlows(flows: number): void {
 
 /** A table of flows. */
 export class FlowTable {
-  readonly #slots: number;
+  readonly #limit: number;
+  /** How many there is room for now. */
+  #slots = 0;
   /** Index of {@link DETAILS}. */
   readonly #level: number;
   readonly #remembers: boolean;
   /** Has what those flows were that gave way while they were alive, if their mark was 0; made with the first of them. */
   #behind: FlowTable | undefined = undefined;
-  /** Made with the first flow: most devices of a network where everything is allowed never need it. */
   #keys = new Int32Array(0);
   #usedMs = new Float64Array(0);
   readonly #key = new Int32Array(KEY_WORDS);
-  #bucket = 0;
+  #hash = 0;
 
   /**
    * `flows` as {@link expectFlows} wants it. `remembers`: flows with mark 0 that give way leave
    * it to what has no entry of its own: flows to the same local port, or at least from the same address.
    */
   constructor(flows: number, remembers = false, level = 0) {
-    this.#slots = flows;
+    this.#limit = flows;
     this.#level = level;
     this.#remembers = remembers && level + 1 < DETAILS.length;
   }
@@ -75,7 +76,7 @@ export class FlowTable {
     localPort: number,
     mark = 0,
   ): void {
-    if (this.#keys.length === 0) this.#make();
+    if (this.#slots === 0) this.#resize(WAYS);
     this.#setKey(buf, remote, local, addressBytes, protocol, remotePort, localPort);
     let slot = this.#find();
     if (!this.#isAlive(nowMs, slot)) {
@@ -123,7 +124,7 @@ export class FlowTable {
     localPort: number,
     isUse: boolean,
   ): number {
-    if (this.#keys.length === 0) return -1;
+    if (this.#slots === 0) return -1;
     this.#setKey(buf, remote, local, addressBytes, protocol, remotePort, localPort);
     const slot = this.#find();
     const behind = this.#behind;
@@ -136,7 +137,7 @@ export class FlowTable {
 
   /** A flow of the table in front, with its key at `at` and mark 0, gives way; it was used last at `usedMs`. */
   inherit(nowMs: number, keys: Int32Array, at: number, usedMs: number): void {
-    if (this.#keys.length === 0) this.#make();
+    if (this.#slots === 0) this.#resize(WAYS);
     for (let i = 0; i < KEY_WORDS; i++) this.#key[i] = keys[at + i]!;
     this.#place();
     let slot = this.#find();
@@ -146,9 +147,19 @@ export class FlowTable {
     this.#usedMs[slot] = Math.max(usedMs, knownMs);
   }
 
-  #make(): void {
-    this.#keys = new Int32Array(this.#slots * SLOT_WORDS);
-    this.#usedMs = new Float64Array(this.#slots).fill(-Infinity);
+  /** Room for so many, which all flows that are there find: a bucket becomes two. */
+  #resize(slots: number): void {
+    const [keys, usedMs] = [this.#keys, this.#usedMs];
+    this.#slots = slots;
+    this.#keys = new Int32Array(slots * SLOT_WORDS);
+    this.#usedMs = new Float64Array(slots).fill(-Infinity);
+    for (let from = 0; from < usedMs.length; from++) {
+      if (usedMs[from] === -Infinity) continue;
+      const at = from * SLOT_WORDS;
+      const slot = this.#oldest(hashOf(keys, at));
+      this.#keys.set(keys.subarray(at, at + SLOT_WORDS), slot * SLOT_WORDS);
+      this.#usedMs[slot] = usedMs[from]!;
+    }
   }
 
   #setKey(
@@ -174,9 +185,7 @@ export class FlowTable {
   #place(): void {
     const key = this.#key;
     key[8]! &= DETAILS[this.#level]!;
-    let hash = 0;
-    for (let i = 0; i < KEY_WORDS; i++) hash = mix(hash, key[i]!);
-    this.#bucket = hash & (this.#slots / WAYS - 1);
+    this.#hash = hashOf(key, 0);
   }
 
   #isAlive(nowMs: number, slot: number): boolean {
@@ -185,11 +194,15 @@ export class FlowTable {
 
   /** A slot that has the key from now on; what was in it is left to the table behind. */
   #takePlace(nowMs: number): number {
-    const slot = this.#oldest();
+    let slot = this.#oldest(this.#hash);
+    while (this.#isAlive(nowMs, slot) && this.#slots < this.#limit) {
+      this.#resize(this.#slots * 2);
+      slot = this.#oldest(this.#hash);
+    }
     const at = slot * SLOT_WORDS;
     const isToKeep = this.#remembers && this.#isAlive(nowMs, slot) && this.#keys[at + KEY_WORDS] === 0;
     if (isToKeep) {
-      this.#behind ??= new FlowTable(Math.max(LEAST_FLOWS, this.#slots / 2), true, this.#level + 1);
+      this.#behind ??= new FlowTable(Math.max(LEAST_FLOWS, this.#limit / 2), true, this.#level + 1);
       this.#behind.inherit(nowMs, this.#keys, at, this.#usedMs[slot]!);
     }
     this.#keys.set(this.#key, at);
@@ -200,7 +213,7 @@ export class FlowTable {
   #find(): number {
     const keys = this.#keys;
     const key = this.#key;
-    const first = this.#bucket * WAYS;
+    const first = this.#bucketOf(this.#hash);
     for (let slot = first; slot < first + WAYS; slot++) {
       const at = slot * SLOT_WORDS;
       let i = 0;
@@ -210,8 +223,14 @@ export class FlowTable {
     return -1;
   }
 
-  #oldest(): number {
-    const first = this.#bucket * WAYS;
+  /** First slot of the bucket that keys of a hash are in. */
+  #bucketOf(hash: number): number {
+    return (hash & (this.#slots / WAYS - 1)) * WAYS;
+  }
+
+  /** The slot that comes next in a bucket: a free one, or the one that has been quiet longest. */
+  #oldest(hash: number): number {
+    const first = this.#bucketOf(hash);
     let oldest = first;
     for (let slot = first + 1; slot < first + WAYS; slot++)
       if (this.#usedMs[slot]! < this.#usedMs[oldest]!) oldest = slot;
@@ -221,6 +240,13 @@ export class FlowTable {
 
 function readWord(buf: Uint8Array, at: number): number {
   return (buf[at]! << 24) | (buf[at + 1]! << 16) | (buf[at + 2]! << 8) | buf[at + 3]!;
+}
+
+/** Hash of the key at `keys[at]`. */
+function hashOf(keys: Int32Array, at: number): number {
+  let hash = 0;
+  for (let i = 0; i < KEY_WORDS; i++) hash = mix(hash, keys[at + i]!);
+  return hash;
 }
 
 /** A step of a multiplicative hash: spreads flows, keeps no secret. */

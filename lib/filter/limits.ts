@@ -8,7 +8,7 @@ export interface FilterLimits {
   readonly ranges: number;
   /** Pieces (8 to 16 bytes each) of the tables that the rules are compiled into. */
   readonly pieces: number;
-  /** Flows that are remembered so that replies may pass; a power of two, at least 32. 60 bytes each once one is used. */
+  /** Flows that are remembered so that replies may pass; a power of two, at least 32. 52 bytes for each that lives. */
   readonly flows: number;
 }
 
