@@ -4,7 +4,7 @@
  * Nothing here waits. What cannot be done now is announced with a ready bit when it can: see `takeReady`.
  */
 import type { ErrorCode } from '../base/errors.ts';
-import { closeConnection, failConnection } from './tcp-lifecycle.ts';
+import { failConnection } from './tcp-lifecycle.ts';
 import { IDLE_RELEASE_MS } from './tcp-limits.ts';
 import { RECORD_BYTES } from './tcp-scoreboard.ts';
 import {
@@ -18,7 +18,6 @@ import {
   STATE_NAMES,
   STATE_SYN_RECEIVED,
   STATE_SYN_SENT,
-  STATE_TIME_WAIT,
   Tcb,
   type TcpState,
   wantTransmit,
@@ -90,7 +89,7 @@ export class TcpConnection extends Tcb {
     const bytes = this.receiveRing.read(out, start, end);
     if (bytes > 0) {
       onRead(this, nowMs, bytes);
-      if (this.stateCode === STATE_CLOSED || this.stateCode === STATE_TIME_WAIT) this.receiveRing.trim();
+      if (this.stateCode === STATE_CLOSED) this.receiveRing.trim();
     }
     return bytes;
   }
@@ -159,10 +158,6 @@ export class TcpConnection extends Tcb {
   abort(_nowMs: number, code: ErrorCode = 'ERR_ABORTED'): void {
     const state = this.stateCode;
     if (state === STATE_CLOSED) return;
-    if (state === STATE_TIME_WAIT) {
-      closeConnection(this);
-      return;
-    }
     this.receiveRing.skip(this.receiveRing.readableBytes);
     if (state !== STATE_SYN_SENT) {
       const seq = state === STATE_SYN_RECEIVED ? (this.iss + 1) | 0 : this.sndNxt;
@@ -175,7 +170,7 @@ export class TcpConnection extends Tcb {
   setKeepAlive(nowMs: number, intervalMs: number): void {
     if (!(intervalMs >= 0)) throw new RangeError(`"intervalMs" expected 0 or more, got ${intervalMs}`);
     this.keepAliveMs = intervalMs;
-    if (this.stateCode === STATE_CLOSED || this.stateCode === STATE_TIME_WAIT) return;
+    if (this.stateCode === STATE_CLOSED) return;
     armKeepAlive(this, nowMs);
     this.owner.wake(this, nextDeadline(this));
   }

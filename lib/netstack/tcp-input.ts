@@ -25,7 +25,6 @@ import {
   STATE_LAST_ACK,
   STATE_SYN_RECEIVED,
   STATE_SYN_SENT,
-  STATE_TIME_WAIT,
   type Tcb,
   wantTransmit,
 } from './tcp-tcb.ts';
@@ -104,7 +103,6 @@ function answerUnacceptable(t: Tcb, nowMs: number, segment: TcpSegment, isOld: b
   const { drops } = t.owner;
   if ((segment.flags & TCP_RST) !== 0) return drops.count(TCP_DROPS.badReset);
   const hasData = segment.dataEnd > segment.dataStart;
-  if (t.stateCode === STATE_TIME_WAIT && (segment.flags & TCP_FIN) !== 0) enterTimeWait(t, nowMs);
   // A copy of the segment acknowledged last tells its new send time, or its answer would echo an old one.
   if (hasData && end === t.lastAckSent) noteTimestamp(t, nowMs, segment);
   if (!isOld || !hasData) return challenge(t, nowMs, isOld ? TCP_DROPS.duplicate : TCP_DROPS.outOfWindow);
@@ -125,8 +123,6 @@ function challenge(t: Tcb, nowMs: number, reason: number): number {
 /** A reset in the window counts only if it hits RCV.NXT exactly (RFC 5961 §3.2). */
 function handleReset(t: Tcb, nowMs: number, segment: TcpSegment): number {
   if (segment.seq !== t.rcvNxt) return challenge(t, nowMs, TCP_DROPS.badReset); // CHECK: tcp-reset-exact
-  // TIME-WAIT is not cut short by old resets (RFC 1337).
-  if (t.stateCode === STATE_TIME_WAIT) return t.owner.drops.count(TCP_DROPS.badReset); // CHECK: tcp-time-wait-reset
   if (t.stateCode === STATE_SYN_RECEIVED) failConnection(t, 'ERR_CONNECTION_REFUSED');
   else if (t.stateCode === STATE_CLOSING || t.stateCode === STATE_LAST_ACK) closeConnection(t);
   else failConnection(t, 'ERR_CONNECTION_RESET');

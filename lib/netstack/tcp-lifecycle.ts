@@ -1,15 +1,14 @@
 /**
- * How a connection begins and ends: options of the handshake, ESTABLISHED, TIME-WAIT, CLOSED (RFC 9293 §3.5, §3.6,
+ * How a connection begins and ends: options of the handshake, ESTABLISHED, CLOSED (RFC 9293 §3.5, §3.6,
  * §3.10; RFC 7323 §2.2 and §3.2; RFC 6298 §5.7).
  */
 import type { ErrorCode } from '../base/errors.ts';
-import { TCP_ACK, TCP_RST, TCP_SYN, type TcpSegment } from '../packet/tcp.ts';
+import { TCP_SYN, type TcpSegment } from '../packet/tcp.ts';
 import { announceRoom } from './tcp-ack.ts';
 import { Cubic } from './tcp-congestion.ts';
 import { MSS_DEFAULT_V4, MSS_DEFAULT_V6, QUICK_ACKS, RTO_AFTER_SYN_LOSS_MS } from './tcp-limits.ts';
 import { updateSegmentSize } from './tcp-output.ts';
 import { MIN_MTU_IPV4_BYTES, MIN_MTU_IPV6_BYTES } from './path-mtu.ts';
-import { seqAfter } from './tcp-sequence.ts';
 import {
   echoedMs,
   markReady,
@@ -21,7 +20,6 @@ import {
   STATE_FIN_WAIT_1,
   STATE_SYN_RECEIVED,
   STATE_SYN_SENT,
-  STATE_TIME_WAIT,
   type Tcb,
   wantTransmit,
 } from './tcp-tcb.ts';
@@ -107,34 +105,19 @@ export function lowerMtu(t: Tcb, mtu: number): void {
   wantTransmit(t);
 }
 
-/** Both sides have finished: wait for stray segments (RFC 9293 §3.6.1). Restarts the wait when it is on already. */
+/** Both sides have finished: others than the application wait for stray segments (RFC 9293 §3.6.1). */
 export function enterTimeWait(t: Tcb, nowMs: number): void {
-  if (t.stateCode !== STATE_TIME_WAIT) {
-    t.stateCode = STATE_TIME_WAIT;
-    release(t);
-    t.owner.onTimeWait(nowMs, t);
-    markReady(t, READY_CLOSED);
-  }
-  t.waitAt = nowMs + t.owner.limits.timeWaitMs;
-}
-
-/** Whether the segment is a SYN that cannot be an old duplicate of a connection in TIME-WAIT (RFC 6191 §2). */
-export function isLaterSyn(connection: Tcb, segment: TcpSegment): boolean {
-  if ((segment.flags & (TCP_SYN | TCP_ACK | TCP_RST)) !== TCP_SYN) return false;
-  const isLater = seqAfter(segment.seq, connection.rcvNxt);
-  if (!segment.hasTimestamps || !connection.hasTimestamps) return isLater;
-  const elapsed = (segment.tsVal - connection.tsRecent) | 0;
-  return elapsed > 0 || (elapsed === 0 && isLater);
+  t.owner.onTimeWait(nowMs, t);
+  closeConnection(t);
 }
 
 /** CLOSED, in good order. */
 export function closeConnection(t: Tcb): void {
   if (t.stateCode === STATE_CLOSED) return;
-  const isNews = t.stateCode !== STATE_TIME_WAIT;
   t.stateCode = STATE_CLOSED;
   release(t);
   t.owner.onClosed(t);
-  if (isNews) markReady(t, READY_CLOSED);
+  markReady(t, READY_CLOSED);
 }
 
 /** CLOSED, for a reason. A half-open connection of a listener goes without a word: nobody knows it yet. */

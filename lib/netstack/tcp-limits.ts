@@ -12,7 +12,7 @@ export interface TcpLimits {
   readonly halfOpen: number;
   /** Most connections that one listener may have half-open or not yet taken. Taken ones full: a new SYN is dropped. */
   readonly backlog: number;
-  /** Connections in TIME-WAIT. Full: the oldest goes early. */
+  /** Connections in TIME-WAIT, some 450 bytes each on a microcontroller. Full: the oldest goes early. */
   readonly timeWait: number;
   /** How long TIME-WAIT lasts (2 MSL). */
   readonly timeWaitMs: number;
@@ -49,7 +49,7 @@ export const TCP_LIMITS_SMALL: TcpLimits = /* @__PURE__ */ Object.freeze({
   connections: 24,
   halfOpen: 8,
   backlog: 8,
-  timeWait: 1,
+  timeWait: 4,
   timeWaitMs: 10_000,
   replies: 4,
   sendBufferBytes: 8192,

@@ -33,7 +33,6 @@ import {
   STATE_CLOSED,
   STATE_SYN_RECEIVED,
   STATE_SYN_SENT,
-  STATE_TIME_WAIT,
   type Tcb,
   timestampOf,
 } from './tcp-tcb.ts';
@@ -52,7 +51,7 @@ export function transmit(t: Tcb, nowMs: number, slot: Slot): boolean {
   if (state === STATE_CLOSED) return false;
   if (state === STATE_SYN_SENT || state === STATE_SYN_RECEIVED) {
     if (t.isSynDue) return sendSyn(t, nowMs, slot);
-  } else if (state !== STATE_TIME_WAIT) {
+  } else {
     if (t.board.lostBytes > 0) {
       if (sendLost(t, nowMs, slot)) return true;
     } else {

@@ -6,16 +6,24 @@
  */
 import { equalBytes, readU32BE } from '../base/bytes.ts';
 import type { IpPath } from './path.ts';
-import type { TcpConnection } from './tcp-connection.ts';
 import type { TcpSecrets } from './tcp-secrets.ts';
 
 const FIRST_BUCKETS = 1;
 
+/** What has a four-tuple: a connection, or what is left of one. */
+export interface TableEntry {
+  readonly path: IpPath;
+  readonly localPort: number;
+  readonly remotePort: number;
+  /** Owned by the table. */
+  nextInBucket: TableEntry | undefined;
+}
+
 /** The table; see the top of the file. */
-export class ConnectionTable {
-  #buckets: (TcpConnection | undefined)[] = new Array(FIRST_BUCKETS).fill(undefined);
+export class ConnectionTable<T extends TableEntry> {
+  #buckets: (T | undefined)[] = new Array(FIRST_BUCKETS).fill(undefined);
   #count = 0;
-  #last: TcpConnection | undefined = undefined;
+  #last: T | undefined = undefined;
   readonly #secrets: TcpSecrets;
 
   constructor(secrets: TcpSecrets) {
@@ -38,39 +46,39 @@ export class ConnectionTable {
     length: number,
     remotePort: number,
     localPort: number,
-  ): TcpConnection | undefined {
+  ): T | undefined {
     const last = this.#last;
     if (last !== undefined && matches(last, buf, remoteAt, localAt, length, remotePort, localPort)) return last;
     let entry = this.#buckets[this.#hash(buf, remoteAt, localAt, length, remotePort, localPort) & this.#mask];
     while (entry !== undefined && !matches(entry, buf, remoteAt, localAt, length, remotePort, localPort))
-      entry = entry.nextInBucket as TcpConnection | undefined;
+      entry = entry.nextInBucket as T | undefined;
     if (entry !== undefined) this.#last = entry;
     return entry;
   }
 
   /** The connection over the addresses of `path` between two ports; undefined when there is none. */
-  findByPath(path: IpPath, remotePort: number, localPort: number): TcpConnection | undefined {
+  findByPath(path: IpPath, remotePort: number, localPort: number): T | undefined {
     const hash = this.#hashOf(path, remotePort, localPort);
     let entry = this.#buckets[hash & this.#mask];
     while (entry !== undefined && !isOver(entry, path, remotePort, localPort))
-      entry = entry.nextInBucket as TcpConnection | undefined;
+      entry = entry.nextInBucket as T | undefined;
     return entry;
   }
 
   /** Adds a connection whose four-tuple is not in the table. */
-  add(connection: TcpConnection): void {
+  add(connection: T): void {
     if (this.#count >= this.#buckets.length) this.#resize(this.#buckets.length * 2);
     this.#link(connection);
     this.#count++;
   }
 
   /** Removes a connection that is in the table. */
-  remove(connection: TcpConnection): void {
+  remove(connection: T): void {
     const at = this.#bucketOf(connection);
     let entry = this.#buckets[at];
-    if (entry === connection) this.#buckets[at] = connection.nextInBucket as TcpConnection | undefined;
+    if (entry === connection) this.#buckets[at] = connection.nextInBucket as T | undefined;
     else {
-      while (entry!.nextInBucket !== connection) entry = entry!.nextInBucket as TcpConnection;
+      while (entry!.nextInBucket !== connection) entry = entry!.nextInBucket as T;
       entry!.nextInBucket = connection.nextInBucket;
     }
     connection.nextInBucket = undefined;
@@ -81,16 +89,16 @@ export class ConnectionTable {
   }
 
   /** All connections, in no particular order; the table must not be changed meanwhile. */
-  *[Symbol.iterator](): Generator<TcpConnection> {
+  *[Symbol.iterator](): Generator<T> {
     for (const first of this.#buckets)
-      for (let entry = first; entry !== undefined; entry = entry.nextInBucket as TcpConnection | undefined) yield entry;
+      for (let entry = first; entry !== undefined; entry = entry.nextInBucket as T | undefined) yield entry;
   }
 
   get #mask(): number {
     return this.#buckets.length - 1;
   }
 
-  #link(connection: TcpConnection): void {
+  #link(connection: T): void {
     const at = this.#bucketOf(connection);
     connection.nextInBucket = this.#buckets[at];
     this.#buckets[at] = connection;
@@ -102,7 +110,7 @@ export class ConnectionTable {
     for (const connection of all) this.#link(connection);
   }
 
-  #bucketOf({ path, remotePort, localPort }: TcpConnection): number {
+  #bucketOf({ path, remotePort, localPort }: TableEntry): number {
     return this.#hashOf(path, remotePort, localPort) & this.#mask;
   }
 
@@ -135,7 +143,7 @@ function mix(hash: number, word: number, key: number): number {
 }
 
 function matches(
-  connection: TcpConnection,
+  connection: TableEntry,
   buf: Uint8Array,
   remoteAt: number,
   localAt: number,
@@ -151,7 +159,7 @@ function matches(
   return true;
 }
 
-function isOver(connection: TcpConnection, path: IpPath, remotePort: number, localPort: number): boolean {
+function isOver(connection: TableEntry, path: IpPath, remotePort: number, localPort: number): boolean {
   if (connection.remotePort !== remotePort || connection.localPort !== localPort) return false;
   return equalBytes(connection.path.addresses, path.addresses);
 }

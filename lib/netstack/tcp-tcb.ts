@@ -25,9 +25,11 @@ export const STATE_FIN_WAIT_2 = 5;
 export const STATE_CLOSE_WAIT = 6;
 export const STATE_CLOSING = 7;
 export const STATE_LAST_ACK = 8;
-export const STATE_TIME_WAIT = 9;
 
-/** Names of the states as RFC 9293 §3.3.2 writes them, by number. */
+/**
+ * Names of the states as RFC 9293 §3.3.2 writes them, by number. A connection of which only TIME-WAIT is left is CLOSED
+ * for its application, and the last name stands for no number: see tcp-time-wait.ts.
+ */
 export const STATE_NAMES = Object.freeze([
   'CLOSED',
   'SYN-SENT',
@@ -57,6 +59,20 @@ export const READY_ENDED = 16;
 /** The connection is over; `error` says why, or is undefined after an orderly end. */
 export const READY_CLOSED = 32;
 
+/** A segment without data that belongs to no connection. Sequence numbers and timestamps are int32. */
+export interface TcpReply {
+  readonly path: IpPath;
+  readonly localPort: number;
+  readonly remotePort: number;
+  readonly flags: number;
+  readonly seq: number;
+  readonly ack: number;
+  readonly window: number;
+  /** Undefined: without the timestamps option. */
+  readonly tsVal: number | undefined;
+  readonly tsEcr: number;
+}
+
 /** What a connection needs from the machine that owns it. */
 export interface TcpOwner {
   readonly limits: TcpLimits;
@@ -74,12 +90,14 @@ export interface TcpOwner {
   wake(tcb: Tcb, at: number): void;
   /** The handshake of a connection from a listener is complete. */
   onAccepted(tcb: Tcb): void;
-  /** The connection entered TIME-WAIT. */
+  /** Both sides have finished, this one first: the four-tuple waits, and the connection is about to be CLOSED. */
   onTimeWait(nowMs: number, tcb: Tcb): void;
   /** The connection is CLOSED: out of every table. */
   onClosed(tcb: Tcb): void;
   /** Sends a reset (with ACK if `ack` is not undefined) that belongs to no connection any more. */
   sendReset(path: IpPath, localPort: number, remotePort: number, seq: number, ack: number | undefined): void;
+  /** Sends any such segment. */
+  sendReply(reply: TcpReply): void;
 }
 
 /** Where a connection came from, as far as the connection cares: a listener. */
@@ -110,7 +128,6 @@ export class Tcb {
   wakeAt = Infinity;
   heapAt = 0;
   heapIndex = -1;
-  hash = 0;
   nextInBucket: Tcb | undefined = undefined;
 
   // Sending
@@ -202,7 +219,7 @@ export class Tcb {
   overrideAt = Infinity;
   delayedAckAt = Infinity;
   keepAliveAt = Infinity;
-  /** End of TIME-WAIT, or of patience in FIN-WAIT-2. */
+  /** End of patience in FIN-WAIT-2. */
   waitAt = Infinity;
   idleAt = Infinity;
 

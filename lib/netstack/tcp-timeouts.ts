@@ -1,7 +1,7 @@
 /**
  * What happens when time passes: retransmission (RFC 6298 §5), loss by reordering timer and tail probe (RFC 8985),
- * zero-window probes, silly-window override, delayed acknowledgments, keep-alive (RFC 9293 §3.8.4), the end of
- * TIME-WAIT, and giving memory back.
+ * zero-window probes, silly-window override, delayed acknowledgments, keep-alive (RFC 9293 §3.8.4), and giving memory
+ * back.
  */
 import { closeConnection, failConnection } from './tcp-lifecycle.ts';
 import { IDLE_RELEASE_MS, KEEPALIVE_PROBE_MS, KEEPALIVE_PROBES, SYN_ACK_RETRIES } from './tcp-limits.ts';
@@ -16,7 +16,6 @@ import {
   STATE_FIN_WAIT_2,
   STATE_SYN_RECEIVED,
   STATE_SYN_SENT,
-  STATE_TIME_WAIT,
   type Tcb,
   wantTransmit,
 } from './tcp-tcb.ts';
@@ -156,10 +155,6 @@ function onKeepAliveTimeout(t: Tcb, nowMs: number): void {
 
 function onWaitTimeout(t: Tcb, nowMs: number): void {
   t.waitAt = Infinity;
-  if (t.stateCode === STATE_TIME_WAIT) {
-    closeConnection(t);
-    return;
-  }
   if (t.stateCode !== STATE_FIN_WAIT_2) return;
   const end = t.lastReceiveMs + t.owner.limits.finWaitMs;
   if (end > nowMs) {

@@ -18,7 +18,7 @@ import { PathMtuTable } from './path-mtu.ts';
 import { TcpConnection } from './tcp-connection.ts';
 import { TCP_DROPS } from './tcp-drops.ts';
 import { handleSegment } from './tcp-input.ts';
-import { closeConnection, failConnection, isLaterSyn, lowerMtu, openSend, takeSynOptions } from './tcp-lifecycle.ts';
+import { failConnection, lowerMtu, openSend, takeSynOptions } from './tcp-lifecycle.ts';
 import { TCP_LIMITS_LARGE, type TcpLimits } from './tcp-limits.ts';
 import { type ListenerOwner, ListenerTable, TcpListener } from './tcp-listener.ts';
 import { isInFlight, transmit } from './tcp-output.ts';
@@ -35,12 +35,13 @@ import {
   STATE_CLOSED,
   STATE_SYN_RECEIVED,
   STATE_SYN_SENT,
-  STATE_TIME_WAIT,
   type Tcb,
   type TcpOwner,
+  type TcpReply,
   wantTransmit,
 } from './tcp-tcb.ts';
 import { handleTimers, nextDeadline } from './tcp-timeouts.ts';
+import { type TimeWait, TimeWaitTable } from './tcp-time-wait.ts';
 import { TimerHeap } from './tcp-timers.ts';
 
 export { TcpConnection, type TcpInfo } from './tcp-connection.ts';
@@ -91,13 +92,13 @@ export class Tcp implements TcpOwner, ListenerOwner {
   readonly #mtus: PathMtuTable;
   readonly #secrets: TcpSecrets;
   readonly #segment = new TcpSegment();
-  readonly #table: ConnectionTable;
+  readonly #table: ConnectionTable<TcpConnection>;
   readonly #listeners = new ListenerTable();
   readonly #timers = new TimerHeap<TcpConnection>();
   /** Half-open connections of all listeners, oldest first. */
   readonly #halfOpen: TcpConnection[] = [];
-  /** Connections in TIME-WAIT, oldest first; undefined while there is none. */
-  #timeWait: Set<TcpConnection> | undefined = undefined;
+  /** What is in TIME-WAIT; undefined while nothing is. */
+  #timeWait: TimeWaitTable | undefined = undefined;
   readonly #replies: ReplyQueue;
   /** INVARIANT: a connection is in each of them at most once. */
   readonly #transmits = new Fifo<TcpConnection>(Infinity);
@@ -118,9 +119,9 @@ export class Tcp implements TcpOwner, ListenerOwner {
     this.#replies = new ReplyQueue(limits.replies);
   }
 
-  /** Connections of all states. */
+  /** Connections of all states, TIME-WAIT included. */
   get connectionCount(): number {
-    return this.#table.size;
+    return this.#table.size + this.timeWaitCount;
   }
 
   /** Connections in SYN-RECEIVED that came from listeners. */
@@ -128,12 +129,12 @@ export class Tcp implements TcpOwner, ListenerOwner {
     return this.#halfOpen.length;
   }
 
-  /** Connections in TIME-WAIT. */
+  /** Four-tuples in TIME-WAIT. */
   get timeWaitCount(): number {
     return this.#timeWait?.size ?? 0;
   }
 
-  /** All connections, for `status()`; nothing may be changed meanwhile. */
+  /** All connections but those in TIME-WAIT, for `status()`; nothing may be changed meanwhile. */
   connections(): Iterable<TcpConnection> {
     return this.#table;
   }
@@ -154,10 +155,10 @@ export class Tcp implements TcpOwner, ListenerOwner {
     if (foldChecksum(sum) !== 0) return this.drops.count(TCP_DROPS.checksum); // CHECK: tcp-checksum
     const { sourcePort, destinationPort } = segment;
     const connection = this.#table.find(buf, remoteAt, localAt, length, sourcePort, destinationPort);
-    if (connection === undefined) return this.#handleUnknown(now, buf, remoteAt, localAt, length);
-    if (connection.stateCode === STATE_TIME_WAIT && isLaterSyn(connection, segment)) {
-      const listener = this.#listeners.find(destinationPort, buf, localAt, length);
-      if (listener !== undefined) return this.#replace(now, connection, listener, buf, remoteAt, localAt, length);
+    if (connection === undefined) {
+      const old = this.#timeWait?.find(buf, remoteAt, localAt, length, sourcePort, destinationPort);
+      if (old !== undefined) return this.#handleTimeWait(now, old, buf, remoteAt, localAt, length);
+      return this.#handleUnknown(now, buf, remoteAt, localAt, length);
     }
     const result = handleSegment(connection, now, buf, segment);
     if (connection.stateCode !== STATE_CLOSED) this.#timers.schedule(connection, nextDeadline(connection));
@@ -257,12 +258,14 @@ export class Tcp implements TcpOwner, ListenerOwner {
 
   /** When to call {@link handleTimeout} at the latest, absolute milliseconds; Infinity for never. */
   nextTimeout(): number {
-    return this.#timers.next;
+    return Math.min(this.#timers.next, this.#timeWait?.nextTimeout ?? Infinity);
   }
 
   /** Does what is due; `pollTransmit` and `pollEvent` have the results. Early and late calls are harmless. */
   handleTimeout(nowMs: number): void {
     const now = this.#advance(nowMs);
+    this.#timeWait?.handleTimeout(now);
+    this.#trimTimeWait();
     for (let due = this.#timers.take(now); due !== undefined; due = this.#timers.take(now)) {
       handleTimers(due, now);
       if (due.stateCode !== STATE_CLOSED) this.#timers.schedule(due, nextDeadline(due));
@@ -304,22 +307,26 @@ export class Tcp implements TcpOwner, ListenerOwner {
     markReady(connection, READY_ACCEPTED);
   }
 
-  onTimeWait(_nowMs: number, tcb: Tcb): void {
-    this.#timeWait ??= new Set();
-    this.#timeWait.add(tcb as TcpConnection);
-    if (this.#timeWait.size > this.limits.timeWait) this.#dropOldestTimeWait(); // CHECK: tcp-time-wait-limit
+  onTimeWait(nowMs: number, tcb: Tcb): void {
+    this.#timeWait ??= new TimeWaitTable(this, this.#secrets);
+    this.#timeWait.add(nowMs, tcb);
   }
 
   onClosed(tcb: Tcb): void {
     const connection = tcb as TcpConnection;
     this.#leaveHalfOpen(connection);
-    if (this.#timeWait?.delete(connection) && this.#timeWait.size === 0) this.#timeWait = undefined;
     this.#timers.remove(connection);
     this.#table.remove(connection);
   }
 
   sendReset(path: IpPath, localPort: number, remotePort: number, seq: number, ack: number | undefined): void {
-    if (!this.#replies.push(path, localPort, remotePort, seq, ack)) this.drops.count(TCP_DROPS.limit);
+    const flags = ack === undefined ? TCP_RST : TCP_RST | TCP_ACK;
+    const rest = { flags, seq, ack: ack ?? 0, window: 0, tsVal: undefined, tsEcr: 0 };
+    this.sendReply({ path, localPort, remotePort, ...rest });
+  }
+
+  sendReply(reply: TcpReply): void {
+    if (!this.#replies.push(reply)) this.drops.count(TCP_DROPS.limit);
   }
 
   /** For listeners only. */
@@ -334,18 +341,26 @@ export class Tcp implements TcpOwner, ListenerOwner {
     return this.#nowMs;
   }
 
-  /** A new connection takes the place of one in TIME-WAIT, well ahead of it in sequence numbers (RFC 9293 §3.6.1). */
-  #replace(
+  /**
+   * A segment for what is in TIME-WAIT. A later SYN for a listener opens a connection that takes the place, well ahead
+   * of the old one in sequence numbers (RFC 9293 §3.6.1).
+   */
+  #handleTimeWait(
     nowMs: number,
-    old: TcpConnection,
-    listener: TcpListener,
+    old: TimeWait,
     buf: Uint8Array,
     remoteAt: number,
     localAt: number,
     length: number,
   ): number {
+    const timeWait = this.#timeWait!;
+    const segment = this.#segment;
     const { path, localPort, remotePort } = old;
-    closeConnection(old);
+    const isLater = timeWait.isLaterSyn(old, segment);
+    const listener = isLater ? this.#listeners.find(localPort, buf, localAt, length) : undefined;
+    if (listener === undefined) return timeWait.handleSegment(nowMs, old, segment);
+    timeWait.remove(old);
+    this.#trimTimeWait();
     const result = this.#accept(nowMs, listener, buf, remoteAt, localAt, length);
     const young = this.#table.findByPath(path, remotePort, localPort);
     if (young !== undefined && !seqAfter(young.iss, old.sndNxt))
@@ -430,14 +445,14 @@ export class Tcp implements TcpOwner, ListenerOwner {
     connection.listener!.unannouncedCount--;
   }
 
-  #dropOldestTimeWait(): void {
-    for (const oldest of this.#timeWait ?? []) return closeConnection(oldest);
+  #trimTimeWait(): void {
+    if (this.timeWaitCount === 0) this.#timeWait = undefined;
   }
 
   /** Whether there is room for one more connection; TIME-WAIT gives way. */
   #makeRoom(): boolean {
-    if (this.#table.size >= this.limits.connections) this.#dropOldestTimeWait();
-    return this.#table.size < this.limits.connections;
+    if (this.connectionCount >= this.limits.connections) this.#timeWait?.dropOldest();
+    return this.connectionCount < this.limits.connections;
   }
 
   #findQuoted(buf: Uint8Array, quoted: QuotedSegment): TcpConnection | undefined {
@@ -455,6 +470,7 @@ export class Tcp implements TcpOwner, ListenerOwner {
   }
 
   #isFree(path: IpPath, localPort: number, remotePort: number): boolean {
-    return this.#table.findByPath(path, remotePort, localPort) === undefined;
+    const entry = this.#table.findByPath(path, remotePort, localPort);
+    return (entry ?? this.#timeWait?.findByPath(path, remotePort, localPort)) === undefined;
   }
 }

@@ -194,7 +194,15 @@ test('TIME-WAIT is bounded: the oldest goes first', () => {
   }
   assert.is(script.tcp.timeWaitCount, 3);
   assert.is(script.tcp.connectionCount, 3);
-  assert.equal([...script.tcp.connections()].map(({ remotePort }) => remotePort).sort(), [3, 4, 5]);
+  assert.equal([...script.tcp.connections()], []);
+  for (const [port, flags] of [
+    [2, 'R'],
+    [3, 'A'],
+    [5, 'A'],
+  ] as const) {
+    script.run(`< FA 1 ack 2 from ${port}`);
+    assert.is(script.poll()!.flags, flags, `port ${port}`);
+  }
 });
 
 /** A connection from the peer that this side closed first, in TIME-WAIT. */
@@ -226,6 +234,34 @@ test('a SYN beyond the old window takes the place as well, when there are no tim
 test('an old SYN does not disturb TIME-WAIT, it is answered with the last acknowledgment', () => {
   const script = timeWait();
   script.run('< S -5000 mss 1000 ts 1 0', '> A 2 ack 2', 'state TIME-WAIT');
+});
+
+test('TIME-WAIT answers data that came again at once, other strays only now and then', () => {
+  const script = plain().run('< A 1 ack 1 len 10', '> A 1 ack 11', 'shutdown', '> FA', '< FA 11 ack 2', '> A 2 ack 12');
+  for (let i = 0; i < 3; i++) script.run('< A 1 ack 2 len 10', '> A 2 ack 12');
+  script.run('< A 500000 ack 2', '> A 2 ack 12', '< A 500000 ack 2', '> nothing', 'drop tcp-out-of-window 2');
+  script.run('+ 250', '< A 12 ack 100', '> A 2 ack 12', 'drop tcp-bad-ack 1', '< A 12 ack 2', '> nothing');
+  script.run('state TIME-WAIT', 'drop tcp-duplicate 3');
+});
+
+test('TIME-WAIT believes no segment with an old timestamp, and none without one', () => {
+  const script = timeWait();
+  script.run('< FA 1 ack 2 ts 1 0', '> A 2 ack 2', 'drop tcp-old-timestamp 1');
+  script.run('< FA 1 ack 2 nots', '> nothing', 'drop tcp-old-timestamp 2');
+  const end = script.tcp.nextTimeout();
+  script.run('+ 1000', '< FA 1 ack 2', '> A 2 ack 2');
+  assert.is(script.tcp.nextTimeout(), end + 1050, 'only the FIN of this connection starts the wait over');
+});
+
+test('a four-tuple in TIME-WAIT is taken, and nothing else is left of the connection', () => {
+  const script = plain().run('shutdown', '> FA', '< FA 1 ack 2', '> A');
+  const { path, localPort, remotePort } = script.connection!;
+  assert.throws(() => script.tcp.connect(script.nowMs, path, remotePort, localPort), /no free local port/);
+  assert.equal([...script.tcp.connections()], []);
+  assert.is(script.tcp.connectionCount, 1);
+  script.run('+ 60000');
+  assert.is(script.tcp.connectionCount, 0);
+  script.tcp.connect(script.nowMs, path, remotePort, localPort);
 });
 
 test('where nobody listens any more, TIME-WAIT stays', () => {
@@ -261,9 +297,10 @@ test('an abort while connecting says nothing to the peer', () => {
   new Script().connect().run('> S 0', 'abort', '> nothing', 'state CLOSED');
 });
 
-test('an abort in TIME-WAIT sends nothing', () => {
-  const script = plain().run('shutdown', '> FA', '< FA 1 ack 2', '> A', 'abort', 'state CLOSED', '> nothing');
-  assert.is(script.tcp.timeWaitCount, 0);
+test('an abort in TIME-WAIT sends nothing and does not cut it short', () => {
+  const script = plain().run('shutdown', '> FA', '< FA 1 ack 2', '> A', 'abort', 'state TIME-WAIT', '> nothing');
+  assert.is(script.tcp.timeWaitCount, 1);
+  assert.is(script.connection!.state, 'CLOSED');
 });
 
 test('a second abort does nothing', () => {

@@ -138,6 +138,12 @@ export class Script {
     });
   }
 
+  /** The connection's state. One that is closed in good order while a four-tuple waits is said to be in TIME-WAIT. */
+  get #state(): string {
+    const { state, error } = this.connection!;
+    return state === 'CLOSED' && error === undefined && this.tcp.timeWaitCount > 0 ? 'TIME-WAIT' : state;
+  }
+
   /** Opens actively. */
   connect(): this {
     const path = new IpPath(this.us, this.peer, this.mtu);
@@ -311,7 +317,7 @@ export class Script {
     if (verb === '<') this.inject(text);
     else if (verb === '>') this.#expect(line, rest);
     else if (verb === '+') this.advance(Number(rest[0]));
-    else if (verb === 'state') assert.is(this.connection!.state, rest[0], line);
+    else if (verb === 'state') assert.is(this.#state, rest[0], line);
     else if (verb === 'ready') this.#expectReady(line, rest);
     else if (verb === 'error') assert.is(this.connection!.error, rest[0] === 'none' ? undefined : rest[0], line);
     else if (verb === 'drop') assert.is(this.drops.get(rest[0] as DropName), Number(rest[1]), line);
