@@ -52,8 +52,6 @@ export class HeapDump {
   readonly #free: number;
   #isFree = false;
   #known: ReadonlySet<number> = new Set();
-  /** Slots of private methods, which every instance has again. */
-  methodSlots = 0;
 
   /** `addresses` is the text that came with the dump. */
   constructor(bytes: Buffer, addresses: string) {
@@ -246,21 +244,11 @@ export class HeapDump {
       case KIND.list:
         return this.#follow(node, first, true);
       case KIND.private:
-        if (!this.#isFree) this.#countMethods(second);
         return this.#follow(node, second, true);
       case KIND.map:
       case KIND.set:
         return this.#table(node, first, second);
       default:
-    }
-  }
-
-  #countMethods(first: number): void {
-    for (let slot = first; slot !== 0; slot = this.#u32(slot)) {
-      if ((this.#u32(slot + 4) & 0xff) !== KIND.reference) continue;
-      const code = this.#u32(this.#u32(slot + 8));
-      const kind = code === 0 || !this.#has(code) ? 0 : this.#u32(code + 4) & 0xff;
-      if ((kind === KIND.code || kind === KIND.codeX) && this.#known.has(code)) this.methodSlots++;
     }
   }
 

@@ -116,6 +116,33 @@ export async function measureMemory(suite: SuiteName, isRestricted = false, peer
   });
 }
 
+/** How long the coordinator is away, and how long the mote has to come back to it. */
+const AWAY_MS = 5000;
+const RETURN_MS = 60_000;
+
+/**
+ * The peak of a member whose coordinator restarts, so that it reads its whole map a second time while it has the first;
+ * nothing else happens. `joined` is the peak before.
+ */
+export async function measureReconnect(
+  suite: SuiteName,
+  isRestricted: boolean,
+  peers = DEVICES,
+): Promise<{ joined: number; reconnected: number }> {
+  return withMoteEngine(suite, async (link, base) => {
+    const world = await TailnetWorld.create(ACTIVE, peers - ACTIVE, isRestricted);
+    await world.join(world.mote(link));
+    await world.network.advance(10_000);
+    const grown = () => reservedBytes(link.memory('figures')) - reservedBytes(base);
+    const joined = grown();
+    world.coordinator.kill();
+    await world.network.advance(AWAY_MS);
+    world.coordinator.restart();
+    await world.network.advance(RETURN_MS);
+    return { joined, reconnected: grown() };
+  });
+}
+
 async function idleBytes(link: EngineLink, base: MemoryFigures, peers: number): Promise<number> {
   const world = await TailnetWorld.create(peers, 0);
   await world.join(world.mote(link));

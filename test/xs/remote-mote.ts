@@ -37,17 +37,18 @@ export function moduleText(name: string): string {
   return JSON.stringify(join(ROOT, name));
 }
 
-/** Bundles a script for the engine, as the module for boards is made. */
-export async function bundleForEngine(contents: string): Promise<string> {
-  return `(() => {\n"use strict";\n${await bundleForXs({ contents, folder: ROOT })}})();`;
+/** Bundles a script for the engine, as the module for boards is made; local names are short ones if `isShort`. */
+export async function bundleForEngine(contents: string, isShort = false): Promise<string> {
+  return `(() => {\n"use strict";\n${await bundleForXs({ contents, folder: ROOT, isShort })}})();`;
 }
 
 /** Writes the script of a mote on the engine with one suite; returns its path. */
-export async function writeMoteScript(folder: string, suite: SuiteName): Promise<string> {
-  const code = await bundleForEngine(`${suiteImport(suite)}
+export async function writeMoteScript(folder: string, suite: SuiteName, isShort = false): Promise<string> {
+  const contents = `${suiteImport(suite)}
     import { serveDevice } from ${moduleText('test/xs/remote-device.ts')};
     serveDevice(globalThis.__shell, create());
-    delete globalThis.__shell;`);
+    delete globalThis.__shell;`;
+  const code = await bundleForEngine(contents, isShort);
   const file = join(folder, `mote-${suite}.js`);
   writeFileSync(file, `globalThis.native = globalThis.__shell.native;\n${code}`);
   return file;
