@@ -40,7 +40,8 @@ export class ControlLink {
     const settingsTimeoutMs = limits.transport.handshakeTimeoutMs + limits.http2.settingsTimeoutMs;
     this.http2 = new Http2Client({
       nowMs,
-      limits: { ...limits.http2, settingsTimeoutMs },
+      limits: limits.http2,
+      settingsTimeoutMs,
       keepAliveMs: PING_AFTER_MS,
     });
   }

@@ -1,15 +1,15 @@
 /**
  * Bytes that wait, in one array that grows on demand and is let go when they are taken.
  */
-import { copyBytes } from '../base/bytes.ts';
+import { copyBytes, NO_BYTES } from '../base/bytes.ts';
 
-const LEAST_BYTES = 256;
+const LEAST_BYTES = 64;
 
 /** First in, first out. */
 export class ByteQueue {
   readonly #stepBytes: number;
   /** The bytes are `buf[start, end)`. */
-  buf = new Uint8Array(0);
+  buf = NO_BYTES;
   start = 0;
   end = 0;
 
@@ -23,7 +23,7 @@ export class ByteQueue {
     return this.end - this.start;
   }
 
-  /** Bytes of memory that it holds: at most a step more than it held at once, and 256 at least. */
+  /** Bytes of memory that it holds: at most a step more than it held at once, and 64 at least. */
   get capacity(): number {
     return this.buf.length;
   }
@@ -63,7 +63,7 @@ export class ByteQueue {
 
   /** Forgets the bytes and lets the memory go. */
   clear(): void {
-    this.buf = new Uint8Array(0);
+    this.buf = NO_BYTES;
     this.start = 0;
     this.end = 0;
   }

@@ -9,8 +9,10 @@ import type { Http2Limits } from './limits.ts';
 /** What an {@link Http2Client} needs. */
 export interface Http2ClientOptions {
   readonly nowMs: number;
-  /** Default {@link HTTP2_LIMITS_LARGE}; single values may differ. */
-  readonly limits?: Partial<Http2Limits>;
+  /** Default {@link HTTP2_LIMITS_LARGE}. */
+  readonly limits?: Http2Limits;
+  /** Instead of the limit of that name, for a stream that does not begin at once. */
+  readonly settingsTimeoutMs?: number;
   /** A server that was silent for this long is sent a ping. Default 0: never. */
   readonly keepAliveMs?: number;
 }

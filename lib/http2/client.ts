@@ -6,7 +6,7 @@
  * through in both directions. All that waits is bounded by {@link Http2Limits}.
  * Left out: server push (refused), priorities, CONNECT, extended CONNECT, Huffman when sending, 1xx towards the caller.
  */
-import { utf8Encode, writeU32BE } from '../base/bytes.ts';
+import { NO_BYTES, utf8Encode, writeU32BE } from '../base/bytes.ts';
 import { NetError } from '../base/errors.ts';
 import type { Http2ClientOptions, Http2Event, Http2Request } from './client-types.ts';
 import { requestFields } from './fields.ts';
@@ -43,7 +43,7 @@ export class Http2Client {
 
   /** Throws RangeError for windows that HTTP/2 cannot express. */
   constructor(options: Http2ClientOptions) {
-    const limits = { ...HTTP2_LIMITS_LARGE, ...options.limits };
+    const { limits = HTTP2_LIMITS_LARGE, settingsTimeoutMs = limits.settingsTimeoutMs } = options;
     const { windowBytes, streamWindowBytes, initialStreamWindowBytes } = limits;
     for (const bytes of [windowBytes, streamWindowBytes, initialStreamWindowBytes])
       if (!(bytes > 0 && bytes <= MAX_31_BITS)) throw new RangeError(`"limits" expected a window size, got ${bytes}`);
@@ -52,7 +52,7 @@ export class Http2Client {
     this.#receiver = new Receiver(session);
     this.#keepAliveMs = options.keepAliveMs ?? 0;
     this.#lastReceivedMs = options.nowMs;
-    this.#settingsDeadlineMs = options.nowMs + limits.settingsTimeoutMs;
+    this.#settingsDeadlineMs = options.nowMs + settingsTimeoutMs;
     const preface = utf8Encode(CONNECTION_PREFACE);
     session.out.append(preface, 0, preface.length);
     const payload = settingsPayload(limits);
@@ -69,14 +69,14 @@ export class Http2Client {
   /** Whether {@link request} takes another request now. */
   get canRequest(): boolean {
     const { error, goaway, streams, limits } = this.#session;
-    const isFull = streams.size >= limits.streams + limits.queuedRequests;
+    const isFull = streams.length >= limits.streams + limits.queuedRequests;
     return error === undefined && goaway === undefined && !isFull && this.#nextId <= MAX_31_BITS;
   }
 
   /** Bytes of memory that it holds for what was received and what is to be sent, bodies of requests aside. */
   get memoryBytes(): number {
     let bytes = this.#session.out.capacity + this.#receiver.memoryBytes;
-    for (const stream of this.#session.streams.values()) bytes += stream.data.capacity + (stream.head?.length ?? 0);
+    for (const { data, head } of this.#session.streams) bytes += (data?.capacity ?? 0) + (head?.length ?? 0);
     return bytes;
   }
 
@@ -135,10 +135,9 @@ export class Http2Client {
     const id = this.#nextId;
     this.#nextId += 2;
     const { method, body, endStream = true } = request;
-    const copy = body?.slice() ?? new Uint8Array(0);
+    const copy = body?.slice() ?? NO_BYTES;
     const stream = new Stream(nowMs, id, method === 'HEAD', session.limits, head, copy, endStream);
-    session.streams.set(id, stream);
-    session.waiting.push(stream);
+    session.streams.push(stream);
     return id;
   }
 
@@ -149,7 +148,7 @@ export class Http2Client {
    */
   sendData(nowMs: number, id: number, buf: Uint8Array, start: number, end: number, isLast: boolean): number {
     const session = this.#session;
-    const stream = session.streams.get(id);
+    const stream = session.find(id);
     if (stream === undefined || stream.isDropped || session.error !== undefined) return -1;
     if (stream.isLocalClosed || stream.endsAfterBody) return -1;
     this.#advance(nowMs);
@@ -172,7 +171,7 @@ export class Http2Client {
   /** The caller has used `bytes` of a stream's data: the server may send as many more. Unknown ids are ignored. */
   consumed(nowMs: number, id: number, bytes: number): void {
     const session = this.#session;
-    const stream = session.streams.get(id);
+    const stream = session.find(id);
     if (stream === undefined || stream.isDropped || stream.isEndTold) return;
     if (!(bytes >= 0 && bytes <= stream.lent))
       throw new RangeError(`"bytes" expected at most the ${stream.lent} that were lent, got ${bytes}`);
@@ -186,12 +185,12 @@ export class Http2Client {
   /** Gives a request up; no event of it follows. Unknown ids are ignored. */
   cancel(nowMs: number, id: number): void {
     const session = this.#session;
-    const stream = session.streams.get(id);
+    const stream = session.find(id);
     if (stream === undefined) return;
     this.#advance(nowMs);
     session.drop(stream, CANCEL);
     stream.end = undefined;
-    session.streams.delete(id);
+    session.remove(stream);
   }
 
   /** Takes the oldest event. */
@@ -208,7 +207,7 @@ export class Http2Client {
       session.wake(stream);
       if (event !== undefined) return event;
     }
-    if (goaway !== undefined && session.streams.size === 0) this.#leave(goaway.code);
+    if (goaway !== undefined && session.streams.length === 0) this.#leave(goaway.code);
     if (session.error === undefined || this.#isClosedTold) return undefined;
     this.#isClosedTold = true;
     return { type: 'closed', error: session.error };
@@ -219,7 +218,7 @@ export class Http2Client {
     const session = this.#session;
     if (session.error !== undefined) return Infinity;
     let dueMs = this.#receiver.isSettled ? Infinity : this.#settingsDeadlineMs;
-    for (const { stalledSinceMs } of session.streams.values())
+    for (const { stalledSinceMs } of session.streams)
       dueMs = Math.min(dueMs, stalledSinceMs + session.limits.stallTimeoutMs);
     if (this.#keepAliveMs === 0) return dueMs;
     const isWaiting = this.#pingSentMs !== Infinity;
@@ -239,7 +238,7 @@ export class Http2Client {
     const isSilent = nowMs >= this.#pingSentMs + pingTimeoutMs;
     if (isUnsettled) return session.fail('ERR_TIMED_OUT', 'the server did not begin HTTP/2 in time', SETTINGS_TIMEOUT); // CHECK: http2-settings-timeout
     if (isSilent) return session.fail('ERR_TIMED_OUT', 'the server left a ping unanswered', NO_ERROR); // CHECK: http2-ping-timeout
-    for (const stream of [...session.streams.values()])
+    for (const stream of [...session.streams])
       if (nowMs >= stream.stalledSinceMs + stallTimeoutMs) this.#giveUp(stream); // CHECK: http2-stall-timeout
     const isDue = this.#keepAliveMs > 0 && nowMs >= this.#lastReceivedMs + this.#keepAliveMs;
     if (!isDue || this.#pingSentMs !== Infinity) return;
@@ -253,8 +252,8 @@ export class Http2Client {
   close(): void {
     const session = this.#session;
     session.fail('ERR_CLOSED', 'the connection was closed', NO_ERROR);
-    for (const stream of session.streams.values()) session.drop(stream, undefined);
-    session.streams.clear();
+    for (const stream of session.streams) session.drop(stream, undefined);
+    session.streams.length = 0;
     session.ready.length = 0;
     session.isGoawayNew = false;
   }
@@ -281,17 +280,17 @@ export class Http2Client {
     const { id, response, trailers, data, end } = stream;
     if (end !== undefined) {
       stream.end = undefined;
-      session.streams.delete(id);
+      session.remove(stream);
       return { type: 'reset', id, ...end };
     }
     if (response !== undefined) {
       stream.response = undefined;
       return { type: 'headers', id, status: response.status, headers: response.headers };
     }
-    if (data.length > 0) {
+    if (data !== undefined) {
       const lent = { type: 'data', id, buf: data.buf, start: data.start, end: data.end } as const;
       stream.lent += data.length;
-      data.clear();
+      stream.data = undefined;
       return lent;
     }
     if (trailers !== undefined) {
@@ -305,7 +304,7 @@ export class Http2Client {
     if (!stream.isRemoteClosed || stream.isEndTold) return undefined;
     stream.isEndTold = true;
     session.release(stream);
-    if (stream.isLocalClosed) session.streams.delete(id);
+    if (stream.isLocalClosed) session.remove(stream);
     return { type: 'end', id };
   }
 }

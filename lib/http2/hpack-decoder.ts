@@ -12,48 +12,77 @@ import { DynamicTable, type Field, fieldBytes, STATIC_TABLE } from './hpack-tabl
 /** Integers beyond this are refused; more than any block, table or index here can need. */
 const MAX_INTEGER = 0x0fff_ffff;
 
-/** The decoder of one connection. */
+/** What a block says. */
+export interface HeaderList {
+  /** The fields, in order. */
+  readonly fields: readonly Field[];
+  /** Whether the block had more than the list may hold; {@link fields} is then incomplete. */
+  readonly isTooLarge: boolean;
+}
+
+/** The decoder of one connection: between blocks it holds the dynamic table, if the other side may use one. */
 export class HpackDecoder {
-  /** The fields of the last block, in order. */
-  fields: Field[] = [];
-  /** Whether the last block had more than the list may hold; {@link fields} is then incomplete. */
-  isTooLarge = false;
-  readonly #table: DynamicTable;
-  readonly #tableBytes: number;
+  readonly #table: DynamicTable | undefined;
+  readonly #tableLimit: number;
   readonly #listBytes: number;
-  #buf: Uint8Array = new Uint8Array(0);
-  #at = 0;
-  #end = 0;
-  #listed = 0;
 
   /** `tableBytes` as announced to the other side; `listBytes` as fields are counted (32 bytes each beyond their text). */
   constructor(tableBytes: number, listBytes: number) {
-    this.#table = new DynamicTable(tableBytes);
-    this.#tableBytes = tableBytes;
+    this.#table = tableBytes > 0 ? new DynamicTable(tableBytes) : undefined;
+    this.#tableLimit = tableBytes;
     this.#listBytes = listBytes;
   }
 
   /** Entries of the dynamic table, newest first. */
   get tableFields(): readonly Field[] {
-    return Array.from({ length: this.#table.length }, (_, index) => this.#table.at(index)!);
+    return Array.from({ length: this.#table?.length ?? 0 }, (_, index) => this.#table!.at(index)!);
   }
 
   /** Size of the dynamic table now. */
   get tableBytes(): number {
-    return this.#table.bytes;
+    return this.#table?.bytes ?? 0;
   }
 
-  /** Reads `buf[start, end)`, a whole block, into {@link fields}. False for an error (COMPRESSION_ERROR). */
-  decode(buf: Uint8Array, start: number, end: number): boolean {
+  /** Reads `buf[start, end)`, a whole block. Undefined for an error (COMPRESSION_ERROR). */
+  decode(buf: Uint8Array, start: number, end: number): HeaderList | undefined {
+    const reader = new BlockReader(this.#table, this.#tableLimit, this.#listBytes, buf, start, end);
+    return reader.read() ? reader : undefined;
+  }
+}
+
+/** Reads one block. */
+class BlockReader {
+  readonly fields: Field[] = [];
+  isTooLarge = false;
+  readonly #table: DynamicTable | undefined;
+  readonly #tableLimit: number;
+  readonly #listBytes: number;
+  readonly #buf: Uint8Array;
+  #at: number;
+  readonly #end: number;
+  #listed = 0;
+
+  constructor(
+    table: DynamicTable | undefined,
+    tableLimit: number,
+    listBytes: number,
+    buf: Uint8Array,
+    start: number,
+    end: number,
+  ) {
+    this.#table = table;
+    this.#tableLimit = tableLimit;
+    this.#listBytes = listBytes;
     this.#buf = buf;
     this.#at = start;
     this.#end = end;
-    this.fields = [];
-    this.isTooLarge = false;
-    this.#listed = 0;
+  }
+
+  /** False for an error. */
+  read(): boolean {
     let isFirst = true;
     while (this.#at < this.#end) {
-      const isUpdate = (buf[this.#at]! & 0xe0) === 0x20;
+      const isUpdate = (this.#buf[this.#at]! & 0xe0) === 0x20;
       if (isUpdate && !isFirst) return false; // CHECK: hpack-late-size-update
       if (!(isUpdate ? this.#readSizeUpdate() : this.#readField())) return false;
       isFirst = isUpdate;
@@ -64,8 +93,8 @@ export class HpackDecoder {
   #readSizeUpdate(): boolean {
     const bytes = this.#readInteger(5);
     if (bytes < 0) return false;
-    if (bytes > this.#tableBytes) return false; // CHECK: hpack-size-update-limit
-    this.#table.resize(bytes);
+    if (bytes > this.#tableLimit) return false; // CHECK: hpack-size-update-limit
+    this.#table?.resize(bytes);
     return true;
   }
 
@@ -86,7 +115,7 @@ export class HpackDecoder {
     if (value === undefined) return false;
     const field: Field = [name, value];
     this.#list(field);
-    if (isIndexed) this.#table.add(field);
+    if (isIndexed) this.#table?.add(field);
     return true;
   }
 
@@ -98,7 +127,7 @@ export class HpackDecoder {
 
   /** The entry of an index from 1; undefined where there is none. */
   #entry(index: number): Field | undefined {
-    return index <= STATIC_TABLE.length ? STATIC_TABLE[index - 1] : this.#table.at(index - 1 - STATIC_TABLE.length);
+    return index <= STATIC_TABLE.length ? STATIC_TABLE[index - 1] : this.#table?.at(index - 1 - STATIC_TABLE.length);
   }
 
   /** An integer with a prefix of `bits` bits (RFC 7541 §5.1); -1 when it is cut short or too large. */

@@ -4,11 +4,10 @@
  * DATA goes on to its stream piece by piece; only header blocks and the few bytes of control frames are put together.
  * All accounts are settled at a frame's header and at its end, so that pieces of any size lead to the same answers.
  */
-import { readU16BE, readU32BE } from '../base/bytes.ts';
+import { copyBytes, readU16BE, readU32BE } from '../base/bytes.ts';
 import { NetError } from '../base/errors.ts';
 import { ByteQueue } from './byte-queue.ts';
 import { parseResponseHead, trailersProblem } from './fields.ts';
-import { FloodGauge } from './flood-gauge.ts';
 import {
   COMPRESSION_ERROR,
   DEFAULT_FRAME_BYTES,
@@ -37,8 +36,8 @@ import {
   STREAM_CLOSED,
   errorName,
 } from './frame.ts';
-import { HpackDecoder } from './hpack-decoder.ts';
-import { SettingsReader } from './settings.ts';
+import { HpackDecoder, type HeaderList } from './hpack-decoder.ts';
+import { applySetting, applyWindow, SETTING_BYTES } from './settings.ts';
 import type { Session } from './session.ts';
 import type { Stream } from './stream.ts';
 
@@ -61,23 +60,30 @@ const ON_STREAM: readonly number[] = Object.freeze([
   FRAME_CONTINUATION,
 ]);
 
+/** A header block that is being put together. */
+interface HeaderBlock {
+  readonly id: number;
+  /** Whether the stream ends with it. */
+  readonly isLast: boolean;
+  readonly bytes: ByteQueue;
+  continuations: number;
+}
+
+/** What is kept of a frame: its header, and the first bytes of its payload where they matter. */
+const KEPT_BYTES = FRAME_HEADER_BYTES + 8;
+
 /** One connection's; see the top of the file. */
 export class Receiver {
   /** Whether the server has acknowledged our settings, and has sent its own. */
   isSettled = false;
   readonly #session: Session;
   readonly #decoder: HpackDecoder;
-  readonly #gauge: FloodGauge;
-  readonly #settings: SettingsReader;
-  /** The header of the current frame, then the first bytes of its payload where they matter. */
-  readonly #header = new Uint8Array(FRAME_HEADER_BYTES);
-  #headerFill = 0;
-  readonly #fixed = new Uint8Array(8);
-  #fixedFill = 0;
-  #type = 0;
-  #flags = 0;
-  #id = 0;
-  #length = 0;
+  /** How many frames without use the server may send now, and since when that holds. */
+  #idleFrames: number;
+  #idleSinceMs: number;
+  /** The current frame: `[0, #fill)` of what is kept of it, and what is to come of its payload. */
+  readonly #frame = new Uint8Array(KEPT_BYTES);
+  #fill = 0;
   #left = 0;
   #hasSettings = false;
   /** The stream of the current DATA frame; undefined when its bytes go nowhere. */
@@ -86,33 +92,44 @@ export class Receiver {
   #padding = 0;
   /** Whether the DATA frame has no byte of body. */
   #isEmpty = false;
-  /** A header block that is being put together, and the stream it belongs to; id 0 when there is none. */
-  readonly #block: ByteQueue;
-  #blockId = 0;
-  #blockEnds = false;
-  #continuations = 0;
+  #block: HeaderBlock | undefined = undefined;
 
   constructor(session: Session) {
-    const { headerBlockBytes, headerTableBytes, headerListBytes, idleFrames, idleFramesPerSecond } = session.limits;
-    this.#block = new ByteQueue(headerBlockBytes / 8);
+    const { headerTableBytes, headerListBytes, idleFrames } = session.limits;
     this.#session = session;
     this.#decoder = new HpackDecoder(headerTableBytes, headerListBytes);
-    this.#gauge = new FloodGauge(session.nowMs, idleFrames, idleFramesPerSecond);
-    this.#settings = new SettingsReader(session);
+    this.#idleFrames = idleFrames;
+    this.#idleSinceMs = session.nowMs;
   }
 
   /** Bytes of memory that grow with what the server sends. */
   get memoryBytes(): number {
-    return this.#block.capacity + this.#decoder.tableBytes;
+    return (this.#block?.bytes.capacity ?? 0) + this.#decoder.tableBytes;
+  }
+
+  get #length(): number {
+    return (this.#frame[0]! << 16) | readU16BE(this.#frame, 1);
+  }
+
+  get #type(): number {
+    return this.#frame[3]!;
+  }
+
+  get #flags(): number {
+    return this.#frame[4]!;
+  }
+
+  get #id(): number {
+    return readU32BE(this.#frame, 5) & MAX_31_BITS;
   }
 
   /** Takes all of `buf[start, end)`, unless the connection ends within. */
   receive(buf: Uint8Array, start: number, end: number): void {
     let at = start;
     while (at < end && this.#session.error === undefined) {
-      if (this.#headerFill < FRAME_HEADER_BYTES) {
-        this.#header[this.#headerFill++] = buf[at++]!;
-        if (this.#headerFill < FRAME_HEADER_BYTES) continue;
+      if (this.#fill < FRAME_HEADER_BYTES) {
+        this.#frame[this.#fill++] = buf[at++]!;
+        if (this.#fill < FRAME_HEADER_BYTES) continue;
         this.#begin();
       } else {
         const count = Math.min(this.#left, end - at);
@@ -121,25 +138,20 @@ export class Receiver {
         at += count;
       }
       if (this.#left > 0 || this.#session.error !== undefined) continue;
-      this.#headerFill = 0;
+      this.#fill = 0;
       this.#finish();
     }
   }
 
   #begin(): void {
-    const header = this.#header;
-    this.#length = this.#left = (header[0]! << 16) | readU16BE(header, 1);
-    this.#type = header[3]!;
-    this.#flags = header[4]!;
-    this.#id = readU32BE(header, 5) & MAX_31_BITS;
-    this.#fixedFill = 0;
+    this.#left = this.#length;
     const isFirst = !this.#hasSettings;
     this.#hasSettings = true;
     const session = this.#session;
     const isSettings = this.#type === FRAME_SETTINGS && (this.#flags & FLAG_ACK) === 0;
     if (isFirst && !isSettings) return session.breakOff(PROTOCOL_ERROR, 'it does not begin with its settings'); // CHECK: http2-first-settings
     if (this.#length > DEFAULT_FRAME_BYTES) return session.breakOff(FRAME_SIZE_ERROR, 'a frame above 16,384 bytes'); // CHECK: http2-frame-size
-    const isNext = this.#blockId === 0 || (this.#type === FRAME_CONTINUATION && this.#id === this.#blockId);
+    const isNext = this.#block === undefined || (this.#type === FRAME_CONTINUATION && this.#id === this.#block.id);
     if (!isNext) return session.breakOff(PROTOCOL_ERROR, 'another frame within a header block'); // CHECK: http2-block-interrupted
     const fixed = FIXED_BYTES[this.#type];
     const isOdd = fixed !== undefined && fixed !== this.#length;
@@ -173,11 +185,11 @@ export class Receiver {
         if (this.#length < 8) session.breakOff(FRAME_SIZE_ERROR, 'a goodbye that is too short'); // CHECK: http2-goaway-size
         return;
       case FRAME_CONTINUATION: {
-        const isStray = this.#blockId === 0;
-        if (isStray) return session.breakOff(PROTOCOL_ERROR, 'a continuation of nothing'); // CHECK: http2-stray-continuation
-        const isFlood = ++this.#continuations > session.limits.continuations;
+        const block = this.#block;
+        if (block === undefined) return session.breakOff(PROTOCOL_ERROR, 'a continuation of nothing'); // CHECK: http2-stray-continuation
+        const isFlood = ++block.continuations > session.limits.continuations;
         if (isFlood) return session.breakOff(ENHANCE_YOUR_CALM, 'too many continuations'); // CHECK: http2-continuation-flood
-        return this.#growBlock();
+        return this.#growBlock(block);
       }
       case FRAME_PUSH_PROMISE:
         return session.breakOff(PROTOCOL_ERROR, 'a push, which we refused');
@@ -194,7 +206,11 @@ export class Receiver {
 
   /** A frame that leads to nothing; too many end the connection. */
   #countIdle(): void {
-    const isFlood = !this.#gauge.take(this.#session.nowMs);
+    const { nowMs, limits } = this.#session;
+    const gained = ((nowMs - this.#idleSinceMs) * limits.idleFramesPerSecond) / 1000;
+    this.#idleFrames = Math.min(limits.idleFrames, this.#idleFrames + gained) - 1;
+    this.#idleSinceMs = nowMs;
+    const isFlood = this.#idleFrames < 0;
     if (isFlood) this.#session.breakOff(ENHANCE_YOUR_CALM, 'too many frames without use'); // CHECK: http2-idle-flood
   }
 
@@ -248,11 +264,21 @@ export class Receiver {
         return this.#handleData(buf, start, end);
       case FRAME_HEADERS:
       case FRAME_CONTINUATION:
-        return this.#block.append(buf, start, end);
+        return this.#block?.bytes.append(buf, start, end);
       case FRAME_SETTINGS:
-        return this.#settings.receive(buf, start, end);
+        return this.#handleSettings(buf, start, end);
       default:
-        for (let at = start; at < end && this.#fixedFill < 8; at++) this.#fixed[this.#fixedFill++] = buf[at]!;
+        for (let at = start; at < end && this.#fill < KEPT_BYTES; at++) this.#frame[this.#fill++] = buf[at]!;
+    }
+  }
+
+  #handleSettings(buf: Uint8Array, start: number, end: number): void {
+    const frame = this.#frame;
+    for (let at = start; at < end && this.#session.error === undefined; at++) {
+      frame[this.#fill++] = buf[at]!;
+      if (this.#fill < FRAME_HEADER_BYTES + SETTING_BYTES) continue;
+      this.#fill = FRAME_HEADER_BYTES;
+      applySetting(this.#session, readU16BE(frame, FRAME_HEADER_BYTES), readU32BE(frame, FRAME_HEADER_BYTES + 2));
     }
   }
 
@@ -268,32 +294,33 @@ export class Receiver {
     // What of this piece lies in front of the padding.
     const dataEnd = Math.min(end, end + this.#left - this.#padding);
     if (stream === undefined || stream.isDropped || dataEnd <= at) return;
+    stream.data ??= new ByteQueue(this.#session.limits.streamWindowBytes / 8);
     stream.data.append(buf, at, dataEnd);
     this.#session.wake(stream);
   }
 
   #finish(): void {
     const session = this.#session;
-    const fixed = this.#fixed;
+    const value = readU32BE(this.#frame, FRAME_HEADER_BYTES);
     switch (this.#type) {
       case FRAME_DATA:
         return this.#finishData();
       case FRAME_HEADERS:
-        return this.#finishHeaders();
+        return this.#finishHeaders(this.#block!);
       case FRAME_CONTINUATION:
-        if ((this.#flags & FLAG_END_HEADERS) !== 0) this.#decodeBlock();
+        if ((this.#flags & FLAG_END_HEADERS) !== 0) this.#decodeBlock(this.#block!);
         return;
       case FRAME_RST_STREAM:
-        return this.#handleReset(readU32BE(fixed, 0));
+        return this.#handleReset(value);
       case FRAME_SETTINGS:
         return this.#finishSettings();
       case FRAME_PING:
         return this.#handlePing();
       case FRAME_GOAWAY:
         this.#countIdle();
-        return session.handleGoaway(readU32BE(fixed, 0) & MAX_31_BITS, readU32BE(fixed, 4));
+        return session.handleGoaway(value & MAX_31_BITS, readU32BE(this.#frame, FRAME_HEADER_BYTES + 4));
       case FRAME_WINDOW_UPDATE:
-        return this.#handleWindow(readU32BE(fixed, 0) & MAX_31_BITS);
+        return this.#handleWindow(value & MAX_31_BITS);
       default:
         this.#countIdle();
     }
@@ -304,7 +331,7 @@ export class Receiver {
     this.#countIdle();
     if ((this.#flags & FLAG_ACK) !== 0 || session.error !== undefined) return;
     const at = session.control(FRAME_PING, FLAG_ACK, 0, 8);
-    session.out.buf.set(this.#fixed, at);
+    copyBytes(session.out.buf, at, this.#frame, FRAME_HEADER_BYTES, KEPT_BYTES);
   }
 
   #finishData(): void {
@@ -318,42 +345,40 @@ export class Receiver {
   }
 
   #beginBlock(): void {
-    this.#blockId = this.#id;
-    this.#blockEnds = (this.#flags & FLAG_END_STREAM) !== 0;
-    this.#continuations = 0;
-    this.#growBlock();
+    const isLast = (this.#flags & FLAG_END_STREAM) !== 0;
+    const bytes = new ByteQueue(this.#session.limits.headerBlockBytes / 8);
+    this.#block = { id: this.#id, isLast, bytes, continuations: 0 };
+    this.#growBlock(this.#block);
   }
 
-  #growBlock(): void {
-    const isBomb = this.#block.length + this.#length > this.#session.limits.headerBlockBytes;
+  #growBlock(block: HeaderBlock): void {
+    const isBomb = block.bytes.length + this.#length > this.#session.limits.headerBlockBytes;
     if (isBomb) this.#session.breakOff(ENHANCE_YOUR_CALM, 'a header block above the limit'); // CHECK: http2-header-block
   }
 
-  #finishHeaders(): void {
-    const block = this.#block;
+  #finishHeaders(block: HeaderBlock): void {
+    const { bytes } = block;
     const isPadded = (this.#flags & FLAG_PADDED) !== 0;
-    const padding = isPadded && block.length > 0 ? block.buf[block.start]! : 0;
+    const padding = isPadded && bytes.length > 0 ? bytes.buf[bytes.start]! : 0;
     const front = (isPadded ? 1 : 0) + ((this.#flags & FLAG_PRIORITY) !== 0 ? 5 : 0);
-    const isTooMuch = front + padding > block.length;
+    const isTooMuch = front + padding > bytes.length;
     if (isTooMuch) return this.#session.breakOff(PROTOCOL_ERROR, 'more padding than frame'); // CHECK: http2-headers-padding
-    block.start += front;
-    block.end -= padding;
-    if ((this.#flags & FLAG_END_HEADERS) !== 0) this.#decodeBlock();
+    bytes.start += front;
+    bytes.end -= padding;
+    if ((this.#flags & FLAG_END_HEADERS) !== 0) this.#decodeBlock(block);
   }
 
-  #decodeBlock(): void {
+  #decodeBlock({ bytes, isLast }: HeaderBlock): void {
     const session = this.#session;
-    const block = this.#block;
-    const isRight = this.#decoder.decode(block.buf, block.start, block.end);
-    block.clear();
-    this.#blockId = 0;
-    if (!isRight) return session.breakOff(COMPRESSION_ERROR, 'a header block that does not decode'); // CHECK: http2-compression
+    const list = this.#decoder.decode(bytes.buf, bytes.start, bytes.end);
+    this.#block = undefined;
+    if (list === undefined) return session.breakOff(COMPRESSION_ERROR, 'a header block that does not decode'); // CHECK: http2-compression
     const stream = session.live(this.#id);
     if (stream === undefined) return this.#countIdle();
     if (stream.isRemoteClosed) return session.breakStream(stream, STREAM_CLOSED, 'fields after its end'); // CHECK: http2-headers-after-end
-    if (this.#decoder.isTooLarge) return this.#refuseFields(stream);
-    if (stream.hasResponse) this.#handleTrailers(stream);
-    else this.#handleResponse(stream);
+    if (list.isTooLarge) return this.#refuseFields(stream);
+    if (stream.hasResponse) this.#handleTrailers(stream, list, isLast);
+    else this.#handleResponse(stream, list, isLast);
   }
 
   #refuseFields(stream: Stream): void {
@@ -362,25 +387,24 @@ export class Receiver {
     this.#session.abandon(stream, ENHANCE_YOUR_CALM, error, false);
   }
 
-  #handleResponse(stream: Stream): void {
+  #handleResponse(stream: Stream, { fields }: HeaderList, isLast: boolean): void {
     const session = this.#session;
-    const head = parseResponseHead(this.#decoder.fields);
+    const head = parseResponseHead(fields);
     if (typeof head === 'string') return session.breakStream(stream, PROTOCOL_ERROR, head); // CHECK: http2-response-head
     const isInterim = head.status < 200;
-    if (isInterim && this.#blockEnds) return session.breakStream(stream, PROTOCOL_ERROR, 'an end without a response'); // CHECK: http2-interim-end
+    if (isInterim && isLast) return session.breakStream(stream, PROTOCOL_ERROR, 'an end without a response'); // CHECK: http2-interim-end
     if (isInterim) return this.#countIdle();
     const hasNoBody = stream.isHead || head.status === 204 || head.status === 304;
     stream.expected = hasNoBody ? 0 : head.contentLength;
     stream.hasResponse = true;
     stream.response = head;
     session.wake(stream);
-    if (this.#blockEnds) session.closeRemote(stream);
+    if (isLast) session.closeRemote(stream);
   }
 
-  #handleTrailers(stream: Stream): void {
+  #handleTrailers(stream: Stream, { fields }: HeaderList, isLast: boolean): void {
     const session = this.#session;
-    const { fields } = this.#decoder;
-    const problem = this.#blockEnds ? trailersProblem(fields) : 'a second response';
+    const problem = isLast ? trailersProblem(fields) : 'a second response';
     if (problem !== undefined) return session.breakStream(stream, PROTOCOL_ERROR, problem); // CHECK: http2-trailers
     stream.trailers = fields;
     session.closeRemote(stream);
@@ -404,7 +428,7 @@ export class Receiver {
       this.isSettled = true;
       return;
     }
-    this.#settings.apply();
+    applyWindow(session);
     this.#countIdle();
     if (session.error === undefined) session.control(FRAME_SETTINGS, FLAG_ACK, 0, 0);
   }

@@ -2,7 +2,7 @@
  * The sending half: request heads within the server's number of streams, bodies within its windows and frame size, each
  * stream in turn (RFC 9113 §5.1.2, §5.2, §6.1, §6.2).
  */
-import { copyBytes } from '../base/bytes.ts';
+import { copyBytes, NO_BYTES } from '../base/bytes.ts';
 import {
   DEFAULT_FRAME_BYTES,
   FLAG_END_HEADERS,
@@ -20,15 +20,18 @@ import type { Stream } from './stream.ts';
 /** Moves what may be sent into the session's buffer, until that is full. */
 export function fillBuffer(session: Session): void {
   if (session.error !== undefined) return;
-  const { limits, waiting, sending } = session;
+  const { limits, sending } = session;
   const mostStreams = Math.min(limits.streams, session.peerStreams);
-  while (waiting.length > 0 && session.openCount < mostStreams && session.out.length < limits.sendBufferBytes)
-    sendHead(session, waiting.shift()!);
+  while (session.openCount < mostStreams && session.out.length < limits.sendBufferBytes) {
+    const stream = session.nextUnsent();
+    if (stream === undefined) break;
+    sendHead(session, stream);
+  }
   // A round without any progress ends it: every stream waits for a window, or the buffer is full.
   for (let idle = 0; idle < sending.length; ) {
     const stream = sending.shift()!;
     const taken = sendBody(session, stream);
-    if (!stream.isLocalClosed && stream.bodyAt < stream.body.length) sending.push(stream);
+    if (!stream.isLocalClosed && stream.body.length > 0) sending.push(stream);
     idle = taken > 0 ? 0 : idle + 1;
   }
 }
@@ -59,12 +62,10 @@ function sendHead(session: Session, stream: Stream): void {
 
 /** One frame of the body that came with the request; returns how many bytes. */
 function sendBody(session: Session, stream: Stream): number {
-  const { body, bodyAt } = stream;
-  const taken = sendPiece(session, stream, body, bodyAt, body.length, stream.endsAfterBody);
-  stream.bodyAt += taken;
-  if (stream.bodyAt === body.length) {
-    stream.body = new Uint8Array(0);
-    stream.bodyAt = 0;
+  const { body } = stream;
+  const taken = sendPiece(session, stream, body, 0, body.length, stream.endsAfterBody);
+  stream.body = taken < body.length ? body.subarray(taken) : NO_BYTES;
+  if (taken === body.length) {
     if (!stream.isLocalClosed && !stream.wantsToWrite) stream.stalledSinceMs = Infinity;
   }
   return taken;
@@ -106,9 +107,9 @@ function put(session: Session, type: number, flags: number, id: number, buf: Uin
 export function wakeWriters(session: Session): void {
   if (session.error !== undefined || session.sendWindow <= 0) return;
   if (session.out.length > session.limits.sendBufferBytes / 2) return;
-  for (const stream of session.streams.values()) {
+  for (const stream of session.streams) {
     if (!stream.wantsToWrite || stream.head !== undefined || stream.sendWindow <= 0) continue;
-    if (stream.bodyAt < stream.body.length) continue;
+    if (stream.body.length > 0) continue;
     stream.wantsToWrite = false;
     stream.isWritable = true;
     stream.stalledSinceMs = Infinity;

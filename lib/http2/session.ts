@@ -5,7 +5,7 @@
  * INVARIANT: `unconsumed` of the session is the sum over its streams. A window that is given back plus what is not
  * consumed never exceeds the limit, except for the surplus that HTTP/2 starts with (see {@link Http2Limits}).
  */
-import { writeU32BE } from '../base/bytes.ts';
+import { NO_BYTES, writeU32BE } from '../base/bytes.ts';
 import { type ErrorCode, NetError } from '../base/errors.ts';
 import { ByteQueue } from './byte-queue.ts';
 import {
@@ -30,10 +30,8 @@ export class Session {
   nowMs: number;
   /** Why the connection is dead; undefined while it is not. */
   error: NetError | undefined = undefined;
-  /** Every stream with something left to do, by id. */
-  readonly streams = new Map<number, Stream>();
-  /** Those whose HEADERS have not left, in the order of their ids. */
-  readonly waiting: Stream[] = [];
+  /** Every stream with something left to do, in the order of their ids. */
+  readonly streams: Stream[] = [];
   /** Those with body bytes left, in the order of their turns. */
   readonly sending: Stream[] = [];
   /** Those with events, in the order of their turns. */
@@ -53,6 +51,8 @@ export class Session {
 
   /** The server's settings. */
   peerInitialWindow = DEFAULT_WINDOW_BYTES;
+  /** What that becomes when the frame with its settings is complete. */
+  nextInitialWindow = DEFAULT_WINDOW_BYTES;
   peerFrameBytes = DEFAULT_FRAME_BYTES;
   peerStreams = Infinity;
   /** The next header block says that it uses no table: at first, and when the server has changed the table's size. */
@@ -104,9 +104,38 @@ export class Session {
     this.ready.push(stream);
   }
 
+  /** The stream of an id, over or not. */
+  find(id: number): Stream | undefined {
+    const stream = this.streams[this.#place(id)];
+    return stream?.id === id ? stream : undefined;
+  }
+
+  /** The next stream whose HEADERS are to leave: they leave in the order of their ids. */
+  nextUnsent(): Stream | undefined {
+    for (let at = this.#place(this.lastSentId + 1); at < this.streams.length; at++)
+      if (!this.streams[at]!.isDropped) return this.streams[at];
+    return undefined;
+  }
+
+  /** Nothing is left to do for a stream. */
+  remove(stream: Stream): void {
+    removeFrom(this.streams, stream);
+  }
+
+  /** Where the first stream stands whose id is not below this. */
+  #place(id: number): number {
+    let low = 0;
+    for (let high = this.streams.length; low < high; ) {
+      const middle = (low + high) >>> 1;
+      if (this.streams[middle]!.id < id) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
   /** The stream of an id that frames may still change; undefined when it is over. */
   live(id: number): Stream | undefined {
-    const stream = this.streams.get(id);
+    const stream = this.find(id);
     return stream === undefined || stream.isDropped || stream.head !== undefined ? undefined : stream;
   }
 
@@ -140,9 +169,8 @@ export class Session {
     }
     stream.isDropped = true;
     stream.isEndTold = true;
-    removeFrom(this.waiting, stream);
     removeFrom(this.sending, stream);
-    stream.body = new Uint8Array(0);
+    stream.body = NO_BYTES;
     stream.stalledSinceMs = Infinity;
     stream.isWritable = stream.wantsToWrite = false;
     stream.response = stream.trailers = undefined;
@@ -151,7 +179,7 @@ export class Session {
 
   /** Counts everything that a stream has as consumed; what the caller was not given is forgotten. */
   release(stream: Stream): void {
-    stream.data.clear();
+    stream.data = undefined;
     this.unconsumed -= stream.unconsumed;
     stream.unconsumed = stream.lent = 0;
     this.giveBack(undefined);
@@ -163,15 +191,14 @@ export class Session {
     stream.stalledSinceMs = Infinity;
     stream.wantsToWrite = stream.isWritable = false;
     if (stream.isRemoteClosed) this.openCount--;
-    if (stream.isEndTold) this.streams.delete(stream.id);
+    if (stream.isEndTold) this.remove(stream);
   }
 
   /** The server has answered and wants no more of the request. */
   stopSending(stream: Stream): void {
     if (stream.isLocalClosed) return;
     removeFrom(this.sending, stream);
-    stream.body = new Uint8Array(0);
-    stream.bodyAt = 0;
+    stream.body = NO_BYTES;
     this.closeLocal(stream);
   }
 
@@ -188,7 +215,7 @@ export class Session {
   handleGoaway(lastId: number, code: number): void {
     this.goaway = { lastId: Math.min(lastId, this.goaway?.lastId ?? lastId), code };
     this.isGoawayNew = true;
-    for (const stream of [...this.streams.values()]) {
+    for (const stream of [...this.streams]) {
       if (stream.isDropped || (stream.head === undefined && stream.id <= this.goaway.lastId)) continue;
       if (stream.isRemoteClosed) continue; // it was answered after all
       this.handleReset(stream, REFUSED_STREAM, 'the server goes away and has not begun this request', true);

@@ -1,7 +1,7 @@
 /**
  * Settings of both sides (RFC 9113 §6.5): what the client announces, and the server's as they stream.
  */
-import { readU16BE, readU32BE, writeU16BE, writeU32BE } from '../base/bytes.ts';
+import { writeU16BE, writeU32BE } from '../base/bytes.ts';
 import {
   DEFAULT_FRAME_BYTES,
   DEFAULT_TABLE_BYTES,
@@ -20,7 +20,8 @@ import {
 import type { Http2Limits } from './limits.ts';
 import type { Session } from './session.ts';
 
-const SETTING_BYTES = 6;
+/** An id in two bytes and a value in four. */
+export const SETTING_BYTES = 6;
 
 /** The payload of the client's SETTINGS: what differs from the defaults, and no push. */
 export function settingsPayload(limits: Http2Limits): Uint8Array {
@@ -38,66 +39,42 @@ export function settingsPayload(limits: Http2Limits): Uint8Array {
   return out;
 }
 
-/** Reads the server's settings in pieces of any size. */
-export class SettingsReader {
-  readonly #session: Session;
-  readonly #setting = new Uint8Array(SETTING_BYTES);
-  #fill = 0;
-  #initialWindow: number;
-
-  constructor(session: Session) {
-    this.#session = session;
-    this.#initialWindow = session.peerInitialWindow;
-  }
-
-  /** A piece of the payload. The last one of a frame must be followed by {@link apply}. */
-  receive(buf: Uint8Array, start: number, end: number): void {
-    for (let at = start; at < end && this.#session.error === undefined; at++) {
-      this.#setting[this.#fill++] = buf[at]!;
-      if (this.#fill < SETTING_BYTES) continue;
-      this.#fill = 0;
-      this.#handle(readU16BE(this.#setting, 0), readU32BE(this.#setting, 2));
+/** One of the server's settings (RFC 9113 §6.5.2). The last one of a frame must be followed by {@link applyWindow}. */
+export function applySetting(session: Session, id: number, value: number): void {
+  switch (id) {
+    case SETTINGS_HEADER_TABLE_SIZE:
+      session.owesTableUpdate = true;
+      return;
+    case SETTINGS_ENABLE_PUSH:
+      if (value !== 0) session.breakOff(PROTOCOL_ERROR, 'a server that would be pushed to'); // CHECK: http2-setting-push
+      return;
+    case SETTINGS_MAX_CONCURRENT_STREAMS:
+      session.peerStreams = value;
+      return;
+    case SETTINGS_INITIAL_WINDOW_SIZE:
+      if (value > MAX_31_BITS) return session.breakOff(FLOW_CONTROL_ERROR, 'a window of 2 GB'); // CHECK: http2-setting-window
+      session.nextInitialWindow = value;
+      return;
+    case SETTINGS_MAX_FRAME_SIZE: {
+      const isOutside = value < DEFAULT_FRAME_BYTES || value > MAX_FRAME_BYTES;
+      if (isOutside) return session.breakOff(PROTOCOL_ERROR, 'a frame size that is none'); // CHECK: http2-setting-frame-size
+      session.peerFrameBytes = value;
+      return;
     }
+    default: // unknown ones are ignored, and MAX_HEADER_LIST_SIZE is advice: the server answers what it does not like
   }
+}
 
-  #handle(id: number, value: number): void {
-    const session = this.#session;
-    switch (id) {
-      case SETTINGS_HEADER_TABLE_SIZE:
-        session.owesTableUpdate = true;
-        return;
-      case SETTINGS_ENABLE_PUSH:
-        if (value !== 0) session.breakOff(PROTOCOL_ERROR, 'a server that would be pushed to'); // CHECK: http2-setting-push
-        return;
-      case SETTINGS_MAX_CONCURRENT_STREAMS:
-        session.peerStreams = value;
-        return;
-      case SETTINGS_INITIAL_WINDOW_SIZE:
-        if (value > MAX_31_BITS) return session.breakOff(FLOW_CONTROL_ERROR, 'a window of 2 GB'); // CHECK: http2-setting-window
-        this.#initialWindow = value;
-        return;
-      case SETTINGS_MAX_FRAME_SIZE: {
-        const isOutside = value < DEFAULT_FRAME_BYTES || value > MAX_FRAME_BYTES;
-        if (isOutside) return session.breakOff(PROTOCOL_ERROR, 'a frame size that is none'); // CHECK: http2-setting-frame-size
-        session.peerFrameBytes = value;
-        return;
-      }
-      default: // unknown ones are ignored, and MAX_HEADER_LIST_SIZE is advice: the server answers what it does not like
-    }
-  }
-
-  /** The frame is complete: its window size holds for open streams too, and may make their windows negative (§6.9.2). */
-  apply(): void {
-    const session = this.#session;
-    if (session.error !== undefined) return;
-    const change = this.#initialWindow - session.peerInitialWindow;
-    session.peerInitialWindow = this.#initialWindow;
-    if (change === 0) return;
-    for (const stream of session.streams.values()) {
-      if (stream.head !== undefined || stream.isDropped) continue;
-      stream.sendWindow += change;
-      const isTooMuch = stream.sendWindow > MAX_31_BITS;
-      if (isTooMuch) return session.breakOff(FLOW_CONTROL_ERROR, 'a window of 2 GB'); // CHECK: http2-setting-window-change
-    }
+/** The frame is complete: its window size holds for open streams too, and may make their windows negative (§6.9.2). */
+export function applyWindow(session: Session): void {
+  if (session.error !== undefined) return;
+  const change = session.nextInitialWindow - session.peerInitialWindow;
+  session.peerInitialWindow = session.nextInitialWindow;
+  if (change === 0) return;
+  for (const stream of session.streams) {
+    if (stream.head !== undefined || stream.isDropped) continue;
+    stream.sendWindow += change;
+    const isTooMuch = stream.sendWindow > MAX_31_BITS;
+    if (isTooMuch) return session.breakOff(FLOW_CONTROL_ERROR, 'a window of 2 GB'); // CHECK: http2-setting-window-change
   }
 }

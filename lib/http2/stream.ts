@@ -2,7 +2,7 @@
  * One request and its response: what is left to send, what waits for the caller, and the stream's two windows.
  */
 import type { NetError } from '../base/errors.ts';
-import { ByteQueue } from './byte-queue.ts';
+import type { ByteQueue } from './byte-queue.ts';
 import type { ResponseHead } from './fields.ts';
 import type { Field } from './hpack-table.ts';
 import type { Http2Limits } from './limits.ts';
@@ -22,9 +22,8 @@ export class Stream {
 
   /** The request's header block until it is sent; undefined afterwards. */
   head: Uint8Array | undefined;
-  /** Body bytes `[bodyAt, length)` that came with the request and are not sent yet. */
+  /** What came with the request of its body and is not sent yet. */
   body: Uint8Array;
-  bodyAt = 0;
   /** END_STREAM follows what is in {@link body}. */
   endsAfterBody: boolean;
   isLocalClosed = false;
@@ -53,7 +52,7 @@ export class Stream {
 
   /** What waits for the caller. */
   response: ResponseHead | undefined = undefined;
-  readonly data: ByteQueue;
+  data: ByteQueue | undefined = undefined;
   trailers: readonly Field[] | undefined = undefined;
   end: StreamEnd | undefined = undefined;
   /** Stands in the queue of streams that have events. */
@@ -73,7 +72,6 @@ export class Stream {
     this.id = id;
     this.isHead = isHead;
     this.window = limits.initialStreamWindowBytes;
-    this.data = new ByteQueue(limits.streamWindowBytes / 8);
     this.head = head;
     this.body = body;
     this.endsAfterBody = endsAfterBody;
@@ -88,6 +86,6 @@ export class Stream {
   /** Whether there is an event to take. */
   get hasEvent(): boolean {
     if (this.end !== undefined || this.response !== undefined || this.trailers !== undefined) return true;
-    return this.data.length > 0 || (this.isRemoteClosed && !this.isEndTold) || this.isWritable;
+    return this.data !== undefined || (this.isRemoteClosed && !this.isEndTold) || this.isWritable;
   }
 }

@@ -140,10 +140,11 @@ export class TestHttp2Server {
         if (readU16BE(payload, at) === SETTINGS_INITIAL_WINDOW_SIZE) this.#initialWindow = readU32BE(payload, at + 2);
       this.#out.push(frame(FRAME_SETTINGS, FLAG_ACK, 0));
     } else if (type === FRAME_HEADERS) {
-      if (!this.#hpack.decode(payload, 0, payload.length)) throw new Error('a header block that is none');
+      const list = this.#hpack.decode(payload, 0, payload.length);
+      if (list === undefined) throw new Error('a header block that is none');
       const window = this.#initialWindow;
       const begun = {
-        fields: this.#hpack.fields,
+        fields: list.fields,
         body: new Uint8Array(0),
         window,
         out: new Uint8Array(0),

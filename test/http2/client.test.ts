@@ -22,7 +22,7 @@ import {
 } from '../../lib/http2/frame.ts';
 import { HpackDecoder } from '../../lib/http2/hpack-decoder.ts';
 import { encodeFields } from '../../lib/http2/hpack-encoder.ts';
-import { HTTP2_LIMITS_SMALL } from '../../lib/http2/limits.ts';
+import { HTTP2_LIMITS_LARGE, HTTP2_LIMITS_SMALL } from '../../lib/http2/limits.ts';
 import {
   begun,
   data,
@@ -172,8 +172,7 @@ test('a long request head goes out in pieces of the frame size', () => {
   );
   const decoder = new HpackDecoder(0, 100_000);
   const block = concatBytes(...frames.map(({ payload }) => payload));
-  assert.ok(decoder.decode(block, 0, block.length));
-  assert.is(decoder.fields.at(-1)![1].length, 40_000);
+  assert.is(decoder.decode(block, 0, block.length)?.fields.at(-1)?.[1].length, 40_000);
 });
 
 test('interim responses are passed over', () => {
@@ -420,7 +419,7 @@ test('what cannot stand in a request is the caller’s mistake', () => {
     (error: Error) => error instanceof RangeError,
   );
   assert.throws(
-    () => new Http2Client({ nowMs: 0, limits: { windowBytes: 2 ** 31 } }),
+    () => new Http2Client({ nowMs: 0, limits: { ...HTTP2_LIMITS_LARGE, windowBytes: 2 ** 31 } }),
     (error: Error) => error instanceof RangeError,
   );
   assert.is(client.request(0, { ...GET, path: '*', method: 'OPTIONS', headers: [['te', 'trailers']] }), 1);

@@ -17,7 +17,7 @@ import {
 } from '../../lib/http2/frame.ts';
 import { encodeFields } from '../../lib/http2/hpack-encoder.ts';
 import type { Field } from '../../lib/http2/hpack-table.ts';
-import type { Http2Limits } from '../../lib/http2/limits.ts';
+import { HTTP2_LIMITS_LARGE, type Http2Limits } from '../../lib/http2/limits.ts';
 
 /** Bytes of a hex text; throws when it is none. */
 export function hex(text: string): Uint8Array {
@@ -139,7 +139,7 @@ export function feed(client: Http2Client, ...parts: readonly Uint8Array[]): numb
 
 /** A client whose settings and whose server's are acknowledged, with `requests` GETs sent; its output so far is gone. */
 export function begun(limits: Partial<Http2Limits> = {}, requests = 0): Http2Client {
-  const client = new Http2Client({ nowMs: 0, limits });
+  const client = new Http2Client({ nowMs: 0, limits: { ...HTTP2_LIMITS_LARGE, ...limits } });
   feed(client, settings(), settingsAck());
   for (let i = 0; i < requests; i++) client.request(0, GET);
   drain(client);
