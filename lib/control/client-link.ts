@@ -101,8 +101,6 @@ export class ControlLink {
   }
 
   #receive(nowMs: number): void {
-    // What the transport tells can be asked of it as well; untaken it would stay.
-    while (this.#transport.pollEvent() !== undefined);
     const plain = this.#transport.takePlain();
     const length = plain?.length ?? 0;
     for (let at = 0; at < length; at += this.#pieceBytes) {

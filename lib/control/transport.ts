@@ -6,7 +6,8 @@
  * Feed the socket's bytes to {@link ControlTransport.handleBytes}, take the plaintext of each record behind it with
  * `takePlain`, and send what {@link ControlTransport.pollBytes} writes, which fetches plaintext as there is room for it.
  * Between records nothing is held but the keys. A transport that is dead stays dead.
- * Left out: fetching the server's key (GET /key), the choice of port and TLS, the WebSocket variant for browsers.
+ * Left out: fetching the server's key (GET /key), the choice of port and TLS, the WebSocket variant for browsers, what
+ * an early payload says (it is read over).
  */
 import { concatBytes, copyBytes, NO_BYTES, readU16BE, readU32BE, utf8Encode, writeU16BE } from '../base/bytes.ts';
 import { type ErrorCode, NetError } from '../base/errors.ts';
@@ -75,17 +76,6 @@ export interface ControlTransportOptions {
   readonly limits?: Partial<TransportLimits>;
 }
 
-/** What happens on a control connection. */
-export type ControlTransportEvent =
-  /** The server has proved who it is; records flow. `hash` binds to this handshake (32 bytes). */
-  | { readonly type: 'established'; readonly hash: Uint8Array }
-  /** JSON that the server sent ahead of the stream; bytes, not checked. */
-  | { readonly type: 'early-payload'; readonly payload: Uint8Array }
-  /** The server ended the stream, between two records; what has arrived can still be fetched. */
-  | { readonly type: 'ended' }
-  /** Dead; no event follows. Undefined: closed by this side. */
-  | { readonly type: 'closed'; readonly error: NetError | undefined };
-
 /** What is needed until the stream inside has begun, 2 KB on XS. */
 interface Handshake {
   readonly noise: Ik;
@@ -109,7 +99,6 @@ export class ControlTransport {
   #handshake: Handshake | undefined;
   /** What is left to be sent of the request. */
   #request: Uint8Array;
-  readonly #events: ControlTransportEvent[] = [];
   #phase: 'head' | 'response' | 'early' | 'open' | 'dead' = 'head';
   #isEnded = false;
   #deadlineMs: number;
@@ -184,8 +173,7 @@ export class ControlTransport {
     if (this.#phase === 'dead' || this.#isEnded) return;
     this.#isEnded = true;
     const isCut = this.#phase !== 'open' || this.#records.partBytes > 0;
-    if (isCut) return this.#cutOff(); // CHECK: ts2021-cut-off
-    this.#events.push({ type: 'ended' });
+    if (isCut) this.#cutOff(); // CHECK: ts2021-cut-off
   }
 
   /**
@@ -200,11 +188,6 @@ export class ControlTransport {
     const sent = this.#records.pollBytes(plain, out, start + written, end);
     if (this.#records.problem !== undefined) this.#fail('ERR_PROTOCOL', this.#records.problem);
     return written + sent;
-  }
-
-  /** The next event, or undefined. */
-  pollEvent(): ControlTransportEvent | undefined {
-    return this.#events.shift();
   }
 
   /** Time has passed. */
@@ -286,7 +269,6 @@ export class ControlTransport {
     this.#records.start(sendKey, receiveKey);
     sendKey.fill(0);
     receiveKey.fill(0);
-    this.#events.push({ type: 'established', hash: noise.handshakeHash() });
     noise.wipe();
     this.#deadlineMs = Number.POSITIVE_INFINITY;
     this.#phase = 'early';
@@ -304,7 +286,6 @@ export class ControlTransport {
     if (payloadBytes > handshake.earlyBytes) return this.#refuseEarly(); // CHECK: ts2021-early-limit
     const end = EARLY_HEADER_BYTES + payloadBytes;
     if (early.length < end) return;
-    this.#events.push({ type: 'early-payload', payload: early.slice(EARLY_HEADER_BYTES, end) });
     this.#begin(early, end);
   }
 
@@ -345,7 +326,6 @@ export class ControlTransport {
     this.#handshake = undefined;
     this.#request = NO_BYTES;
     this.#records.fail('closed');
-    this.#events.push({ type: 'closed', error });
   }
 }
 

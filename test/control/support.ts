@@ -4,12 +4,7 @@ import { createNobleSuite } from '../../lib/crypto/noble.ts';
 import { ByteFifo } from '../../lib/control/byte-fifo.ts';
 import type { NetError } from '../../lib/base/errors.ts';
 import { ControlResponder, type ControlResponderOptions, type ResponderLimits } from '../../lib/control/responder.ts';
-import {
-  ControlTransport,
-  type ControlTransportEvent,
-  type ControlTransportOptions,
-  type TransportLimits,
-} from '../../lib/control/transport.ts';
+import { ControlTransport, type ControlTransportOptions, type TransportLimits } from '../../lib/control/transport.ts';
 import { answerControlRequest } from '../../lib/control/upgrade.ts';
 import { utf8Decode } from '../../lib/base/bytes.ts';
 
@@ -79,10 +74,6 @@ export class ClientEnd {
 
   pollPlain(out: Uint8Array, start: number, end: number): number {
     return this.#received.pollBytes(out, start, end);
-  }
-
-  pollEvent(): ControlTransportEvent | undefined {
-    return this.#transport.pollEvent();
   }
 
   handleTimeout(nowMs: number): void {
