@@ -76,7 +76,7 @@ export class Http2Client {
   /** Bytes of memory that it holds for what was received and what is to be sent, bodies of requests aside. */
   get memoryBytes(): number {
     let bytes = this.#session.out.capacity + this.#receiver.memoryBytes;
-    for (const { data, head } of this.#session.streams) bytes += (data?.capacity ?? 0) + (head?.length ?? 0);
+    for (const { data, upload } of this.#session.streams) bytes += (data?.capacity ?? 0) + (upload?.head?.length ?? 0);
     return bytes;
   }
 
@@ -135,9 +135,15 @@ export class Http2Client {
     const id = this.#nextId;
     this.#nextId += 2;
     const { method, body, endStream = true } = request;
-    const copy = body?.slice() ?? NO_BYTES;
-    const stream = new Stream(nowMs, id, method === 'HEAD', session.limits, head, copy, endStream);
-    session.streams.push(stream);
+    const upload = {
+      head,
+      body: body?.slice() ?? NO_BYTES,
+      endsAfterBody: endStream,
+      wantsToWrite: false,
+      isWritable: false,
+      stalledSinceMs: nowMs,
+    };
+    session.streams.push(new Stream(id, upload, session.limits.initialStreamWindowBytes, method === 'HEAD'));
     return id;
   }
 
@@ -150,21 +156,23 @@ export class Http2Client {
     const session = this.#session;
     const stream = session.find(id);
     if (stream === undefined || stream.isDropped || session.error !== undefined) return -1;
-    if (stream.isLocalClosed || stream.endsAfterBody) return -1;
+    const { upload } = stream;
+    if (upload === undefined || upload.endsAfterBody) return -1;
     this.#advance(nowMs);
+    const isNext = upload.head === undefined && upload.body.length === 0;
     if (start === end && isLast) {
-      stream.endsAfterBody = true;
-      if (stream.head === undefined && stream.body.length === 0) sendPiece(session, stream, buf, start, end, true);
+      upload.endsAfterBody = true;
+      if (isNext) sendPiece(session, stream, upload, buf, start, end, true);
       return 0;
     }
     let at = start;
-    if (stream.head === undefined && stream.body.length === 0)
+    if (isNext)
       for (let taken = -1; taken !== 0 && at < end; at += taken)
-        taken = sendPiece(session, stream, buf, at, end, isLast);
+        taken = sendPiece(session, stream, upload, buf, at, end, isLast);
     if (at < end) {
-      stream.wantsToWrite = true;
-      if (stream.stalledSinceMs === Infinity) stream.stalledSinceMs = nowMs;
-    } else stream.stalledSinceMs = Infinity;
+      upload.wantsToWrite = true;
+      if (upload.stalledSinceMs === Infinity) upload.stalledSinceMs = nowMs;
+    } else upload.stalledSinceMs = Infinity;
     return at - start;
   }
 
@@ -218,8 +226,8 @@ export class Http2Client {
     const session = this.#session;
     if (session.error !== undefined) return Infinity;
     let dueMs = this.#receiver.isSettled ? Infinity : this.#settingsDeadlineMs;
-    for (const { stalledSinceMs } of session.streams)
-      dueMs = Math.min(dueMs, stalledSinceMs + session.limits.stallTimeoutMs);
+    for (const { upload } of session.streams)
+      dueMs = Math.min(dueMs, (upload?.stalledSinceMs ?? Infinity) + session.limits.stallTimeoutMs);
     if (this.#keepAliveMs === 0) return dueMs;
     const isWaiting = this.#pingSentMs !== Infinity;
     const pingMs = isWaiting
@@ -239,7 +247,7 @@ export class Http2Client {
     if (isUnsettled) return session.fail('ERR_TIMED_OUT', 'the server did not begin HTTP/2 in time', SETTINGS_TIMEOUT); // CHECK: http2-settings-timeout
     if (isSilent) return session.fail('ERR_TIMED_OUT', 'the server left a ping unanswered', NO_ERROR); // CHECK: http2-ping-timeout
     for (const stream of [...session.streams])
-      if (nowMs >= stream.stalledSinceMs + stallTimeoutMs) this.#giveUp(stream); // CHECK: http2-stall-timeout
+      if (nowMs >= (stream.upload?.stalledSinceMs ?? Infinity) + stallTimeoutMs) this.#giveUp(stream); // CHECK: http2-stall-timeout
     const isDue = this.#keepAliveMs > 0 && nowMs >= this.#lastReceivedMs + this.#keepAliveMs;
     if (!isDue || this.#pingSentMs !== Infinity) return;
     this.#pingSentMs = nowMs;
@@ -268,7 +276,7 @@ export class Http2Client {
   }
 
   #giveUp(stream: Stream): void {
-    const isUnsent = stream.head !== undefined;
+    const { isUnsent } = stream;
     const what = isUnsent ? 'it allows no further request' : 'it takes no more of the request';
     const error = new NetError('ERR_TIMED_OUT', `the server has let the request wait for too long: ${what}`);
     this.#session.abandon(stream, CANCEL, error, isUnsent);
@@ -277,7 +285,7 @@ export class Http2Client {
   /** The next event of a stream. */
   #take(stream: Stream): Http2Event | undefined {
     const session = this.#session;
-    const { id, response, trailers, data, end } = stream;
+    const { id, response, trailers, data, end, upload } = stream;
     if (end !== undefined) {
       stream.end = undefined;
       session.remove(stream);
@@ -297,14 +305,14 @@ export class Http2Client {
       stream.trailers = undefined;
       return { type: 'trailers', id, headers: trailers };
     }
-    if (stream.isWritable) {
-      stream.isWritable = false;
+    if (upload?.isWritable === true) {
+      upload.isWritable = false;
       return { type: 'writable', id };
     }
     if (!stream.isRemoteClosed || stream.isEndTold) return undefined;
     stream.isEndTold = true;
     session.release(stream);
-    if (stream.isLocalClosed) session.remove(stream);
+    if (upload === undefined) session.remove(stream);
     return { type: 'end', id };
   }
 }

@@ -394,7 +394,7 @@ export class Receiver {
     const isInterim = head.status < 200;
     if (isInterim && isLast) return session.breakStream(stream, PROTOCOL_ERROR, 'an end without a response'); // CHECK: http2-interim-end
     if (isInterim) return this.#countIdle();
-    const hasNoBody = stream.isHead || head.status === 204 || head.status === 304;
+    const hasNoBody = stream.expected === 0 || head.status === 204 || head.status === 304;
     stream.expected = hasNoBody ? 0 : head.contentLength;
     stream.hasResponse = true;
     stream.response = head;

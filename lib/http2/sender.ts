@@ -15,7 +15,7 @@ import {
 } from './frame.ts';
 import { NO_TABLE_UPDATE } from './hpack-encoder.ts';
 import type { Session } from './session.ts';
-import type { Stream } from './stream.ts';
+import type { Stream, Upload } from './stream.ts';
 
 /** Moves what may be sent into the session's buffer, until that is full. */
 export function fillBuffer(session: Session): void {
@@ -24,30 +24,30 @@ export function fillBuffer(session: Session): void {
   const mostStreams = Math.min(limits.streams, session.peerStreams);
   while (session.openCount < mostStreams && session.out.length < limits.sendBufferBytes) {
     const stream = session.nextUnsent();
-    if (stream === undefined) break;
-    sendHead(session, stream);
+    if (stream?.upload === undefined) break;
+    sendHead(session, stream, stream.upload);
   }
   // A round without any progress ends it: every stream waits for a window, or the buffer is full.
   for (let idle = 0; idle < sending.length; ) {
     const stream = sending.shift()!;
     const taken = sendBody(session, stream);
-    if (!stream.isLocalClosed && stream.body.length > 0) sending.push(stream);
+    if ((stream.upload?.body.length ?? 0) > 0) sending.push(stream);
     idle = taken > 0 ? 0 : idle + 1;
   }
 }
 
-function sendHead(session: Session, stream: Stream): void {
+function sendHead(session: Session, stream: Stream, upload: Upload): void {
   const update = session.owesTableUpdate ? 1 : 0;
-  const head = stream.head!;
+  const head = upload.head!;
   const block = new Uint8Array(update + head.length);
   block[0] = NO_TABLE_UPDATE;
   block.set(head, update);
   session.owesTableUpdate = false;
-  stream.head = undefined;
+  upload.head = undefined;
   session.lastSentId = stream.id;
   session.openCount++;
   stream.sendWindow = session.peerInitialWindow;
-  const isWhole = stream.endsAfterBody && stream.body.length === 0;
+  const isWhole = upload.endsAfterBody && upload.body.length === 0;
   const most = Math.min(session.peerFrameBytes, DEFAULT_FRAME_BYTES);
   for (let at = 0; at < block.length; at += most) {
     const end = Math.min(block.length, at + most);
@@ -56,18 +56,18 @@ function sendHead(session: Session, stream: Stream): void {
     put(session, at === 0 ? FRAME_HEADERS : FRAME_CONTINUATION, flags, stream.id, block, at, end);
   }
   if (isWhole) session.closeLocal(stream);
-  else if (stream.body.length > 0) session.sending.push(stream);
-  stream.stalledSinceMs = stream.body.length > 0 || stream.wantsToWrite ? session.nowMs : Infinity;
+  else if (upload.body.length > 0) session.sending.push(stream);
+  upload.stalledSinceMs = upload.body.length > 0 || upload.wantsToWrite ? session.nowMs : Infinity;
 }
 
 /** One frame of the body that came with the request; returns how many bytes. */
 function sendBody(session: Session, stream: Stream): number {
-  const { body } = stream;
-  const taken = sendPiece(session, stream, body, 0, body.length, stream.endsAfterBody);
-  stream.body = taken < body.length ? body.subarray(taken) : NO_BYTES;
-  if (taken === body.length) {
-    if (!stream.isLocalClosed && !stream.wantsToWrite) stream.stalledSinceMs = Infinity;
-  }
+  const { upload } = stream;
+  if (upload === undefined) return 0;
+  const { body } = upload;
+  const taken = sendPiece(session, stream, upload, body, 0, body.length, upload.endsAfterBody);
+  upload.body = taken < body.length ? body.subarray(taken) : NO_BYTES;
+  if (taken === body.length && !upload.wantsToWrite) upload.stalledSinceMs = Infinity;
   return taken;
 }
 
@@ -78,6 +78,7 @@ function sendBody(session: Session, stream: Stream): number {
 export function sendPiece(
   session: Session,
   stream: Stream,
+  upload: Upload,
   buf: Uint8Array,
   start: number,
   end: number,
@@ -92,7 +93,7 @@ export function sendPiece(
   put(session, FRAME_DATA, isAll && isLast ? FLAG_END_STREAM : 0, stream.id, buf, start, start + taken);
   stream.sendWindow -= taken;
   session.sendWindow -= taken;
-  stream.stalledSinceMs = session.nowMs;
+  upload.stalledSinceMs = session.nowMs;
   if (isAll && isLast) session.closeLocal(stream);
   return taken;
 }
@@ -108,11 +109,12 @@ export function wakeWriters(session: Session): void {
   if (session.error !== undefined || session.sendWindow <= 0) return;
   if (session.out.length > session.limits.sendBufferBytes / 2) return;
   for (const stream of session.streams) {
-    if (!stream.wantsToWrite || stream.head !== undefined || stream.sendWindow <= 0) continue;
-    if (stream.body.length > 0) continue;
-    stream.wantsToWrite = false;
-    stream.isWritable = true;
-    stream.stalledSinceMs = Infinity;
+    const { upload } = stream;
+    if (upload === undefined || !upload.wantsToWrite || upload.head !== undefined) continue;
+    if (stream.sendWindow <= 0 || upload.body.length > 0) continue;
+    upload.wantsToWrite = false;
+    upload.isWritable = true;
+    upload.stalledSinceMs = Infinity;
     session.wake(stream);
   }
 }

@@ -5,7 +5,7 @@
  * INVARIANT: `unconsumed` of the session is the sum over its streams. A window that is given back plus what is not
  * consumed never exceeds the limit, except for the surplus that HTTP/2 starts with (see {@link Http2Limits}).
  */
-import { NO_BYTES, writeU32BE } from '../base/bytes.ts';
+import { writeU32BE } from '../base/bytes.ts';
 import { type ErrorCode, NetError } from '../base/errors.ts';
 import { ByteQueue } from './byte-queue.ts';
 import {
@@ -136,7 +136,7 @@ export class Session {
   /** The stream of an id that frames may still change; undefined when it is over. */
   live(id: number): Stream | undefined {
     const stream = this.find(id);
-    return stream === undefined || stream.isDropped || stream.head !== undefined ? undefined : stream;
+    return stream === undefined || stream.isDropped || stream.isUnsent ? undefined : stream;
   }
 
   /** Ends a stream because the server broke a rule in it, which touches no other. */
@@ -170,9 +170,7 @@ export class Session {
     stream.isDropped = true;
     stream.isEndTold = true;
     removeFrom(this.sending, stream);
-    stream.body = NO_BYTES;
-    stream.stalledSinceMs = Infinity;
-    stream.isWritable = stream.wantsToWrite = false;
+    stream.upload = undefined;
     stream.response = stream.trailers = undefined;
     this.release(stream);
   }
@@ -187,18 +185,15 @@ export class Session {
 
   /** We have sent END_STREAM. */
   closeLocal(stream: Stream): void {
-    stream.isLocalClosed = true;
-    stream.stalledSinceMs = Infinity;
-    stream.wantsToWrite = stream.isWritable = false;
+    stream.upload = undefined;
     if (stream.isRemoteClosed) this.openCount--;
     if (stream.isEndTold) this.remove(stream);
   }
 
   /** The server has answered and wants no more of the request. */
   stopSending(stream: Stream): void {
-    if (stream.isLocalClosed) return;
+    if (stream.upload === undefined) return;
     removeFrom(this.sending, stream);
-    stream.body = NO_BYTES;
     this.closeLocal(stream);
   }
 
@@ -207,7 +202,7 @@ export class Session {
     const isShort = stream.expected >= 0 && stream.received !== stream.expected;
     if (isShort) return this.breakStream(stream, PROTOCOL_ERROR, 'a body that is shorter than its content-length'); // CHECK: http2-body-short
     stream.isRemoteClosed = true;
-    if (stream.isLocalClosed) this.openCount--;
+    if (stream.upload === undefined) this.openCount--;
     this.wake(stream);
   }
 
@@ -216,7 +211,7 @@ export class Session {
     this.goaway = { lastId: Math.min(lastId, this.goaway?.lastId ?? lastId), code };
     this.isGoawayNew = true;
     for (const stream of [...this.streams]) {
-      if (stream.isDropped || (stream.head === undefined && stream.id <= this.goaway.lastId)) continue;
+      if (stream.isDropped || (!stream.isUnsent && stream.id <= this.goaway.lastId)) continue;
       if (stream.isRemoteClosed) continue; // it was answered after all
       this.handleReset(stream, REFUSED_STREAM, 'the server goes away and has not begun this request', true);
     }

@@ -72,7 +72,7 @@ export function applyWindow(session: Session): void {
   session.peerInitialWindow = session.nextInitialWindow;
   if (change === 0) return;
   for (const stream of session.streams) {
-    if (stream.head !== undefined || stream.isDropped) continue;
+    if (stream.isUnsent || stream.isDropped) continue;
     stream.sendWindow += change;
     const isTooMuch = stream.sendWindow > MAX_31_BITS;
     if (isTooMuch) return session.breakOff(FLOW_CONTROL_ERROR, 'a window of 2 GB'); // CHECK: http2-setting-window-change

@@ -5,7 +5,6 @@ import type { NetError } from '../base/errors.ts';
 import type { ByteQueue } from './byte-queue.ts';
 import type { ResponseHead } from './fields.ts';
 import type { Field } from './hpack-table.ts';
-import type { Http2Limits } from './limits.ts';
 
 /** Why a stream ended early. */
 export interface StreamEnd {
@@ -14,27 +13,29 @@ export interface StreamEnd {
   readonly error: NetError;
 }
 
-/** State only; {@link Session} and its helpers change it. */
-export class Stream {
-  readonly id: number;
-  /** Whether the response has no body whatever its fields say. */
-  readonly isHead: boolean;
-
+/** What the client has to say in a stream, until END_STREAM has left. */
+export interface Upload {
   /** The request's header block until it is sent; undefined afterwards. */
   head: Uint8Array | undefined;
   /** What came with the request of its body and is not sent yet. */
   body: Uint8Array;
   /** END_STREAM follows what is in {@link body}. */
   endsAfterBody: boolean;
-  isLocalClosed = false;
-  /** What the server still takes. */
-  sendWindow = 0;
   /** The caller had more to write than there was room for. */
-  wantsToWrite = false;
+  wantsToWrite: boolean;
   /** A `writable` event waits. */
-  isWritable = false;
+  isWritable: boolean;
   /** Since when bytes wait without any leaving; Infinity while none wait. */
   stalledSinceMs: number;
+}
+
+/** State only; {@link Session} and its helpers change it. */
+export class Stream {
+  readonly id: number;
+  /** Undefined: we have sent END_STREAM, or have given the stream up. */
+  upload: Upload | undefined;
+  /** What the server still takes; counted beyond the end of the request, since a server may not let it overflow. */
+  sendWindow = 0;
 
   /** What the server may still send. */
   window: number;
@@ -42,7 +43,7 @@ export class Stream {
   unconsumed = 0;
   /** Of these, the bytes that the caller was given. */
   lent = 0;
-  /** Bytes of the body so far, and how many there must be; -1 when the response does not say. */
+  /** Bytes of the body so far, and how many there must be; -1 when nothing says so. */
   received = 0;
   expected = -1;
   hasResponse = false;
@@ -60,32 +61,27 @@ export class Stream {
   /** Reset or cancelled: frames that still arrive for it are skipped. */
   isDropped = false;
 
-  constructor(
-    nowMs: number,
-    id: number,
-    isHead: boolean,
-    limits: Http2Limits,
-    head: Uint8Array,
-    body: Uint8Array,
-    endsAfterBody: boolean,
-  ) {
+  /** `hasNoBody`: the response has none, whatever its fields say. */
+  constructor(id: number, upload: Upload, window: number, hasNoBody: boolean) {
     this.id = id;
-    this.isHead = isHead;
-    this.window = limits.initialStreamWindowBytes;
-    this.head = head;
-    this.body = body;
-    this.endsAfterBody = endsAfterBody;
-    this.stalledSinceMs = nowMs;
+    this.upload = upload;
+    this.window = window;
+    if (hasNoBody) this.expected = 0;
+  }
+
+  /** Whether its HEADERS have not left. */
+  get isUnsent(): boolean {
+    return this.upload?.head !== undefined;
   }
 
   /** Whether its HEADERS left and one side has not finished. */
   get isOpen(): boolean {
-    return this.head === undefined && !this.isDropped && !(this.isLocalClosed && this.isRemoteClosed);
+    return !this.isDropped && !this.isUnsent && !(this.upload === undefined && this.isRemoteClosed);
   }
 
   /** Whether there is an event to take. */
   get hasEvent(): boolean {
     if (this.end !== undefined || this.response !== undefined || this.trailers !== undefined) return true;
-    return this.data !== undefined || (this.isRemoteClosed && !this.isEndTold) || this.isWritable;
+    return this.data !== undefined || (this.isRemoteClosed && !this.isEndTold) || this.upload?.isWritable === true;
   }
 }
