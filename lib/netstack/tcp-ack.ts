@@ -6,6 +6,7 @@ import { armTailProbe, hasUnsent } from './tcp-output.ts';
 import { SACK_DUPLICATE, SACK_TAIL_LOST } from './tcp-recovery.ts';
 import { seqAfter, seqBefore } from './tcp-sequence.ts';
 import {
+  DUE_TAIL_PROBE,
   echoedMs,
   isRecovering,
   markReady,
@@ -128,9 +129,9 @@ function measure(t: Tcb, nowMs: number, advance: number, echoMs: number): number
 /** SND.UNA moved: timers start over, and the application may have room again. */
 function onProgress(t: Tcb, nowMs: number): void {
   t.stuckSinceMs = Number.NaN;
-  t.softError = undefined;
+  t.errorCode = undefined;
   t.rtt.backoffs = 0;
-  t.isTailProbeDue = false;
+  t.due &= ~DUE_TAIL_PROBE;
   t.isWindowProbeOut = false;
   t.retransmitAt = t.board.count > 0 ? nowMs + t.rtt.rtoMs : Infinity;
   armTailProbe(t, nowMs);

@@ -59,7 +59,7 @@ export class TcpConnection extends Tcb {
 
   /** Why the connection failed; undefined while it lives and after an orderly end. */
   get error(): ErrorCode | undefined {
-    return this.errorCode;
+    return this.stateCode === STATE_CLOSED ? this.errorCode : undefined;
   }
 
   /** The listener that accepted it; undefined for a connection that this side opened. */

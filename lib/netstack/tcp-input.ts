@@ -12,6 +12,8 @@ import { CHALLENGE_INTERVAL_MS, IDLE_RELEASE_MS, PAWS_IDLE_MS } from './tcp-limi
 import { scheduleAck } from './tcp-output.ts';
 import { seqAfter, seqBefore, seqMin } from './tcp-sequence.ts';
 import {
+  DUE_ACK,
+  DUE_SYN,
   echoedMs,
   markReady,
   READY_ENDED,
@@ -40,7 +42,7 @@ export function handleSegment(t: Tcb, nowMs: number, buf: Uint8Array, segment: T
     // The other half of a simultaneous open: it acknowledges our SYN, and its own SYN we have.
     segment.flags &= ~TCP_SYN;
     segment.seq = t.rcvNxt;
-    t.isAckDue = true;
+    t.due |= DUE_ACK;
     wantTransmit(t);
   }
   const { flags } = segment;
@@ -60,7 +62,7 @@ export function handleSegment(t: Tcb, nowMs: number, buf: Uint8Array, segment: T
 
 /** The SYN came again: our SYN-ACK was lost, or is late. */
 function repeatSynAck(t: Tcb): number {
-  t.isSynDue = true;
+  t.due |= DUE_SYN;
   wantTransmit(t);
   return t.owner.drops.count(TCP_DROPS.duplicate);
 }
@@ -94,7 +96,7 @@ function answerStale(t: Tcb, nowMs: number, segment: TcpSegment): number {
 function reportDuplicate(t: Tcb, start: number, end: number): void {
   const age = (t.rcvNxt - start) | 0;
   if (t.hasSack && age > 0 && age <= t.rcvTarget) sackOf(t).noteDuplicate(start, end);
-  t.isAckDue = true;
+  t.due |= DUE_ACK;
   wantTransmit(t);
 }
 
@@ -115,7 +117,7 @@ function challenge(t: Tcb, nowMs: number, reason: number): number {
   const isRecent = nowMs - t.challengedMs < CHALLENGE_INTERVAL_MS;
   if (isRecent) return t.owner.drops.count(reason); // CHECK: tcp-challenge-rate
   t.challengedMs = nowMs;
-  t.isAckDue = true;
+  t.due |= DUE_ACK;
   wantTransmit(t);
   return t.owner.drops.count(reason);
 }
@@ -209,7 +211,7 @@ function handleData(t: Tcb, nowMs: number, buf: Uint8Array, segment: TcpSegment)
   if (end - start > room) end = start + Math.max(room, 0); // CHECK: tcp-window-trim
   if (t.hasPeerFin && ((t.peerFinSeq - seq) | 0) < end - start) return drops.count(TCP_DROPS.malformed); // CHECK: tcp-data-after-fin
   if (start === end) {
-    t.isAckDue = true;
+    t.due |= DUE_ACK;
     wantTransmit(t);
     return drops.count(TCP_DROPS.outOfWindow);
   }
@@ -228,16 +230,16 @@ function takeInOrder(t: Tcb, nowMs: number, buf: Uint8Array, segment: TcpSegment
     noteReceiverRtt(t, Math.max(nowMs - echoedMs(t, nowMs, segment.tsEcr), 0));
   if (t.isDiscarding) ring.skip(ring.readableBytes);
   else markReady(t, READY_READABLE);
-  if (hadGap) t.isAckDue = true;
+  if (hadGap) t.due |= DUE_ACK;
   scheduleAck(t, nowMs, advance);
-  if (t.isAckDue) wantTransmit(t);
+  if ((t.due & DUE_ACK) !== 0) wantTransmit(t);
   return 0;
 }
 
 /** Beyond a gap: kept if there is room, and answered at once, so that the sender learns of the gap (RFC 5681 §4.2). */
 function takeAhead(t: Tcb, buf: Uint8Array, seq: number, start: number, end: number): number {
   const { drops } = t.owner;
-  t.isAckDue = true;
+  t.due |= DUE_ACK;
   wantTransmit(t);
   const isKnown = t.receiveRing.covers(seq, (seq + end - start) | 0);
   if (isKnown) {
@@ -260,7 +262,7 @@ function onPeerFin(t: Tcb, nowMs: number): void {
   t.rcvNxt = (t.rcvNxt + 1) | 0;
   if (seqAfter(t.rcvNxt, t.rcvAdv)) t.rcvAdv = t.rcvNxt;
   t.receiveRing.dropRanges();
-  t.isAckDue = true;
+  t.due |= DUE_ACK;
   wantTransmit(t);
   markReady(t, READY_ENDED);
   if (t.stateCode === STATE_ESTABLISHED) t.stateCode = STATE_CLOSE_WAIT;
@@ -286,12 +288,12 @@ function handleInSynSent(t: Tcb, nowMs: number, buf: Uint8Array, segment: TcpSeg
   if (!hasAck) {
     // Both sides opened at once (RFC 9293 §3.5, figure 7).
     t.stateCode = STATE_SYN_RECEIVED;
-    t.isSynDue = true;
+    t.due |= DUE_SYN;
     wantTransmit(t);
     return 0;
   }
   establish(t, nowMs, segment);
-  t.isAckDue = true;
+  t.due |= DUE_ACK;
   wantTransmit(t);
   segment.seq = t.rcvNxt;
   let result = 0;

@@ -10,6 +10,10 @@ import { MSS_DEFAULT_V4, MSS_DEFAULT_V6, QUICK_ACKS, RTO_AFTER_SYN_LOSS_MS } fro
 import { updateSegmentSize } from './tcp-output.ts';
 import { MIN_MTU_IPV4_BYTES, MIN_MTU_IPV6_BYTES } from './path-mtu.ts';
 import {
+  DUE_KEEP_ALIVE,
+  DUE_SYN,
+  DUE_TAIL_PROBE,
+  DUE_WINDOW_PROBE,
   echoedMs,
   markReady,
   READY_CLOSED,
@@ -33,7 +37,7 @@ export function openSend(t: Tcb, iss: number, tsOffset: number): void {
   t.smallEnd = iss;
   t.limitedEnd = iss;
   t.tsOffset = tsOffset;
-  t.isSynDue = true;
+  t.due |= DUE_SYN;
   t.peerMss = t.path.family === 4 ? MSS_DEFAULT_V4 : MSS_DEFAULT_V6;
   updateSegmentSize(t);
 }
@@ -68,7 +72,8 @@ export function establish(t: Tcb, nowMs: number, segment: TcpSegment): void {
   t.sndWl1 = segment.seq;
   t.sndWl2 = segment.ack;
   t.retransmitAt = Infinity;
-  t.isSynDue = false;
+  t.stuckSinceMs = Number.NaN;
+  t.due &= ~DUE_SYN;
   t.quickAcks = QUICK_ACKS;
   t.tuneStartMs = nowMs;
   measureHandshake(t, nowMs, segment);
@@ -80,13 +85,15 @@ export function establish(t: Tcb, nowMs: number, segment: TcpSegment): void {
 
 /** The handshake's round trip is the first measurement; one with lost SYNs makes the start careful instead. */
 function measureHandshake(t: Tcb, nowMs: number, segment: TcpSegment): void {
+  const retries = t.rtt.backoffs;
   t.rtt.backoffs = 0;
-  const rttMs = t.synRetries === 0 ? nowMs - t.synSentMs : nowMs - echoedMs(t, nowMs, segment.tsEcr);
-  if (t.synRetries === 0 || (t.hasTimestamps && rttMs >= 0)) {
+  // Nothing but the SYN has left.
+  const rttMs = retries === 0 ? nowMs - t.lastSendMs : nowMs - echoedMs(t, nowMs, segment.tsEcr);
+  if (retries === 0 || (t.hasTimestamps && rttMs >= 0)) {
     t.rtt.sample(nowMs, rttMs, 1);
     t.receiverRttMs = rttMs;
   } else t.rtt.setInitialRto(RTO_AFTER_SYN_LOSS_MS);
-  if (t.synRetries > 1) t.cubic.onHandshakeLoss();
+  if (retries > 1) t.cubic.onHandshakeLoss();
 }
 
 /**
@@ -115,6 +122,7 @@ export function enterTimeWait(t: Tcb, nowMs: number): void {
 export function closeConnection(t: Tcb): void {
   if (t.stateCode === STATE_CLOSED) return;
   t.stateCode = STATE_CLOSED;
+  t.errorCode = undefined;
   release(t);
   t.owner.onClosed(t);
   markReady(t, READY_CLOSED);
@@ -139,7 +147,7 @@ function release(t: Tcb): void {
   t.board.clear();
   t.hasSack = false;
   t.sack = undefined;
-  t.isTailProbeDue = t.isWindowProbeDue = t.isKeepAliveDue = false;
+  t.due &= ~(DUE_TAIL_PROBE | DUE_WINDOW_PROBE | DUE_KEEP_ALIVE);
   t.retransmitAt = t.tailProbeAt = t.persistAt = t.overrideAt = Infinity;
   t.delayedAckAt = t.keepAliveAt = t.waitAt = t.idleAt = Infinity;
 }

@@ -26,6 +26,11 @@ import { type IpPath, writeIpHeader } from './path.ts';
 import { DELAYED_ACK_MS, IDLE_RELEASE_MS, MSS_MIN, SEND_OVERRIDE_MS } from './tcp-limits.ts';
 import { seqAfter, seqBefore } from './tcp-sequence.ts';
 import {
+  DUE_ACK,
+  DUE_KEEP_ALIVE,
+  DUE_SYN,
+  DUE_TAIL_PROBE,
+  DUE_WINDOW_PROBE,
   isRecovering,
   pipeBytes,
   recoveryOf,
@@ -50,18 +55,18 @@ export function transmit(t: Tcb, nowMs: number, slot: Slot): boolean {
   const state = t.stateCode;
   if (state === STATE_CLOSED) return false;
   if (state === STATE_SYN_SENT || state === STATE_SYN_RECEIVED) {
-    if (t.isSynDue) return sendSyn(t, nowMs, slot);
+    if ((t.due & DUE_SYN) !== 0) return sendSyn(t, nowMs, slot);
   } else {
     if (t.board.lostBytes > 0) {
       if (sendLost(t, nowMs, slot)) return true;
     } else {
-      if (t.isTailProbeDue && sendTailProbe(t, nowMs, slot)) return true;
+      if ((t.due & DUE_TAIL_PROBE) !== 0 && sendTailProbe(t, nowMs, slot)) return true;
       if (sendNew(t, nowMs, slot, false)) return true;
     }
-    if (t.isWindowProbeDue && sendWindowProbe(t, nowMs, slot)) return true;
-    if (t.isKeepAliveDue) return sendKeepAlive(t, nowMs, slot);
+    if ((t.due & DUE_WINDOW_PROBE) !== 0 && sendWindowProbe(t, nowMs, slot)) return true;
+    if ((t.due & DUE_KEEP_ALIVE) !== 0) return sendKeepAlive(t, nowMs, slot);
   }
-  if (!t.isAckDue || state === STATE_SYN_SENT) return false;
+  if ((t.due & DUE_ACK) === 0 || state === STATE_SYN_SENT) return false;
   writeSegment(t, nowMs, slot, t.sndNxt, TCP_ACK, 0, 0);
   return true;
 }
@@ -173,7 +178,8 @@ function emitNew(t: Tcb, nowMs: number, slot: Slot, bytes: number, hasFin: boole
   t.sndNxt = end;
   t.isOverridden = false;
   t.overrideAt = t.persistAt = Infinity;
-  t.isWindowProbeOut = t.isWindowProbeDue = false;
+  t.isWindowProbeOut = false;
+  t.due &= ~DUE_WINDOW_PROBE;
   if (bytes < t.mss) t.smallEnd = end;
   if (hasFin) t.isFinSent = true;
   const flags = TCP_ACK | (isLast && bytes > 0 ? TCP_PSH : 0) | (hasFin ? TCP_FIN : 0);
@@ -197,7 +203,7 @@ export function armTailProbe(t: Tcb, nowMs: number): void {
 /** Tail loss probe: new data if the peer has room, else the last segment again (RFC 8985 §7.3). */
 function sendTailProbe(t: Tcb, nowMs: number, slot: Slot): boolean {
   const { board } = t;
-  t.isTailProbeDue = false;
+  t.due &= ~DUE_TAIL_PROBE;
   if (board.count === 0 || !t.hasSack) return false;
   const isNew = sendNew(t, nowMs, slot, true);
   if (!isNew) sendAgain(t, nowMs, slot, board.count - 1);
@@ -209,7 +215,7 @@ function sendTailProbe(t: Tcb, nowMs: number, slot: Slot): boolean {
 
 /** Zero-window probe: what the window takes, or one octet beyond it (RFC 9293 §3.8.6.1). */
 function sendWindowProbe(t: Tcb, nowMs: number, slot: Slot): boolean {
-  t.isWindowProbeDue = false;
+  t.due &= ~DUE_WINDOW_PROBE;
   if (t.board.count > 0 || !hasUnsent(t)) return false;
   if (sendNew(t, nowMs, slot, true)) return true;
   const bytes = t.sendRing.length > 0 ? 1 : 0;
@@ -221,14 +227,14 @@ function sendWindowProbe(t: Tcb, nowMs: number, slot: Slot): boolean {
 
 /** Keep-alive: nothing new, from just before the window, so that it must be answered (RFC 9293 §3.8.4). */
 function sendKeepAlive(t: Tcb, nowMs: number, slot: Slot): boolean {
-  t.isKeepAliveDue = false;
+  t.due &= ~DUE_KEEP_ALIVE;
   writeSegment(t, nowMs, slot, (t.sndNxt - 1) | 0, TCP_ACK, 0, 0);
   return true;
 }
 
 /** SYN or SYN-ACK with its options. */
 function sendSyn(t: Tcb, nowMs: number, slot: Slot): boolean {
-  t.isSynDue = false;
+  t.due &= ~DUE_SYN;
   const isReply = t.stateCode === STATE_SYN_RECEIVED;
   const { buf } = slot;
   const tcpStart = slot.start + t.path.headerBytes;
@@ -241,7 +247,6 @@ function sendSyn(t: Tcb, nowMs: number, slot: Slot): boolean {
   writeTcpHeader(buf, tcpStart, t.localPort, t.remotePort, t.iss, ack, at - tcpStart, flags, synWindow(t));
   finish(t.path, slot, tcpStart, at);
   onAckSent(t);
-  t.synSentMs = nowMs;
   t.lastSendMs = nowMs;
   if (t.retransmitAt === Infinity) t.retransmitAt = nowMs + t.rtt.rtoMs;
   return true;
@@ -288,7 +293,7 @@ export function finish(path: IpPath, slot: Slot, tcpStart: number, end: number):
 function onAckSent(t: Tcb): void {
   if (t.lastAckSent !== t.rcvNxt && t.quickAcks > 0) t.quickAcks--;
   t.lastAckSent = t.rcvNxt;
-  t.isAckDue = false;
+  t.due &= ~DUE_ACK;
   t.unackedBytes = 0;
   t.delayedAckAt = Infinity;
 }
@@ -296,7 +301,7 @@ function onAckSent(t: Tcb): void {
 /** `bytes` of data arrived in order: acknowledge now, every second full segment, or a little later (RFC 9293 §3.8.6.3). */
 export function scheduleAck(t: Tcb, nowMs: number, bytes: number): void {
   t.unackedBytes += bytes;
-  if (t.quickAcks > 0 || t.unackedBytes >= 2 * Math.max(t.rcvMss, 1)) t.isAckDue = true;
+  if (t.quickAcks > 0 || t.unackedBytes >= 2 * Math.max(t.rcvMss, 1)) t.due |= DUE_ACK;
   else if (t.delayedAckAt === Infinity) t.delayedAckAt = nowMs + DELAYED_ACK_MS;
 }
 

@@ -73,6 +73,17 @@ export interface TcpReply {
   readonly tsEcr: number;
 }
 
+/** Due at the next poll: an acknowledgment, if nothing leaves that carries it. */
+export const DUE_ACK = 1;
+/** A SYN or SYN-ACK. */
+export const DUE_SYN = 2;
+/** A probe for a lost tail (RFC 8985 §7). */
+export const DUE_TAIL_PROBE = 4;
+/** A probe of a shut window (RFC 9293 §3.8.6.1). */
+export const DUE_WINDOW_PROBE = 8;
+/** A keep-alive probe (RFC 9293 §3.8.4). */
+export const DUE_KEEP_ALIVE = 16;
+
 /** What a connection needs from the machine that owns it. */
 export interface TcpOwner {
   readonly limits: TcpLimits;
@@ -116,9 +127,11 @@ export class Tcb {
   /** The listener that it came from; undefined for one that this side opened. */
   origin: TcpOrigin | undefined = undefined;
   stateCode = STATE_CLOSED;
+  /**
+   * Why the connection failed; before it did, what a router said that may pass (RFC 9293 §3.9.2.2), the reason given if
+   * it does not.
+   */
   errorCode: ErrorCode | undefined = undefined;
-  /** What a router said that may pass (RFC 9293 §3.9.2.2); the reason given if it does not. */
-  softError: ErrorCode | undefined = undefined;
   readyBits = 0;
   /** In the machine's lists: events, transmissions, timers, hash table. */
   isEventQueued = false;
@@ -195,7 +208,6 @@ export class Tcb {
   isPeerEnded = false;
   /** Input is thrown away: the application has closed. */
   isDiscarding = false;
-  isAckDue = false;
   quickAcks = 0;
   unackedBytes = 0;
   /** Largest payload that came, which is what "full-sized" means to the acknowledgment policy. */
@@ -206,11 +218,8 @@ export class Tcb {
   tuneLastBytes = 0;
   receiverRttMs = 0;
 
-  // Due at the next poll
-  isSynDue = false;
-  isTailProbeDue = false;
-  isWindowProbeDue = false;
-  isKeepAliveDue = false;
+  /** What is due at the next poll: DUE bits. */
+  due = 0;
 
   // Deadlines
   retransmitAt = Infinity;
@@ -223,16 +232,13 @@ export class Tcb {
   waitAt = Infinity;
   idleAt = Infinity;
 
-  openedMs: number;
   lastReceiveMs: number;
   lastSendMs: number;
-  /** Since when nothing has been acknowledged although it should have been; NaN while all is well. */
-  stuckSinceMs = Number.NaN;
+  /** Since when nothing has been acknowledged although it should have been: a SYN at first. NaN while all is well. */
+  stuckSinceMs: number;
   keepAliveMs = 0;
   keepAliveProbes = 0;
   challengedMs = -Infinity;
-  synRetries = 0;
-  synSentMs = 0;
 
   constructor(nowMs: number, owner: TcpOwner, id: number, path: IpPath, localPort: number, remotePort: number) {
     const { limits, budget } = owner;
@@ -247,7 +253,7 @@ export class Tcb {
     this.sendLimit = Math.min(limits.initialSendBytes, limits.sendBufferBytes);
     this.rcvTarget = Math.min(limits.initialWindowBytes, limits.receiveBufferBytes);
     this.cubic = new Cubic(MSS_DEFAULT_V4);
-    this.openedMs = nowMs;
+    this.stuckSinceMs = nowMs;
     this.lastReceiveMs = nowMs;
     this.lastSendMs = nowMs;
   }

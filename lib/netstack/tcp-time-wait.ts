@@ -12,7 +12,7 @@ import { CHALLENGE_INTERVAL_MS } from './tcp-limits.ts';
 import type { TcpSecrets } from './tcp-secrets.ts';
 import { seqAfter, seqBefore } from './tcp-sequence.ts';
 import { ConnectionTable, type TableEntry } from './tcp-table.ts';
-import type { Tcb, TcpOwner } from './tcp-tcb.ts';
+import { DUE_ACK, type Tcb, type TcpOwner } from './tcp-tcb.ts';
 
 /** One four-tuple that waits. Sequence numbers are int32, times absolute milliseconds. */
 export class TimeWait implements TableEntry {
@@ -75,7 +75,7 @@ export class TimeWaitTable {
     this.#table.add(entry);
     this.#order.add(entry);
     if (this.#order.size > limits.timeWait) this.dropOldest(); // CHECK: tcp-time-wait-limit
-    if (t.isAckDue) this.#answer(nowMs, entry);
+    if ((t.due & DUE_ACK) !== 0) this.#answer(nowMs, entry);
   }
 
   /** Whether a segment for the entry is a SYN that cannot be an old duplicate (RFC 6191 §2). */

@@ -8,6 +8,11 @@ import { IDLE_RELEASE_MS, KEEPALIVE_PROBE_MS, KEEPALIVE_PROBES, SYN_ACK_RETRIES 
 import { markAllLost } from './tcp-recovery.ts';
 import { SENT_SACKED } from './tcp-scoreboard.ts';
 import {
+  DUE_ACK,
+  DUE_KEEP_ALIVE,
+  DUE_SYN,
+  DUE_TAIL_PROBE,
+  DUE_WINDOW_PROBE,
   isRecovering,
   pipeBytes,
   recoveryOf,
@@ -38,13 +43,13 @@ export function nextDeadline(t: Tcb): number {
 export function handleTimers(t: Tcb, nowMs: number): void {
   if (t.delayedAckAt <= nowMs) {
     t.delayedAckAt = Infinity;
-    t.isAckDue = true;
+    t.due |= DUE_ACK;
     wantTransmit(t);
   }
   if (t.retransmitAt <= nowMs) onRetransmitTimeout(t, nowMs);
   if (t.tailProbeAt <= nowMs) {
     t.tailProbeAt = Infinity;
-    t.isTailProbeDue = true;
+    t.due |= DUE_TAIL_PROBE;
     wantTransmit(t);
   }
   if (t.sack !== undefined && t.sack.reorderAt <= nowMs) onReorderTimeout(t, nowMs);
@@ -77,7 +82,7 @@ function onRetransmitTimeout(t: Tcb, nowMs: number): void {
   rtt.backOff();
   recovery.timeouts++;
   t.tailProbeAt = Infinity;
-  t.isTailProbeDue = false;
+  t.due &= ~DUE_TAIL_PROBE;
   t.retransmitAt = nowMs + rtt.rtoMs;
   wantTransmit(t);
 }
@@ -86,19 +91,18 @@ function onRetransmitTimeout(t: Tcb, nowMs: number): void {
 function isStuck(t: Tcb, nowMs: number): boolean {
   if (Number.isNaN(t.stuckSinceMs)) t.stuckSinceMs = nowMs;
   if (nowMs - t.stuckSinceMs < t.owner.limits.giveUpMs) return false;
-  failConnection(t, t.softError ?? 'ERR_TIMED_OUT');
+  failConnection(t, t.errorCode ?? 'ERR_TIMED_OUT');
   return true;
 }
 
 function onSynTimeout(t: Tcb, nowMs: number): void {
   const isHalfOpen = t.stateCode === STATE_SYN_RECEIVED && t.origin !== undefined;
-  if (isHalfOpen ? t.synRetries >= SYN_ACK_RETRIES : nowMs - t.openedMs >= t.owner.limits.connectGiveUpMs) {
-    failConnection(t, t.softError ?? 'ERR_TIMED_OUT');
+  if (isHalfOpen ? t.rtt.backoffs >= SYN_ACK_RETRIES : nowMs - t.stuckSinceMs >= t.owner.limits.connectGiveUpMs) {
+    failConnection(t, t.errorCode ?? 'ERR_TIMED_OUT');
     return;
   }
-  t.synRetries++;
   t.rtt.backOff();
-  t.isSynDue = true;
+  t.due |= DUE_SYN;
   t.retransmitAt = nowMs + t.rtt.rtoMs;
   wantTransmit(t);
 }
@@ -118,7 +122,7 @@ function onPersistTimeout(t: Tcb, nowMs: number): void {
   t.persistAt = Infinity;
   if (isStuck(t, nowMs)) return;
   t.persistBackoff++;
-  t.isWindowProbeDue = true;
+  t.due |= DUE_WINDOW_PROBE;
   wantTransmit(t);
 }
 
@@ -148,7 +152,7 @@ function onKeepAliveTimeout(t: Tcb, nowMs: number): void {
     return;
   }
   t.keepAliveProbes++;
-  t.isKeepAliveDue = true;
+  t.due |= DUE_KEEP_ALIVE;
   t.keepAliveAt = nowMs + Math.min(interval, KEEPALIVE_PROBE_MS);
   wantTransmit(t);
 }

@@ -179,7 +179,7 @@ export class Tcp implements TcpOwner, ListenerOwner {
     this.#advance(nowMs);
     const connection = this.#findQuoted(buf, quoted);
     if (connection === undefined) return this.drops.count(TCP_DROPS.icmpMismatch);
-    connection.softError = code;
+    connection.errorCode = code;
     if (connection.stateCode === STATE_SYN_SENT) failConnection(connection, code);
     return 0;
   }
