@@ -8,19 +8,16 @@ export const READABLE = 1;
 export const WRITABLE = 2;
 export const ERROR = 4;
 
-/** The announcements of one instance. */
-export class Callbacks {
+/** What instances have in common: one object each, because XS takes 200 bytes for another one and its function. */
+export abstract class Announcer {
   #due = 0;
   #isClosed = false;
-  readonly #deliver: (due: number) => void;
 
-  /** `deliver` gets the bits that are due; never from inside {@link raise}. */
-  constructor(deliver: (due: number) => void) {
-    this.#deliver = deliver;
-  }
+  /** Gets the bits that are due; never from inside {@link raise}. */
+  protected abstract deliver(due: number): void;
 
   /** Announces something soon. Several announcements before that are one. */
-  raise(bits: number): void {
+  protected raise(bits: number): void {
     if (this.#isClosed || bits === 0) return;
     const isIdle = this.#due === 0;
     this.#due |= bits;
@@ -28,18 +25,18 @@ export class Callbacks {
   }
 
   /** Nothing is announced any more. */
-  close(): void {
+  protected silence(): void {
     this.#isClosed = true;
   }
 
-  get isClosed(): boolean {
+  protected get isSilent(): boolean {
     return this.#isClosed;
   }
 
   #flush(): void {
     const due = this.#due;
     this.#due = 0;
-    if (!this.#isClosed) this.#deliver(due);
+    if (!this.#isClosed) this.deliver(due);
   }
 }
 

@@ -1,6 +1,6 @@
 /** ECMA-419 Listener (clause 12.3) over a mote: connections that were accepted wait to be read. */
 import type { Listener as MoteListener } from '../../lib/mote/listener.ts';
-import { Callbacks, checkPort, ERROR, READABLE, setTarget } from './tunnel-callbacks.ts';
+import { Announcer, checkPort, ERROR, READABLE, setTarget } from './tunnel-callbacks.ts';
 import type { TunnelTcp, TunnelTcpClass } from './tunnel-tcp.ts';
 import type { TunnelMote } from './tunnel.ts';
 
@@ -34,66 +34,78 @@ export type TunnelListenerClass = new (options: TunnelListenerOptions) => Tunnel
 
 /** The class Listener of a mote. */
 export function createListenerClass(mote: TunnelMote, TCP: TunnelTcpClass): TunnelListenerClass {
-  return class Listener implements TunnelListener {
-    readonly port: number;
-    readonly #waiting: TunnelTcp[] = [];
-    readonly #callbacks: Callbacks;
-    #listener: MoteListener | undefined;
-    #isAccepting = false;
-
+  return class Listener extends ListenerInstance {
     constructor(options: TunnelListenerOptions) {
-      if (options.format !== undefined) this.format = options.format;
-      this.port = checkPort(options.port, 1);
-      this.#callbacks = new Callbacks(due => {
-        if ((due & ERROR) !== 0) options.onError?.call(this);
-        else if (this.#waiting.length > 0) options.onReadable?.call(this, this.#waiting.length);
-      });
-      setTarget(this, options);
-      const { address } = options;
-      mote.listen(this.port, { backlog: BACKLOG, ...(address === undefined ? {} : { address }) }).then(
-        listener => {
-          this.#listener = listener;
-          if (this.#callbacks.isClosed) listener.close();
-          else this.#accept();
-        },
-        () => this.#callbacks.raise(ERROR),
-      );
-    }
-
-    get format(): 'socket/tcp' {
-      return 'socket/tcp';
-    }
-
-    set format(format: 'socket/tcp') {
-      if (format !== 'socket/tcp') throw new RangeError(`invalid format: expected socket/tcp, got ${String(format)}`);
-    }
-
-    read(): TunnelTcp | undefined {
-      if (this.#callbacks.isClosed) throw new Error('closed');
-      const next = this.#waiting.shift();
-      this.#accept();
-      return next;
-    }
-
-    close(): void {
-      if (this.#callbacks.isClosed) return;
-      this.#callbacks.close();
-      this.#listener?.close();
-      for (const tcp of this.#waiting.splice(0)) tcp.close();
-    }
-
-    #accept(): void {
-      const listener = this.#listener;
-      if (listener === undefined || this.#isAccepting || this.#waiting.length >= BACKLOG) return;
-      this.#isAccepting = true;
-      void listener.accept().then(connection => {
-        this.#isAccepting = false;
-        if (connection === undefined) return this.#callbacks.raise(ERROR);
-        if (this.#callbacks.isClosed) return connection.abort();
-        this.#waiting.push(TCP.accepted(connection));
-        this.#callbacks.raise(READABLE);
-        this.#accept();
-      });
+      super(mote, TCP, options);
     }
   };
+}
+
+class ListenerInstance extends Announcer implements TunnelListener {
+  readonly port: number;
+  readonly #TCP: TunnelTcpClass;
+  readonly #options: TunnelListenerOptions;
+  readonly #waiting: TunnelTcp[] = [];
+  #listener: MoteListener | undefined;
+  #isAccepting = false;
+
+  constructor(mote: TunnelMote, TCP: TunnelTcpClass, options: TunnelListenerOptions) {
+    super();
+    if (options.format !== undefined) this.format = options.format;
+    this.port = checkPort(options.port, 1);
+    this.#TCP = TCP;
+    this.#options = options;
+    setTarget(this, options);
+    const { address } = options;
+    mote.listen(this.port, { backlog: BACKLOG, ...(address === undefined ? {} : { address }) }).then(
+      listener => {
+        this.#listener = listener;
+        if (this.isSilent) listener.close();
+        else this.#accept();
+      },
+      () => this.raise(ERROR),
+    );
+  }
+
+  protected override deliver(due: number): void {
+    const { onError, onReadable } = this.#options;
+    if ((due & ERROR) !== 0) onError?.call(this);
+    else if (this.#waiting.length > 0) onReadable?.call(this, this.#waiting.length);
+  }
+
+  get format(): 'socket/tcp' {
+    return 'socket/tcp';
+  }
+
+  set format(format: 'socket/tcp') {
+    if (format !== 'socket/tcp') throw new RangeError(`invalid format: expected socket/tcp, got ${String(format)}`);
+  }
+
+  read(): TunnelTcp | undefined {
+    if (this.isSilent) throw new Error('closed');
+    const next = this.#waiting.shift();
+    this.#accept();
+    return next;
+  }
+
+  close(): void {
+    if (this.isSilent) return;
+    this.silence();
+    this.#listener?.close();
+    for (const tcp of this.#waiting.splice(0)) tcp.close();
+  }
+
+  #accept(): void {
+    const listener = this.#listener;
+    if (listener === undefined || this.#isAccepting || this.#waiting.length >= BACKLOG) return;
+    this.#isAccepting = true;
+    void listener.accept().then(connection => {
+      this.#isAccepting = false;
+      if (connection === undefined) return this.raise(ERROR);
+      if (this.isSilent) return connection.abort();
+      this.#waiting.push(this.#TCP.accepted(connection));
+      this.raise(READABLE);
+      this.#accept();
+    });
+  }
 }

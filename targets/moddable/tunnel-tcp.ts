@@ -7,7 +7,7 @@
  * all or throws "would block"; it returns what more may be written. There is no half close.
  */
 import type { Connection } from '../../lib/mote/connection.ts';
-import { bytesOf, Callbacks, checkPort, ERROR, READABLE, setTarget, WRITABLE } from './tunnel-callbacks.ts';
+import { Announcer, bytesOf, checkPort, ERROR, READABLE, setTarget, WRITABLE } from './tunnel-callbacks.ts';
 import type { TunnelMote } from './tunnel.ts';
 
 /** `buffer` reads and writes ArrayBuffers, `number` single bytes. */
@@ -77,10 +77,9 @@ export function createTcpClass(mote: TunnelMote): TunnelTcpClass {
   };
 }
 
-class TcpInstance implements TunnelTcp {
+class TcpInstance extends Announcer implements TunnelTcp {
   readonly #mote: TunnelMote;
   readonly #options: TunnelTcpOptions;
-  readonly #callbacks: Callbacks;
   #format: TcpFormat = 'buffer';
   #connection: Connection | undefined;
   #isBroken = false;
@@ -88,16 +87,15 @@ class TcpInstance implements TunnelTcp {
   #announced = 0;
   /** Bytes that the caller knows it may write. */
   #room = 0;
-  readonly #one = new Uint8Array(1);
   /** Accepted, and kept as it is until somebody takes it over: also one that has ended may have something to say. */
   readonly #isUnclaimed: boolean;
 
   constructor(mote: TunnelMote, options: TunnelTcpOptions) {
+    super();
     this.#mote = mote;
     if (typeof options !== 'object' || options === null) throw new TypeError('invalid options: expected an object');
     this.#options = options;
     if (options.format !== undefined) this.format = options.format;
-    this.#callbacks = new Callbacks(due => this.#deliver(due));
     const accepted = (options as Partial<Adoption>)[ADOPTED];
     this.#isUnclaimed = accepted !== undefined;
     const adopted = accepted ?? this.#takeFrom(options.from);
@@ -131,8 +129,9 @@ class TcpInstance implements TunnelTcp {
     const waiting = this.#connection?.readableBytes ?? 0;
     if (waiting === 0) return undefined;
     if (this.#format === 'number') {
-      this.#take(this.#one);
-      return this.#one[0];
+      const one = new Uint8Array(1);
+      this.#take(one);
+      return one[0];
     }
     const out = typeof what === 'object' ? bytesOf(what) : new Uint8Array(what ?? waiting);
     if (out.length === 0 || out.length > waiting)
@@ -158,31 +157,31 @@ class TcpInstance implements TunnelTcp {
   }
 
   close(): void {
-    if (this.#callbacks.isClosed) return;
-    this.#callbacks.close();
+    if (this.isSilent) return;
+    this.silence();
     const connection = this.#release();
     void connection?.close();
   }
 
   #mustBeOpen(): void {
-    if (this.#callbacks.isClosed) throw new Error('closed');
+    if (this.isSilent) throw new Error('closed');
   }
 
   #take(out: Uint8Array): void {
     const connection = this.#connection!;
     connection.readNow(out, 0, out.length);
     this.#announced = Math.max(0, this.#announced - out.length);
-    if (connection.hasEnded) this.#callbacks.raise(ERROR);
+    if (connection.hasEnded) this.raise(ERROR);
   }
 
   #dial(host: string | undefined, port: number): void {
     if (typeof host !== 'string' || host === '') throw new Error('invalid address');
     this.#mote.dial(host, port).then(
       connection => {
-        if (this.#callbacks.isClosed) void connection.close();
+        if (this.isSilent) void connection.close();
         else this.#attach(connection);
       },
-      () => this.#callbacks.raise(ERROR),
+      () => this.raise(ERROR),
     );
   }
 
@@ -191,7 +190,7 @@ class TcpInstance implements TunnelTcp {
     const isOurs = from instanceof TcpInstance && from.#mote === this.#mote;
     const connection = isOurs ? from.#release() : undefined;
     if (connection === undefined) throw new Error('invalid from: expected a TCP of this tunnel that is connected');
-    (from as TcpInstance).#callbacks.close();
+    (from as TcpInstance).silence();
     return connection;
   }
 
@@ -216,17 +215,17 @@ class TcpInstance implements TunnelTcp {
     const { readableBytes, writableBytes, hasEnded } = connection;
     const readable = readableBytes > this.#announced ? READABLE : 0;
     const writable = writableBytes > this.#room ? WRITABLE : 0;
-    this.#callbacks.raise(readable | writable | (hasEnded ? ERROR : 0));
+    this.raise(readable | writable | (hasEnded ? ERROR : 0));
   }
 
-  #deliver(due: number): void {
+  protected override deliver(due: number): void {
     const { onReadable, onWritable } = this.#options;
     const readable = this.#connection?.readableBytes ?? 0;
     if ((due & READABLE) !== 0 && readable > 0) {
       this.#announced = readable;
       onReadable?.call(this, readable);
     }
-    if (this.#callbacks.isClosed || this.#isBroken) return;
+    if (this.isSilent || this.#isBroken) return;
     // The end is told when all has been read: `read` raises it again.
     if ((due & ERROR) !== 0 && this.#connection?.hasEnded !== false)
       return this.#isUnclaimed ? undefined : this.#break();

@@ -1,7 +1,7 @@
 /** ECMA-419 UDP (clause 12.2) over a mote. */
 import type { Datagram, UdpSocket } from '../../lib/mote/udp-socket.ts';
 import { parseAddress } from '../../lib/base/address.ts';
-import { bytesOf, Callbacks, checkPort, ERROR, READABLE, setTarget } from './tunnel-callbacks.ts';
+import { Announcer, bytesOf, checkPort, ERROR, READABLE, setTarget } from './tunnel-callbacks.ts';
 import type { TunnelMote } from './tunnel.ts';
 
 /** Datagrams that wait for `read` here; more wait in the mote's own queue, which drops the newest when it is full. */
@@ -46,25 +46,30 @@ export function createUdpClass(mote: TunnelMote): TunnelUdpClass {
   };
 }
 
-class UdpInstance implements TunnelUdp {
-  readonly #callbacks: Callbacks;
+class UdpInstance extends Announcer implements TunnelUdp {
+  readonly #options: TunnelUdpOptions;
   readonly #waiting: Datagram[] = [];
-  readonly #early: Datagram[] = [];
+  /** Written before the socket stands. */
+  #early: Datagram[] | undefined;
   #socket: UdpSocket | undefined;
   #isReceiving = false;
 
   constructor(mote: TunnelMote, options: TunnelUdpOptions) {
+    super();
+    this.#options = options;
     if (options.format !== undefined) this.format = options.format;
     if ('multicast' in options) throw new RangeError('invalid multicast: there is none inside the tunnel');
-    this.#callbacks = new Callbacks(due => {
-      if ((due & ERROR) !== 0) options.onError?.call(this);
-      else if (this.#waiting.length > 0) options.onReadable?.call(this, this.#waiting.length);
-    });
     setTarget(this, options);
     mote.udp(checkPort(options.port ?? 0, 0)).then(
       socket => this.#open(socket),
-      () => this.#callbacks.raise(ERROR),
+      () => this.raise(ERROR),
     );
+  }
+
+  protected override deliver(due: number): void {
+    const { onError, onReadable } = this.#options;
+    if ((due & ERROR) !== 0) onError?.call(this);
+    else if (this.#waiting.length > 0) onReadable?.call(this, this.#waiting.length);
   }
 
   get format(): 'buffer' {
@@ -90,25 +95,27 @@ class UdpInstance implements TunnelUdp {
     if (parseAddress(String(address)) === undefined) throw new RangeError(`invalid IP address: ${String(address)}`);
     const to = { address, port: checkPort(port, 1) };
     if (this.#socket === undefined) {
+      this.#early ??= [];
       if (this.#early.length >= EARLY) throw new Error('UDP send failed: the socket is not ready');
       this.#early.push({ data: data.slice(), from: to });
     } else if (!this.#socket.send(data, to)) throw new Error('UDP send failed');
   }
 
   close(): void {
-    if (this.#callbacks.isClosed) return;
-    this.#callbacks.close();
+    if (this.isSilent) return;
+    this.silence();
     this.#socket?.close();
   }
 
   #mustBeOpen(): void {
-    if (this.#callbacks.isClosed) throw new Error('closed');
+    if (this.isSilent) throw new Error('closed');
   }
 
   #open(socket: UdpSocket): void {
-    if (this.#callbacks.isClosed) return socket.close();
+    if (this.isSilent) return socket.close();
     this.#socket = socket;
-    for (const { data, from } of this.#early.splice(0)) socket.send(data, from);
+    for (const { data, from } of this.#early ?? []) socket.send(data, from);
+    this.#early = undefined;
     this.#receive();
   }
 
@@ -118,11 +125,11 @@ class UdpInstance implements TunnelUdp {
     this.#isReceiving = true;
     const done = (got: Datagram | 'unreachable' | undefined) => {
       this.#isReceiving = false;
-      if (this.#callbacks.isClosed) return;
-      if (got === undefined) return this.#callbacks.raise(ERROR);
+      if (this.isSilent) return;
+      if (got === undefined) return this.raise(ERROR);
       if (got !== 'unreachable') {
         this.#waiting.push(got);
-        this.#callbacks.raise(READABLE);
+        this.raise(READABLE);
       }
       this.#receive();
     };

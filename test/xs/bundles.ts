@@ -19,8 +19,18 @@ export const SENTINEL = 'motenet on XS: ';
 /** XS 13 cannot run a static initializer that makes an instance of a class with fields: `get ?: not initialized yet`. */
 const SUPPORTED = Object.freeze({ 'class-static-field': false });
 
-/** Tests of whole motes and of the driver: neutral too, with promises. */
-const WHOLE_MOTES = Object.freeze(['test/driver.test.ts', 'test/mote/mote.test.ts', 'test/mote/tailnet.test.ts']);
+/** Tests of whole motes, of the driver and of what boards have around them: neutral too, with promises. */
+const WHOLE_MOTES = Object.freeze([
+  'test/driver.test.ts',
+  'test/mote/mote.test.ts',
+  'test/mote/tailnet.test.ts',
+  'test/moddable/apps.test.ts',
+  'test/moddable/parts.test.ts',
+  'test/moddable/retained.test.ts',
+  'test/moddable/tls.test.ts',
+  'test/moddable/tunnel.test.ts',
+  'test/moddable/up.test.ts',
+]);
 
 /** Why a test file does not run on the engine, by path or folder. Printed with each run. */
 export const EXCLUDED: { readonly [path: string]: string } = Object.freeze({
