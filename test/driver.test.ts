@@ -5,7 +5,7 @@ import { NetError } from '../lib/base/errors.ts';
 import { Slot } from '../lib/base/slot.ts';
 import type { Device, DeviceEvent } from '../lib/device/device.ts';
 import { Driver } from '../lib/driver.ts';
-import type { DatagramSink, Host, Store } from '../lib/ports.ts';
+import type { DatagramSink, Host, Store, StreamSink } from '../lib/ports.ts';
 
 const test = suite('driver');
 
@@ -21,6 +21,7 @@ function bench(options: { waiting: number; isFull?: boolean; floorAt?: number; s
   const drops = new DropCounters();
   const slot = new Slot(100);
   const device = {
+    scratch: slot.buf,
     tunnel: { drops },
     setWallClock: (_: number, unixMs: number) => log.push(`wall ${unixMs}`),
     handleDatagram: (at: number, _: Uint8Array, start: number, end: number) => log.push(`in ${at} ${end - start}`),
@@ -58,8 +59,17 @@ function bench(options: { waiting: number; isFull?: boolean; floorAt?: number; s
         close: () => log.push('close'),
       };
     },
+    openStream: (_: unknown, into: StreamSink) => {
+      streams.push(into);
+      return {
+        write: (buf: Uint8Array, start: number, end: number) => written.push(buf) && end - start,
+        close: () => {},
+      };
+    },
     resolve: async () => [],
   } as unknown as Host;
+  const streams: StreamSink[] = [];
+  const written: Uint8Array[] = [];
   const failures: string[] = [];
   const raised: DeviceEvent[] = [];
   const events = { event: () => {}, failed: (error: NetError) => failures.push(error.code) };
@@ -68,6 +78,9 @@ function bench(options: { waiting: number; isFull?: boolean; floorAt?: number; s
     driver,
     events,
     raised,
+    slot,
+    streams,
+    written,
     drops,
     failures,
     log,
@@ -198,6 +211,37 @@ test('what waits to be sent when it closes is sent, within a bound', async () =>
     const log = take();
     assert.is(log.filter(entry => entry === 'send').length, sent);
     assert.is(log.at(-1), 'close');
+  }
+});
+
+test('streams are written from the output slot where chunks are small, and from memory of their own where they are not', async () => {
+  for (const chunkBytes of [80, 100_000]) {
+    const { driver, deferred, slot, streams, written } = bench({ waiting: 1 });
+    const commands = [{ type: 'open', id: 1, request: { host: '192.0.2.1', port: 1 } }];
+    const lengths = [30, 20];
+    const tailnet = {
+      chunkBytes,
+      paths: { isActive: () => false, pollResolve: () => undefined },
+      setInterfaces: () => {},
+      streams: {
+        pollCommand: () => commands.shift(),
+        pollBytes: (_: number, id: number, out: Uint8Array, start: number) => {
+          const length = id === 1 ? (lengths.shift() ?? 0) : 0;
+          out.fill(7, start, start + length);
+          return start + length;
+        },
+        handleOpened: () => {},
+      },
+    };
+    Object.assign(driver.device, { tailnet });
+    driver.kick();
+    deferred.shift()!();
+    streams[0]!.opened();
+    deferred.shift()!();
+    assert.is(written.length, 2);
+    const isShared = chunkBytes === 80;
+    assert.ok(written.every(buf => (buf === slot.buf) === isShared));
+    assert.ok(isShared || written.every(buf => buf.length === 16_384 && buf === written[0]));
   }
 });
 

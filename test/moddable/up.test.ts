@@ -81,6 +81,7 @@ test('two motes on these ports reach each other, on the small preset', async () 
   const accepted = (await listener.accept())!;
   assert.equal(await accepted.read(), Uint8Array.of(1, 2, 3));
   assert.is(alice!.status().suite, 'native');
+  assert.not('fetch' in alice!, 'HTTP is not in an image');
   await alice!.close();
   await bob!.close();
 });

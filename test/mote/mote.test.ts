@@ -271,6 +271,18 @@ test('a closed connection that the other side never closes is let go', async () 
   assert.is(alice.status().connections, 0);
 });
 
+test('who asks later than a connection has gone hears of it all the same, and it counts no more at once', async () => {
+  const network = new MemoryNetwork();
+  const { alice, bob } = await pair(network);
+  await bob.listen(7);
+  const connection = await network.until(alice.dial('10.0.0.2', 7));
+  assert.is(alice.status().connections, 1);
+  connection.abort();
+  assert.is(alice.status().connections, 0);
+  await network.until(connection.closed);
+  assert.is(connection.closed, connection.closed);
+});
+
 test('more waiting connections than the backlog are reset', async () => {
   const network = new MemoryNetwork();
   const { alice, bob } = await pair(network);
