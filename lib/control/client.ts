@@ -29,6 +29,7 @@ import { MapDecoder, mergedChanges } from './map-decoder.ts';
 import type { MapPing } from './map-values.ts';
 import type { WireHostinfo } from './message.ts';
 import type { Netmap, NetmapChanges } from './netmap.ts';
+import { PeerSlimmer } from './peer-slimmer.ts';
 
 export type {
   ControlClientEvent,
@@ -94,10 +95,12 @@ export class ControlClient {
     this.#machineKey = options.machineKey;
     this.#authority = options.authority;
     this.#path = options.path;
-    this.#limits = options.limits === 'small' ? CONTROL_LIMITS_SMALL : CONTROL_LIMITS_LARGE;
-    this.#decoder = new MapDecoder(this.#limits.map);
+    const isSmall = options.limits === 'small';
+    this.#limits = isSmall ? CONTROL_LIMITS_SMALL : CONTROL_LIMITS_LARGE;
+    const slimmer = isSmall ? new PeerSlimmer(options.suite, options.random) : undefined;
+    this.#decoder = new MapDecoder(this.#limits.map, slimmer);
     this.#member = new Membership(options, this.#events);
-    this.#report = new Report(options.hostinfo, discoKey, options.limits === 'small');
+    this.#report = new Report(options.hostinfo, discoKey, isSmall);
     this.#dueMs = nowMs + (options.startDelayMs ?? 0);
     if (options.snapshot !== undefined) this.#restore(options.snapshot);
     this.#advance(nowMs);
@@ -242,6 +245,14 @@ export class ControlClient {
   /** What this device says of itself has changed. */
   setHostinfo(nowMs: number, hostinfo: WireHostinfo): void {
     this.#report.setHostinfo(nowMs, hostinfo);
+  }
+
+  /** Asks for the whole map again, where there is a stream: records of peers that are wanted come whole then. */
+  restartMap(nowMs: number): void {
+    if (!this.isConnected) return;
+    this.#session!.closeMap(nowMs);
+    this.#mapDueMs = nowMs;
+    this.#advance(nowMs);
   }
 
   /** Leaves the network: the coordinator is told, for at most 15 seconds; the event `logged-out` follows. */
@@ -393,8 +404,7 @@ export class ControlClient {
   #handleAnswer(nowMs: number, session: ControlSession, kind: CallKind, answer: AnswerReader): void {
     if (kind === 'logout') return this.#handleLogout(nowMs, answer.status === 200);
     if (kind === 'update') this.#handleUpdate(nowMs, answer);
-    const isNewKey = kind === 'register' && this.#member.handleAnswer(nowMs, answer);
-    if (!isNewKey) return;
+    if (kind !== 'register' || !this.#member.handleAnswer(nowMs, answer)) return;
     session.closeMap(nowMs);
     this.#mapDueMs = nowMs;
   }

@@ -3,8 +3,6 @@
  * is buffered but the length.
  * Left out: compression (this library asks for none).
  */
-import { readU32LE } from '../base/bytes.ts';
-
 /** The input is used up. */
 export const FRAME_MORE = 0;
 /** A piece of a message is `buf[pieceStart, pieceEnd)` of what was given. */
@@ -16,21 +14,23 @@ export const FRAME_BAD = -1;
 
 /** Takes the map stream apart. */
 export class MapFrames {
+  /** After {@link next}: what was read of the input ends here, and a piece began there. */
+  at = 0;
   pieceStart = 0;
-  pieceEnd = 0;
   readonly #maxBytes: number;
-  readonly #header = new Uint8Array(4);
+  /** Bytes of the length that have come, and what is left of the message; -1: nothing can follow. */
   #headerBytes = 0;
   #left = 0;
-  #isBad = false;
-  #at = 0;
-  #end = 0;
-  #buf: Uint8Array;
 
   /** Messages above `maxBytes` are refused before they are read. */
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
-    this.#buf = this.#header;
+  }
+
+  /** A new stream. */
+  reset(): void {
+    this.#headerBytes = 0;
+    this.#left = 0;
   }
 
   /** Whether the stream stands between two messages. */
@@ -38,41 +38,28 @@ export class MapFrames {
     return this.#headerBytes === 0;
   }
 
-  /** The next input, lent until {@link next} has returned {@link FRAME_MORE}. */
-  write(buf: Uint8Array, start: number, end: number): void {
-    this.#buf = buf;
-    this.#at = start;
-    this.#end = end;
-  }
-
-  /** What comes next in the input. */
-  next(): number {
-    if (this.#isBad) return FRAME_BAD;
+  /** What comes next in the input, `buf[at, end)`; go on at {@link at}. */
+  next(buf: Uint8Array, at: number, end: number): number {
+    if (this.#left < 0) return FRAME_BAD;
+    this.at = at;
     if (this.#headerBytes === 4 && this.#left === 0) {
       this.#headerBytes = 0;
       return FRAME_END;
     }
     while (this.#headerBytes < 4) {
-      if (this.#at === this.#end) return this.#more();
-      this.#header[this.#headerBytes++] = this.#buf[this.#at++]!;
+      if (this.at === end) return FRAME_MORE;
+      this.#left += buf[this.at++]! * 256 ** this.#headerBytes++;
       if (this.#headerBytes === 4 && !this.#start()) return FRAME_BAD;
     }
-    this.pieceStart = this.#at;
-    this.pieceEnd = Math.min(this.#end, this.#at + this.#left);
-    this.#left -= this.pieceEnd - this.pieceStart;
-    this.#at = this.pieceEnd;
-    return this.pieceEnd > this.pieceStart ? FRAME_PIECE : this.#more();
-  }
-
-  /** Lets go of the input. */
-  #more(): number {
-    this.#buf = this.#header;
-    return FRAME_MORE;
+    this.pieceStart = this.at;
+    this.at = Math.min(end, this.at + this.#left);
+    this.#left -= this.at - this.pieceStart;
+    return this.at > this.pieceStart ? FRAME_PIECE : FRAME_MORE;
   }
 
   #start(): boolean {
-    this.#left = readU32LE(this.#header, 0);
-    if (this.#left === 0 || this.#left > this.#maxBytes) this.#isBad = true; // CHECK: map-frame-length
-    return !this.#isBad;
+    const isFine = this.#left > 0 && this.#left <= this.#maxBytes;
+    if (!isFine) this.#left = -1; // CHECK: map-frame-length
+    return this.#left > 0;
   }
 }

@@ -2,10 +2,14 @@
  * One message of the map stream while it is read: what it would change, checked and compact, without touching the
  * netmap. Everything is bounded: peers by the table's limits, the rest by `stagedBytes` and the limits of each kind.
  *
+ * A full list of peers is held as its differences from the table that is there: a peer that comes as it is known is
+ * marked as seen, the others go into `changed`; when the message is applied, those that were not seen go.
+ *
  * Fields may come in any order, so a patch may stand before the peer that it is for. Such patches wait within a quarter
  * of `stagedBytes`; where one had no room and its peer then comes after all, the message is refused, and the session
  * starts anew with a full one.
  */
+import { NO_BYTES } from '../base/bytes.ts';
 import type { WireDerpRegion } from '../derp/map.ts';
 import type { WireFilterRule } from '../filter/rule.ts';
 import type { MapLimits } from './map-limits.ts';
@@ -27,7 +31,8 @@ import {
   userOf,
 } from './map-values.ts';
 import type { WireDnsConfig, WireUserProfile } from './message.ts';
-import { writePeer } from './peer-record.ts';
+import { type NetmapPeer, suffixOf } from './peer-record.ts';
+import type { PeerSlimmer } from './peer-slimmer.ts';
 import { PeerTable } from './peer-table.ts';
 import { parseTimeMs } from './time.ts';
 
@@ -47,10 +52,13 @@ export class MapStage {
   problem: string | undefined = undefined;
   isKeepAlive = false;
   self: NetmapSelf | undefined = undefined;
-  /** `Peers`, when it was not empty. */
-  peers: PeerTable | undefined = undefined;
-  /** `PeersChanged`. */
-  readonly changed: PeerTable;
+  /** Whether `Peers` was not empty: the other fields of peers are not looked at then. */
+  isFull = false;
+  /** Of `Peers` what is not as it was known, or else `PeersChanged`. */
+  changed: PeerTable;
+  /** The peers of `Peers` that are as they were known, a bit for each slot, and how many. */
+  seen: Uint8Array = NO_BYTES;
+  seenCount = 0;
   readonly removed = new Set<number>();
   readonly patches: PeerPatch[] = [];
   readonly online = new Map<number, boolean>();
@@ -71,24 +79,39 @@ export class MapStage {
   overLimit = 0;
   readonly #limits: MapLimits;
   readonly #current: PeerTable;
-  readonly #record: Uint8Array;
+  /** The table that a delta changes: undefined in the first message of a stream, which starts from nothing. */
+  readonly #basis: PeerTable | undefined;
+  readonly #slimmer: PeerSlimmer | undefined;
+  #scratch: Uint8Array | undefined = undefined;
+  #seenBytes = 0;
+  /** Whether the list goes by the suffix of the table that is there, without which nothing can be compared. */
+  #isComparable: boolean | undefined = undefined;
   #stagedBytes = 0;
   #hasMissed = false;
   #chunk: FilterChunk = { rules: [], bytes: 0 };
   #ruleCount = 0;
   #ruleBytes = 0;
 
-  /** `current` is the table that the message changes; `record` is scratch memory of `recordBytes`. */
-  constructor(limits: MapLimits, current: PeerTable, record: Uint8Array) {
+  /** `current` is the table that the message changes, or that its stream will replace when it `isFirst`. */
+  constructor(limits: MapLimits, current: PeerTable, isFirst: boolean, slimmer?: PeerSlimmer) {
     this.#limits = limits;
     this.#current = current;
-    this.#record = record;
-    this.changed = new PeerTable(limits, current.suffix);
+    this.#basis = isFirst ? undefined : current;
+    this.#slimmer = slimmer;
+    this.changed = new PeerTable(limits, slimmer, isFirst ? '' : current.suffix);
+    this.changed.isSlim = !isFirst && current.isSlim;
   }
 
   /** About how many bytes of memory this holds. */
   get heldBytes(): number {
-    return (this.peers?.heldBytes ?? 0) + this.changed.heldBytes + this.#stagedBytes + this.#ruleBytes;
+    const scratch = this.#scratch?.length ?? 0;
+    return this.changed.heldBytes + this.seen.length + scratch + this.#stagedBytes + this.#ruleBytes;
+  }
+
+  /** Scratch memory for a record. */
+  get record(): Uint8Array {
+    this.#scratch ??= new Uint8Array(this.#limits.recordBytes);
+    return this.#scratch;
   }
 
   /** A list begins. */
@@ -126,7 +149,7 @@ export class MapStage {
 
   /** An element of a list; `undefined` for one that was larger than its limit. `cost` is what it takes, in bytes. */
   addElement(field: string, value: Collected, cost: number): void {
-    if (field === 'Peers') this.#addPeer((this.peers ??= new PeerTable(this.#limits, this.#current.suffix)), value);
+    if (field === 'Peers') this.#addListed(peerOf(value, this.#limits));
     else if (field === 'PeersChanged') this.#addChanged(value);
     else if (field === 'PeersRemoved') this.#addRemoved(positive(value));
     else if (field === 'PeersChangedPatch') this.#addPatch(patchOf(value, this.#limits));
@@ -139,6 +162,7 @@ export class MapStage {
     if (field === 'Regions') return this.#addRegion(key, value);
     const id = /^[1-9][0-9]{0,15}$/.test(key) ? positive(Number(key)) : undefined;
     if (id === undefined || typeof value !== 'boolean') return void this.malformed++;
+    if (this.isFull) return;
     if (this.online.has(id) || this.#mayStage(id, CHANGE_COST)) this.online.set(id, value);
   }
 
@@ -152,23 +176,69 @@ export class MapStage {
     return value;
   }
 
+  #beginFull(): void {
+    const { isSlim, liveBytes } = this.#current;
+    this.isFull = true;
+    this.seen = new Uint8Array((this.#current.count + 7) >> 3);
+    this.changed = new PeerTable(this.#limits, this.#slimmer, '');
+    // Peers that have become few enough are whole again; not at the edge, where they would change to and fro.
+    this.changed.isSlim = isSlim && liveBytes > this.#limits.wholePeerBytes / 2;
+  }
+
+  /** The first name says by which suffix the list goes. */
+  #adoptSuffix(name: string): void {
+    const suffix = suffixOf(name);
+    if (this.#isComparable !== undefined || suffix === '') return;
+    const known = this.#current.suffix;
+    this.#isComparable = suffix === known || this.seenCount > 0;
+    this.changed.suffix = this.#isComparable ? known : suffix;
+  }
+
+  #addListed(peer: NetmapPeer | undefined): void {
+    if (!this.isFull) this.#beginFull();
+    if (peer !== undefined) this.#adoptSuffix(peer.name);
+    const { record, changed } = this;
+    const length = peer === undefined ? 0 : changed.write(record, peer);
+    if (peer === undefined || length === 0) return void this.malformed++;
+    const slot = this.#isComparable === false ? -1 : this.#current.find(peer.id);
+    const isSame = slot >= 0 && this.#current.isSame(slot, record, 0);
+    if (slot >= 0) this.#setSeen(slot, isSame);
+    if (isSame) changed.remove(peer.id);
+    else if (!changed.put(record, 0, this.seenCount, this.#seenBytes)) this.overLimit++;
+  }
+
+  #setSeen(slot: number, isSeen: boolean): void {
+    const length = this.#current.lengthAt(slot);
+    const bit = 1 << (slot & 7);
+    const wasSeen = (this.seen[slot >> 3]! & bit) !== 0;
+    if (isSeen === wasSeen) return;
+    this.seen[slot >> 3]! ^= bit;
+    this.seenCount += isSeen ? 1 : -1;
+    this.#seenBytes += isSeen ? length : -length;
+  }
+
   /** False when the peer was left out. */
-  #addPeer(table: PeerTable, value: Collected): boolean {
-    const peer = peerOf(value, this.#limits);
-    const length = peer === undefined ? 0 : writePeer(this.#record, peer, table.adoptSuffix(peer.name));
+  #addPeer(peer: NetmapPeer | undefined): boolean {
+    if (peer !== undefined) this.changed.adoptSuffix(peer.name);
+    const length = peer === undefined ? 0 : this.changed.write(this.record, peer);
     if (length === 0) {
       this.malformed++;
       return false;
     }
-    const isKept = table.put(this.#record, 0);
+    const isKept = this.changed.put(this.record, 0);
     if (!isKept) this.overLimit++;
     return isKept;
   }
 
+  #knows(id: number): boolean {
+    return this.#basis !== undefined && this.#basis.find(id) >= 0;
+  }
+
   #addChanged(value: Collected): void {
+    if (this.isFull) return;
     const id = positive(asObject(value)?.['ID']);
-    const isKnown = id !== undefined && this.#current.find(id) >= 0;
-    const isKept = this.#addPeer(this.changed, value);
+    const isKnown = id !== undefined && this.#knows(id);
+    const isKept = this.#addPeer(peerOf(value, this.#limits));
     if (isKept && !isKnown && this.#hasMissed) this.problem ??= 'too many changes in one message';
     if (isKept || id === undefined) return;
     // What was known of a peer whose change cannot be kept is not true any more.
@@ -178,18 +248,19 @@ export class MapStage {
 
   #addRemoved(id: number | undefined): void {
     if (id === undefined) this.malformed++;
-    else if (this.#current.find(id) >= 0) this.removed.add(id);
+    else if (!this.isFull && this.#knows(id)) this.removed.add(id);
   }
 
   #addPatch(patch: PeerPatch | undefined): void {
     if (patch === undefined) return void this.malformed++;
+    if (this.isFull) return;
     const cost = PATCH_COST + 16 * Object.keys(patch).length + 64 * (patch.endpoints?.length ?? 0);
     if (this.#mayStage(patch.id, cost)) this.patches.push(patch);
   }
 
   /** Whether a change of this peer is to be kept until the end of the message. */
   #mayStage(id: number, cost: number): boolean {
-    const isKnown = this.#current.find(id) >= 0 || this.changed.find(id) >= 0;
+    const isKnown = this.#knows(id) || this.changed.find(id) >= 0;
     const room = (isKnown ? 1 : 1 / 4) * this.#limits.stagedBytes - this.#stagedBytes;
     if (cost <= room) {
       this.#stagedBytes += cost;

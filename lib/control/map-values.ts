@@ -223,7 +223,12 @@ export function peerOf(value: Collected, limits: MapLimits): NetmapPeer | undefi
   };
   const isWhole = Object.values(fields).every(field => field !== undefined);
   if (!isWhole || disco === undefined) return undefined; // CHECK: map-peer-form
-  return { ...(fields as unknown as NetmapPeer), discoKey: isAllZero(disco) ? undefined : disco, isOnline };
+  return {
+    ...(fields as unknown as NetmapPeer),
+    discoKey: isAllZero(disco) ? undefined : disco,
+    discoTag: undefined,
+    isOnline,
+  };
 }
 
 /** A patch; undefined when it is malformed. */

@@ -8,10 +8,11 @@
 import type { WireDerpRegion } from '../derp/map.ts';
 import type { WireFilterRule } from '../filter/rule.ts';
 import type { MapLimits } from './map-limits.ts';
-import type { FilterChunk, MapStage } from './map-stage.ts';
+import { type FilterChunk, MapStage } from './map-stage.ts';
 import type { NetmapSelf, PeerPatch } from './map-values.ts';
 import type { WireDnsConfig, WireUserProfile } from './message.ts';
-import { type NetmapPeer, writePeer } from './peer-record.ts';
+import type { NetmapPeer } from './peer-record.ts';
+import type { PeerSlimmer } from './peer-slimmer.ts';
 import { PeerTable } from './peer-table.ts';
 
 /** What a message has changed. */
@@ -50,15 +51,15 @@ export class Netmap {
   /** Peers that were left out because another peer, or this device, has their key or id. */
   conflicting = 0;
   readonly #limits: MapLimits;
-  readonly #record: Uint8Array;
+  readonly #slimmer: PeerSlimmer | undefined;
   #chunks = new Map<string, FilterChunk>();
   #isFirst = true;
 
-  /** `record` is scratch memory of `recordBytes`, shared with the decoder. */
-  constructor(limits: MapLimits, record: Uint8Array) {
+  /** With a slimmer a table of many peers is slim; without one all records are whole. */
+  constructor(limits: MapLimits, slimmer?: PeerSlimmer) {
     this.#limits = limits;
-    this.#record = record;
-    this.peers = new PeerTable(limits);
+    this.#slimmer = slimmer;
+    this.peers = new PeerTable(limits, slimmer);
   }
 
   /** A new stream begins: the next message is a first one. */
@@ -66,9 +67,17 @@ export class Netmap {
     this.#isFirst = true;
   }
 
-  /** The peers that the next message changes: none at the start of a stream. */
-  get basis(): PeerTable {
-    return this.#isFirst ? new PeerTable(this.#limits) : this.peers;
+  /** An empty stage for the next message. */
+  createStage(): MapStage {
+    return new MapStage(this.#limits, this.peers, this.#isFirst, this.#slimmer);
+  }
+
+  /** A peer is in use from now on, or not any more: what the coordinator says of those in use is kept whole. */
+  setWanted(id: number, isWanted: boolean): void {
+    const wanted = this.#slimmer?.wanted;
+    const at = wanted?.indexOf(id) ?? -1;
+    if (isWanted && at < 0) wanted?.push(id);
+    else if (!isWanted && at >= 0) wanted?.splice(at, 1);
   }
 
   /** Whether something may have to end, by the peers that a message has changed: one has left, or may begin nothing. */
@@ -107,7 +116,9 @@ export class Netmap {
     if (isFirst && stage.self === undefined) return 'the first message lacks this device'; // CHECK: map-first-node
     if (isFirst) this.#clear();
     this.#isFirst = false;
-    const peers = this.#applyPeers(stage);
+    if (stage.isFull) this.#applyFullList(stage);
+    else if (isFirst) this.peers = new PeerTable(this.#limits, this.#slimmer);
+    const peers = stage.isFull ? new Set<number>() : this.#applyPeers(stage);
     const isFilter = this.#applyFilter(stage);
     this.self = stage.self ?? this.self;
     if (this.self !== undefined) this.#dropConflicts(this.self, stage);
@@ -126,7 +137,7 @@ export class Netmap {
     return {
       isFirst,
       self: stage.self !== undefined,
-      peers: isFirst || stage.peers !== undefined ? 'all' : peers,
+      peers: isFirst || stage.isFull ? 'all' : peers,
       regions: isFirst || stage.regions !== undefined,
       dns: isFirst || stage.dns !== undefined,
       domain: isFirst || stage.domain !== undefined,
@@ -137,7 +148,6 @@ export class Netmap {
   }
 
   #clear(): void {
-    this.peers = new PeerTable(this.#limits);
     this.regions = new Map();
     this.dns = {};
     this.domain = '';
@@ -146,24 +156,36 @@ export class Netmap {
     this.#chunks = new Map();
   }
 
-  /** The order that the protocol prescribes; a full list of peers stands alone. */
+  /** A full list of peers: what was not seen in it goes. */
+  #applyFullList({ changed, seen, seenCount }: MapStage): void {
+    if (seenCount === 0) {
+      this.peers = changed;
+      return;
+    }
+    const { peers } = this;
+    if (seenCount < peers.count) peers.keepOnly(seen); // CHECK: map-unlisted-peer
+    this.#putAll(changed);
+    if (changed.isSlim) peers.slimDown();
+    else peers.isSlim = false;
+  }
+
+  #putAll(changed: PeerTable): void {
+    for (let slot = 0; slot < changed.count; slot++)
+      if (!this.peers.put(changed.pageAt(slot), changed.offsetAt(slot))) this.#drop(changed.idAt(slot));
+  }
+
+  /** The order that the protocol prescribes. */
   #applyPeers(stage: MapStage): Set<number> {
     const touched = new Set<number>();
-    if (stage.peers !== undefined) {
-      this.peers = stage.peers;
-      return touched;
-    }
     const { peers } = this;
     for (const id of stage.removed) if (peers.remove(id)) touched.add(id);
     const { changed } = stage;
     if (peers.suffix === '') peers.suffix = changed.suffix;
-    for (let slot = 0; slot < changed.count; slot++) {
-      const id = changed.idAt(slot);
-      if (!peers.put(changed.pageAt(slot), changed.offsetAt(slot))) this.#drop(id);
-      touched.add(id);
-    }
+    this.#putAll(changed);
+    if (changed.isSlim) peers.slimDown();
+    for (let slot = 0; slot < changed.count; slot++) touched.add(changed.idAt(slot));
     for (const [id, isOnline] of stage.online) if (peers.setOnline(id, isOnline)) touched.add(id);
-    for (const patch of stage.patches) if (this.#patch(patch)) touched.add(patch.id);
+    for (const patch of stage.patches) if (this.#patch(patch, stage.record)) touched.add(patch.id);
     return touched;
   }
 
@@ -173,13 +195,13 @@ export class Netmap {
     this.peers.remove(id);
   }
 
-  #patch(patch: PeerPatch): boolean {
+  #patch(patch: PeerPatch, record: Uint8Array): boolean {
     const slot = this.peers.find(patch.id);
     if (slot < 0) return false;
     const { id, ...changes } = patch;
     const peer = { ...this.peers.peerAt(slot), ...changes };
-    const length = writePeer(this.#record, peer, this.peers.suffix);
-    if (length === 0 || !this.peers.put(this.#record, 0)) this.#drop(id);
+    const length = this.peers.write(record, peer);
+    if (length === 0 || !this.peers.put(record, 0)) this.#drop(id);
     return true;
   }
 
@@ -219,7 +241,7 @@ export class Netmap {
 
   /** A node key belongs to one peer, and never to this device's peers when it is its own. */
   #dropConflicts(self: NetmapSelf, stage: MapStage): void {
-    const hasNewPeers = stage.peers !== undefined || stage.changed.count > 0;
+    const hasNewPeers = stage.changed.count > 0;
     const hasNewKeys = stage.self !== undefined || stage.patches.some(({ key }) => key !== undefined);
     if (!hasNewPeers && !hasNewKeys) return;
     if (this.peers.find(self.id) >= 0) this.#dropOwn(self.id); // CHECK: map-own-id

@@ -1,16 +1,20 @@
 /**
- * A peer of the netmap as bytes: everything that is kept of it in one record of about 110 bytes, since a microcontroller
- * holds hundreds of them. Layout:
+ * A peer of the netmap as bytes: everything that is kept of it in one record, since a microcontroller holds hundreds of
+ * them. Layout:
  *
- *     u16 length | u16 flags | 56-bit id | 32 node key | [32 disco key] | [u32 key expiry] | [varint user]
- *     | varint home relay | name | addresses | [allowed IPs] | [endpoints] | [tags]
+ *     varint length | varint flags | 32 node key | varint id | [32 disco key, or 8 tag of it] | [u32 key expiry]
+ *     | [varint user] | varint home relay | name | addresses | [allowed IPs] | [endpoints] | [tags]
+ *
+ * A whole record takes about 105 bytes. A slim one, of about 65, lacks the endpoints and has a tag in place of the disco
+ * key: enough to recognise the peer when it shows the key itself.
  *
  * Numbers are little endian; lists begin with their count; times are seconds since 1970. A name that ends in the
  * table's suffix is stored without it. An address of the tailnet's usual IPv6 prefix is stored without that prefix and the
  * zeros behind it; one that ends in the IPv4 address in front of it, behind zeros only, not at all: then the addresses are 4 bytes.
  */
 import { type Endpoint, formatAddress, type Prefix, parseAddress } from '../base/address.ts';
-import { copyBytes, equalBytes, readU32LE, utf8Decode, utf8Encode } from '../base/bytes.ts';
+import { copyBytes, equalBytes, equalRange, readU32LE, utf8Decode, utf8Encode } from '../base/bytes.ts';
+import { DISCO_TAG_BYTES, type PeerSlimmer } from './peer-slimmer.ts';
 
 /** A peer, as the application and the other machines see it. */
 export interface NetmapPeer {
@@ -20,6 +24,8 @@ export interface NetmapPeer {
   readonly user: number;
   readonly key: Uint8Array;
   readonly discoKey: Uint8Array | undefined;
+  /** Of a slim record whose peer has a disco key: {@link PeerSlimmer.tag} of it in its place. */
+  readonly discoTag: Uint8Array | undefined;
   readonly addresses: readonly Prefix[];
   readonly allowedIPs: readonly Prefix[];
   readonly endpoints: readonly Endpoint[];
@@ -36,26 +42,26 @@ export interface NetmapPeer {
   readonly isUnsignedPeerApiOnly: boolean;
 }
 
-/** Offset of the node key. */
-export const RECORD_KEY_AT = 11;
-const FLAGS_AT = 2;
-const ID_AT = 4;
-const FIXED_BYTES = 43;
+const KEY_BYTES = 32;
+/** A length of three bytes is more than any limit allows. */
+const MAX_LENGTH = 0x1f_ffff;
 
+// The flags of most slim records fit into one byte.
 const ONLINE_KNOWN = 1;
 const ONLINE = 2;
-const EXPIRED = 4;
-const WIREGUARD_ONLY = 8;
-const JAILED = 16;
-const UNSIGNED = 32;
-const HAS_DISCO = 64;
-const HAS_EXPIRY = 128;
-const HAS_ALLOWED = 256;
-const HAS_SUFFIX = 512;
-const HAS_USER = 1024;
-const HAS_PAIR = 2048;
-const HAS_ENDPOINTS = 4096;
-const HAS_TAGS = 8192;
+const HAS_DISCO = 4;
+const HAS_TAG = 8;
+const HAS_SUFFIX = 16;
+const HAS_PAIR = 32;
+const HAS_EXPIRY = 64;
+const HAS_ENDPOINTS = 128;
+const HAS_USER = 256;
+const HAS_ALLOWED = 512;
+const HAS_TAGS = 1024;
+const EXPIRED = 2048;
+const JAILED = 4096;
+const WIREGUARD_ONLY = 8192;
+const UNSIGNED = 16_384;
 
 /** fd7a:115c:a1e0::/48, from which tailnets have their IPv6 addresses. */
 const TAILNET_V6 = Object.freeze([0xfd, 0x7a, 0x11, 0x5c, 0xa1, 0xe0]);
@@ -71,40 +77,48 @@ export function suffixOf(name: string): string {
   return dot < 0 ? '' : name.slice(dot);
 }
 
-/** Writes a peer into `out` from its start; the bytes written, or 0 when it does not fit. */
-export function writePeer(out: Uint8Array, peer: NetmapPeer, suffix: string): number {
-  return new Writer(out).write(peer, suffix);
+/**
+ * Writes a peer into `out` from its start, slim where a slimmer is given; the bytes written, or 0 when it does not fit.
+ * What is known by its tag only stays so.
+ */
+export function writePeer(out: Uint8Array, peer: NetmapPeer, suffix: string, slimmer?: PeerSlimmer): number {
+  return new Writer(out).write(peer, suffix, slimmer);
 }
 
 class Writer {
   readonly #out: Uint8Array;
-  #at = 0;
+  /** Behind a length of one byte. */
+  #at = 1;
 
   constructor(out: Uint8Array) {
     this.#out = out;
   }
 
-  write(peer: NetmapPeer, suffix: string): number {
+  write(peer: NetmapPeer, suffix: string, slimmer: PeerSlimmer | undefined): number {
     const isShort = suffix !== '' && peer.name.endsWith(suffix);
     const hasAllowed = !samePrefixes(peer.addresses, peer.allowedIPs);
+    const discoKey = slimmer === undefined ? peer.discoKey : undefined;
+    const tag = peer.discoKey === undefined ? peer.discoTag : slimmer?.tag(peer.discoKey);
+    const endpoints = slimmer === undefined ? peer.endpoints : [];
     let flags = peer.isOnline === undefined ? 0 : peer.isOnline ? ONLINE_KNOWN | ONLINE : ONLINE_KNOWN;
     if (peer.isExpired) flags |= EXPIRED;
     if (peer.isWireGuardOnly) flags |= WIREGUARD_ONLY;
     if (peer.isJailed) flags |= JAILED;
     if (peer.isUnsignedPeerApiOnly) flags |= UNSIGNED;
-    if (peer.discoKey !== undefined) flags |= HAS_DISCO;
+    if (discoKey !== undefined) flags |= HAS_DISCO;
+    if (tag !== undefined) flags |= HAS_TAG;
     if (peer.keyExpiry > 0) flags |= HAS_EXPIRY;
     if (hasAllowed) flags |= HAS_ALLOWED;
     if (isShort) flags |= HAS_SUFFIX;
     if (peer.user > 0) flags |= HAS_USER;
     if (isPair(peer.addresses)) flags |= HAS_PAIR;
-    if (peer.endpoints.length > 0) flags |= HAS_ENDPOINTS;
+    if (endpoints.length > 0) flags |= HAS_ENDPOINTS;
     if (peer.tags.length > 0) flags |= HAS_TAGS;
-    this.#number(0, 2);
-    this.#number(flags, 2);
-    this.#number(peer.id, 7);
+    this.#varint(flags);
     this.#bytes(peer.key);
-    if (peer.discoKey !== undefined) this.#bytes(peer.discoKey);
+    this.#varint(peer.id);
+    if (discoKey !== undefined) this.#bytes(discoKey);
+    if (tag !== undefined) this.#bytes(tag);
     if (peer.keyExpiry > 0) this.#number(peer.keyExpiry, 4);
     if (peer.user > 0) this.#varint(peer.user);
     this.#varint(peer.homeRegion);
@@ -112,14 +126,24 @@ class Writer {
     if ((flags & HAS_PAIR) !== 0) this.#bytes(peer.addresses[0]!.bytes);
     else this.#prefixes(peer.addresses);
     if (hasAllowed) this.#prefixes(peer.allowedIPs);
-    if (peer.endpoints.length > 0) this.#varint(peer.endpoints.length);
-    for (const endpoint of peer.endpoints) this.#endpoint(endpoint);
+    if (endpoints.length > 0) this.#varint(endpoints.length);
+    for (const endpoint of endpoints) this.#endpoint(endpoint);
     if (peer.tags.length > 0) this.#varint(peer.tags.length);
     for (const tag of peer.tags) this.#text(tag.slice(4));
-    if (this.#at > Math.min(this.#out.length, 65_535)) return 0;
-    this.#out[0] = this.#at;
-    this.#out[1] = this.#at >> 8;
-    return this.#at;
+    return this.#finish();
+  }
+
+  /** Puts the length in front, for which a long record is moved. */
+  #finish(): number {
+    const out = this.#out;
+    const end = this.#at;
+    const more = end < 128 ? 0 : end + 1 < 16_384 ? 1 : 2;
+    const length = end + more;
+    if (length > Math.min(out.length, MAX_LENGTH)) return 0;
+    if (more > 0) out.copyWithin(1 + more, 1, end);
+    this.#at = 0;
+    this.#varint(length);
+    return length;
   }
 
   /** Beyond the end of `out` writes are lost and only counted. */
@@ -194,22 +218,49 @@ function pairOf(v4: Uint8Array): Prefix[] {
   ];
 }
 
-/** Id of the record at `start`. */
-export function recordId(buf: Uint8Array, start: number): number {
-  const at = start + ID_AT;
-  const high = buf[at + 4]! + 256 * buf[at + 5]! + 65_536 * buf[at + 6]!;
-  return high * 0x1_0000_0000 + readU32LE(buf, at);
+/** Length of the record at `start`; 0: there is none. */
+export function recordLength(buf: Uint8Array, start: number): number {
+  return varintAt(buf, start);
 }
 
-/** Length of the record at `start`. */
-export function recordLength(buf: Uint8Array, start: number): number {
-  return buf[start]! + 256 * buf[start + 1]!;
+/** Where the node key of the record at `start` is. */
+export function recordKeyAt(buf: Uint8Array, start: number): number {
+  return behindVarint(buf, behindVarint(buf, start));
+}
+
+/** Id of the record at `start`. */
+export function recordId(buf: Uint8Array, start: number): number {
+  return varintAt(buf, recordKeyAt(buf, start) + KEY_BYTES);
+}
+
+/** Whether the record at `start` has this disco key (32 bytes), or its tag; without a tag slim records are passed by. */
+export function recordHasDiscoKey(buf: Uint8Array, start: number, key: Uint8Array, tag?: Uint8Array): boolean {
+  const flags = buf[behindVarint(buf, start)]!;
+  const shown = (flags & HAS_DISCO) !== 0 ? key : (flags & HAS_TAG) !== 0 ? tag : undefined;
+  if (shown === undefined) return false;
+  return equalRange(buf, behindVarint(buf, recordKeyAt(buf, start) + KEY_BYTES), shown, 0, shown.length);
 }
 
 /** Marks the peer as online or not. */
 export function setRecordOnline(buf: Uint8Array, start: number, isOnline: boolean): void {
-  buf[start + FLAGS_AT]! &= ~(ONLINE | ONLINE_KNOWN);
-  buf[start + FLAGS_AT]! |= isOnline ? ONLINE | ONLINE_KNOWN : ONLINE_KNOWN;
+  const at = behindVarint(buf, start);
+  buf[at]! &= ~(ONLINE | ONLINE_KNOWN);
+  buf[at]! |= isOnline ? ONLINE | ONLINE_KNOWN : ONLINE_KNOWN;
+}
+
+function varintAt(buf: Uint8Array, at: number): number {
+  let byte = buf[at++]!;
+  let value = byte & 127;
+  for (let scale = 128; byte >= 128; scale *= 128) {
+    byte = buf[at++]!;
+    value += (byte & 127) * scale;
+  }
+  return value;
+}
+
+function behindVarint(buf: Uint8Array, at: number): number {
+  while (buf[at++]! >= 128);
+  return at;
 }
 
 /** Reads the record at `start`. */
@@ -231,7 +282,7 @@ export function recordHasBytes(buf: Uint8Array, start: number, bytes: Uint8Array
   while (from < bytes.length - 1 && bytes[from] === 0) from++;
   const length = bytes.length - from;
   const end = start + recordLength(buf, start) - length;
-  for (let at = start + FIXED_BYTES; at <= end; at++) {
+  for (let at = recordKeyAt(buf, start) + KEY_BYTES; at <= end; at++) {
     let same = 0;
     while (same < length && buf[at + same] === bytes[from + same]) same++;
     if (same === length) return true;
@@ -241,20 +292,19 @@ export function recordHasBytes(buf: Uint8Array, start: number, bytes: Uint8Array
 
 class Reader {
   readonly #buf: Uint8Array;
-  readonly #start: number;
   #at: number;
 
   constructor(buf: Uint8Array, start: number) {
     this.#buf = buf;
-    this.#start = start;
-    this.#at = start + FIXED_BYTES;
+    this.#at = behindVarint(buf, start);
   }
 
   read(suffix: string): NetmapPeer {
-    const buf = this.#buf;
-    const start = this.#start;
-    const flags = buf[start + FLAGS_AT]! + 256 * buf[start + FLAGS_AT + 1]!;
-    const discoKey = (flags & HAS_DISCO) !== 0 ? this.#bytes(32) : undefined;
+    const flags = this.#varint();
+    const key = this.#bytes(KEY_BYTES);
+    const id = this.#varint();
+    const discoKey = (flags & HAS_DISCO) !== 0 ? this.#bytes(KEY_BYTES) : undefined;
+    const discoTag = (flags & HAS_TAG) !== 0 ? this.#bytes(DISCO_TAG_BYTES) : undefined;
     const keyExpiry = (flags & HAS_EXPIRY) !== 0 ? readU32LE(this.#bytes(4), 0) : 0;
     const user = (flags & HAS_USER) !== 0 ? this.#varint() : 0;
     const homeRegion = this.#varint();
@@ -264,11 +314,12 @@ class Reader {
     const endpoints = (flags & HAS_ENDPOINTS) !== 0 ? this.#list(() => this.#endpoint()) : [];
     const tags = (flags & HAS_TAGS) !== 0 ? this.#list(() => `tag:${this.#text()}`) : [];
     return {
-      id: recordId(buf, start),
+      id,
       name,
       user,
-      key: buf.slice(start + RECORD_KEY_AT, start + FIXED_BYTES),
+      key,
       discoKey,
+      discoTag,
       addresses,
       allowedIPs,
       endpoints,
@@ -285,10 +336,12 @@ class Reader {
 
   readName(suffix: string): string {
     const buf = this.#buf;
-    const flags = buf[this.#start + FLAGS_AT]! + 256 * buf[this.#start + FLAGS_AT + 1]!;
-    if ((flags & HAS_DISCO) !== 0) this.#at += 32;
+    const flags = this.#varint();
+    this.#at = behindVarint(buf, this.#at + KEY_BYTES);
+    if ((flags & HAS_DISCO) !== 0) this.#at += KEY_BYTES;
+    if ((flags & HAS_TAG) !== 0) this.#at += DISCO_TAG_BYTES;
     if ((flags & HAS_EXPIRY) !== 0) this.#at += 4;
-    for (let left = (flags & HAS_USER) !== 0 ? 2 : 1; left > 0; left--) while (buf[this.#at++]! >= 128);
+    for (let left = (flags & HAS_USER) !== 0 ? 2 : 1; left > 0; left--) this.#at = behindVarint(buf, this.#at);
     return this.#text() + ((flags & HAS_SUFFIX) !== 0 ? suffix : '');
   }
 
@@ -298,12 +351,9 @@ class Reader {
   }
 
   #varint(): number {
-    let value = 0;
-    for (let scale = 1; ; scale *= 128) {
-      const byte = this.#buf[this.#at++]!;
-      value += (byte & 127) * scale;
-      if (byte < 128) return value;
-    }
+    const value = varintAt(this.#buf, this.#at);
+    this.#at = behindVarint(this.#buf, this.#at);
+    return value;
   }
 
   #text(): string {

@@ -147,6 +147,11 @@ export class TailnetPaths {
     this.disco.updatePeer(nowMs, id, { discoKey, endpoints, region: homeRegion });
   }
 
+  /** A peer whose disco key was not known has shown it. */
+  learnKey(nowMs: number, id: number, discoKey: Uint8Array): void {
+    if (this.disco.discoKeyOf(id) === undefined) this.disco.updatePeer(nowMs, id, { discoKey });
+  }
+
   /** Decides how a WireGuard datagram goes to a peer: into `disco.direct` and `disco.isRelayed`. */
   choosePath(nowMs: number, id: number): void {
     if (!this.isActive(nowMs)) this.#checkAtMs = Math.min(this.#checkAtMs, nowMs + this.#recheckMs());

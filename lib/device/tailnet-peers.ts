@@ -3,6 +3,9 @@
  * its addresses, or when it begins a handshake; it leaves when the netmap no longer has it so, when its key expires, or
  * to make room for another.
  *
+ * On a small device the netmap may know the disco key of a peer by its tag only: the peer then shows the key itself, as
+ * soon as it looks for a path. One that does not within seconds is asked of the coordinator, with all its data.
+ *
  * A peer has its own addresses as allowed IPs, whatever else the netmap says: routes to what is behind a peer are left out.
  */
 import { equalBytes } from '../base/bytes.ts';
@@ -11,6 +14,11 @@ import type { NetmapPeer } from '../control/peer-record.ts';
 import type { Tunnel } from '../wireguard/tunnel.ts';
 import type { SavedSession } from '../wireguard/types.ts';
 import type { TailnetPaths } from './tailnet-paths.ts';
+
+/** A peer in use may go so long without a disco key until the coordinator is asked for the map again. */
+export const KEYLESS_MS = 10_000;
+/** The coordinator is not asked again within this time. */
+export const KEYLESS_INTERVAL_MS = 600_000;
 
 /** The device: its tunnel, which may be replaced, and the removal of a peer with all that is known of it. */
 export interface TunnelOwner {
@@ -42,6 +50,9 @@ export class TailnetPeers {
   readonly #tunnelIds = new Map<number, number>();
   /** Sessions of an earlier run; each goes on once. */
   readonly #sessions: SavedSession[];
+  /** When to look for peers without a disco key, and not before this. */
+  #keylessMs = Infinity;
+  #keylessFromMs = -Infinity;
 
   /** At most `maxPeers` are in the tunnel; `paths` knows the same peers by the same ids. */
   constructor(netmap: Netmap, paths: TailnetPaths, maxPeers: number, sessions: readonly SavedSession[] = []) {
@@ -90,10 +101,11 @@ export class TailnetPeers {
     const { peers } = this.#netmap;
     const slot = key === undefined ? peers.findOnlyDiscoKey(discoKey) : peers.findKey(key);
     if (slot < 0) return undefined;
-    const known = peers.peerAt(slot).discoKey;
-    if (known === undefined || !equalBytes(known, discoKey)) return undefined; // CHECK: tailnet-disco-key
+    if (!peers.hasDiscoKey(slot, discoKey)) return undefined; // CHECK: tailnet-disco-key
     const netmapId = peers.idAt(slot);
-    if (!this.#tunnelIds.has(netmapId)) this.#resolve(nowMs, unixMs, owner, slot);
+    const tunnelId = this.#tunnelIds.get(netmapId);
+    if (tunnelId === undefined) this.#resolve(nowMs, unixMs, owner, slot, discoKey);
+    else this.#paths.learnKey(nowMs, tunnelId, discoKey);
     return this.#tunnelIds.get(netmapId);
   }
 
@@ -119,15 +131,36 @@ export class TailnetPeers {
       if (isPast(keyExpiry, unixMs)) this.#remove(nowMs, owner, tunnelId);
   }
 
+  /** When {@link takeKeyless} is to be asked. */
+  nextKeylessMs(): number {
+    return this.#keylessMs;
+  }
+
+  /** Whether a peer has been in use for a while without a disco key that the coordinator has. True once in a while only. */
+  takeKeyless(nowMs: number): boolean {
+    if (nowMs < this.#keylessMs) return false;
+    this.#keylessMs = Infinity;
+    const { peers } = this.#netmap;
+    const isKeyless = [...this.#tunnelIds].some(([netmapId, tunnelId]) => {
+      const slot = peers.find(netmapId);
+      const hasTag = slot >= 0 && peers.peerAt(slot).discoTag !== undefined;
+      return hasTag && this.#paths.disco.discoKeyOf(tunnelId) === undefined;
+    });
+    if (isKeyless) this.#keylessFromMs = nowMs + KEYLESS_INTERVAL_MS;
+    return isKeyless;
+  }
+
   /** The tunnel is a new one, without peers. */
   forget(nowMs: number): void {
     for (const tunnelId of this.#inUse.keys()) this.#paths.disco.removePeer(nowMs, tunnelId);
+    for (const netmapId of this.#tunnelIds.keys()) this.#netmap.setWanted(netmapId, false);
     this.#inUse.clear();
     this.#tunnelIds.clear();
     this.#sessions.length = 0;
   }
 
-  #resolve(nowMs: number, unixMs: number, owner: TunnelOwner, slot: number): boolean {
+  /** `shownKey`: the disco key that the peer has shown. */
+  #resolve(nowMs: number, unixMs: number, owner: TunnelOwner, slot: number, shownKey?: Uint8Array): boolean {
     if (slot < 0) return false;
     const peer = this.#netmap.peers.peerAt(slot);
     if (!mayTalk(peer, unixMs) || this.#tunnelIds.has(peer.id)) return false;
@@ -136,9 +169,17 @@ export class TailnetPeers {
     const { id, key, keyExpiry, homeRegion, isJailed } = peer;
     this.#inUse.set(tunnelId, { netmapId: id, key, keyExpiry, region: homeRegion, heardRegion: 0, isJailed });
     this.#tunnelIds.set(id, tunnelId);
-    this.#paths.addPeer(nowMs, tunnelId, peer);
+    const discoKey = peer.discoKey ?? shownKey;
+    this.#paths.addPeer(nowMs, tunnelId, { ...peer, discoKey });
+    this.#netmap.setWanted(id, true);
+    if (peer.discoTag !== undefined && discoKey === undefined) this.#noteKeyless(nowMs);
     this.#resumeSession(nowMs, owner, tunnelId, key);
     return true;
+  }
+
+  #noteKeyless(nowMs: number): void {
+    this.#keylessMs = Math.min(this.#keylessMs, nowMs + KEYLESS_MS);
+    if (this.#keylessMs < this.#keylessFromMs) this.#keylessMs = this.#keylessFromMs; // CHECK: tailnet-keyless-interval
   }
 
   #resumeSession(nowMs: number, owner: TunnelOwner, tunnelId: number, key: Uint8Array): void {
@@ -159,7 +200,15 @@ export class TailnetPeers {
     inUse.keyExpiry = peer.keyExpiry;
     inUse.isJailed = peer.isJailed;
     owner.tunnel.updatePeer(nowMs, tunnelId, { allowedIPs: peer.addresses });
-    this.#paths.updatePeer(nowMs, tunnelId, peer);
+    const discoKey = peer.discoKey ?? this.#shownKey(tunnelId, slot);
+    this.#paths.updatePeer(nowMs, tunnelId, { ...peer, discoKey });
+  }
+
+  /** The disco key that a peer with a slim record has shown, while the netmap says that it is the peer's. */
+  #shownKey(tunnelId: number, slot: number): Uint8Array | undefined {
+    const key = this.#paths.disco.discoKeyOf(tunnelId);
+    if (key === undefined || !this.#netmap.peers.hasDiscoKey(slot, key)) return undefined; // CHECK: tailnet-shown-key
+    return key;
   }
 
   #remove(nowMs: number, owner: TunnelOwner, tunnelId: number): void {
@@ -167,6 +216,7 @@ export class TailnetPeers {
     if (inUse === undefined) return;
     this.#inUse.delete(tunnelId);
     this.#tunnelIds.delete(inUse.netmapId);
+    this.#netmap.setWanted(inUse.netmapId, false);
     this.#paths.disco.removePeer(nowMs, tunnelId);
     owner.removePeer(nowMs, tunnelId);
   }

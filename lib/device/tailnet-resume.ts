@@ -81,11 +81,14 @@ export class Resume {
     const { netmap } = client;
     const inUse = peers.inUse();
     const ids = inUse.map(([netmapId]) => netmapId);
+    const tunnelIds = new Map(inUse);
     for (let slot = 0; slot < netmap.peers.count && ids.length < SNAPSHOT_PEERS; slot++)
       if (!ids.includes(netmap.peers.idAt(slot))) ids.push(netmap.peers.idAt(slot));
     const kept = ids.slice(0, SNAPSHOT_PEERS).flatMap(id => {
       const slot = netmap.peers.find(id);
-      return slot < 0 ? [] : [netmap.peers.peerAt(slot)];
+      if (slot < 0) return [];
+      const peer = netmap.peers.peerAt(slot);
+      return [{ ...peer, discoKey: peer.discoKey ?? disco.discoKeyOf(tunnelIds.get(id) ?? -1) }];
     });
     const paths = new Map([...(this.paths ?? [])].filter(([id]) => ids.includes(id)));
     for (const [netmapId, tunnelId] of inUse) {

@@ -147,7 +147,7 @@ export class Tailnet {
       nodeKey: publicKeyOf(suite, nodeKey),
       drops: this.drops,
       recalled: this.resume.paths,
-      knowsPeer: discoKey => this.netmap.peers.findDiscoKey(discoKey) >= 0,
+      knowsPeer: discoKey => this.netmap.peers.hasAnyDiscoKey(discoKey),
       resolvePeer: (now, discoKey, key) => this.#peers.resolveDisco(now, this.unixMs(now), this.#owner, discoKey, key),
     });
     this.#peers = new TailnetPeers(this.client.netmap, this.paths, limits.peers, options.sessions);
@@ -401,7 +401,14 @@ export class Tailnet {
   /** When {@link handleTimeout} wants to be called. */
   nextTimeout(): number {
     const expiryMs = this.#peers.nextExpiryUnixMs() - this.#unixOffsetMs;
-    return Math.min(this.#link.nextTimeout(), this.#relays.nextTimeout(), this.paths.nextTimeout(), expiryMs);
+    const keylessMs = this.#peers.nextKeylessMs();
+    return Math.min(
+      this.#link.nextTimeout(),
+      this.#relays.nextTimeout(),
+      this.paths.nextTimeout(),
+      expiryMs,
+      keylessMs,
+    );
   }
 
   /** Lets due timers act. */
@@ -410,6 +417,7 @@ export class Tailnet {
     this.#relays.handleTimeout(nowMs);
     this.paths.handleTimeout(nowMs);
     this.#peers.expire(nowMs, this.unixMs(nowMs), this.#owner);
+    if (this.#peers.takeKeyless(nowMs)) this.client.restartMap(nowMs);
   }
 
   // ---- inside ----

@@ -104,8 +104,8 @@ export class Disco {
   /** Where we are, as of now, also when nothing has changed. Peers that wait for it are told. */
   setOwnEndpoints(nowMs: number, endpoints: readonly Endpoint[]): void {
     this.#nowMs = nowMs;
-    const waiting = this.#whereabouts.set(nowMs, endpoints.slice(0, this.#limits.own));
-    for (const peer of waiting) this.#push({ type: 'call', peer });
+    for (const peer of this.#whereabouts.set(nowMs, endpoints.slice(0, this.#limits.own)))
+      this.#push({ type: 'call', peer });
   }
 
   /** A peer is in use now. RangeError for an id that is taken, or keys that have not 32 bytes. */
@@ -193,9 +193,8 @@ export class Disco {
    * that nobody has named is pinged with the others from now on.
    */
   noteReceived(nowMs: number, id: number, from: Endpoint | undefined): void {
-    if (from === undefined) return;
     const peer = this.#peers.get(id);
-    if (peer === undefined || peer.key === undefined) return;
+    if (from === undefined || peer?.key === undefined) return;
     if (sameEndpoint(from, peer.best?.endpoint) || sameEndpoint(from, peer.lastFrom)) return;
     peer.lastFrom = from;
     const { best } = peer;
@@ -249,6 +248,11 @@ export class Disco {
     }
   }
 
+  /** The disco key of a peer; undefined when none is known yet, or there is no such peer. */
+  discoKeyOf(id: number): Uint8Array | undefined {
+    return this.#peers.get(id)?.key?.bytes;
+  }
+
   /** How a peer is reached, as of `nowMs` or else of the last call that had a time. RangeError for an unknown one. */
   status(id: number, nowMs: number = this.#nowMs): DiscoStatus {
     return this.#peers.expect(id).status(nowMs);
@@ -274,8 +278,7 @@ export class Disco {
     if (this.#whereabouts.takeWanted()) return { type: 'endpoints-wanted' };
     for (const peer of this.#changed) {
       this.#changed.delete(peer);
-      const { id, best } = peer;
-      return { type: 'path', id, endpoint: best?.endpoint, latencyMs: best?.latencyMs };
+      return { type: 'path', id: peer.id, endpoint: peer.best?.endpoint, latencyMs: peer.best?.latencyMs };
     }
     return this.#pongs.shift();
   }
@@ -310,8 +313,7 @@ export class Disco {
   }
 
   #dispatch(nowMs: number, arrival: Arrival): number {
-    const key = this.#opener.key!;
-    const message = this.#opener.message!;
+    const [key, message] = [this.#opener.key!, this.#opener.message!];
     switch (message.type) {
       case 'ping':
         return this.#handlePing(nowMs, key, message.id, message.nodeKey, arrival);

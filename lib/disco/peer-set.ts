@@ -81,7 +81,7 @@ export class PeerSet {
   /** The peer that has this disco key and this node key; it may be added for it. */
   withKeys(nowMs: number, key: DiscoKey, nodeKey: Uint8Array): DiscoPeer | undefined {
     const known = this.#byNode.get(flatHex(nodeKey));
-    if (known !== undefined) return known.key?.text === key.text ? known : undefined;
+    if (known?.key !== undefined) return known.key.text === key.text ? known : undefined;
     const peer = this.#resolve(nowMs, key, nodeKey);
     return peer !== undefined && equalBytes(peer.nodeKey, nodeKey) ? peer : undefined;
   }

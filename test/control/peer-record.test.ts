@@ -31,6 +31,7 @@ function randomPeer(seeded: Seeded, id: number): NetmapPeer {
     user: [0, 1, 127, 128, 2_147_455_555, Number.MAX_SAFE_INTEGER][seeded.below(6)]!,
     key: keyBytes(id),
     discoKey: isBit() ? keyBytes(id, 2) : undefined,
+    discoTag: undefined,
     addresses,
     allowedIPs: isBit() ? addresses : prefixes('0.0.0.0/0', '::/0', '10.1.0.0/16', 'fd00:1::/32', 'fd7a:115c:a1e0::/48'),
     endpoints: isBit() ? [] : [{ address: '203.0.113.7', port: 65_535 }, { address: '2001:db8::1', port: 1 }],

@@ -3,12 +3,14 @@ import * as assert from 'uvu/assert';
 import { parseAddress } from '../../lib/base/address.ts';
 import { DropCounters } from '../../lib/base/drop.ts';
 import { MapDecoder } from '../../lib/control/map-decoder.ts';
+import { MAP_LIMITS_SMALL } from '../../lib/control/map-limits.ts';
 import type { NetmapChanges } from '../../lib/control/netmap.ts';
+import { PeerSlimmer } from '../../lib/control/peer-slimmer.ts';
 import { SecretKey } from '../../lib/crypto/keys.ts';
 import { createNobleSuite } from '../../lib/crypto/noble.ts';
 import { EarlyHandshakes } from '../../lib/device/early-handshakes.ts';
 import { TailnetPaths } from '../../lib/device/tailnet-paths.ts';
-import { TailnetPeers } from '../../lib/device/tailnet-peers.ts';
+import { KEYLESS_INTERVAL_MS, KEYLESS_MS, TailnetPeers } from '../../lib/device/tailnet-peers.ts';
 import { Tunnel } from '../../lib/wireguard/tunnel.ts';
 import { frames, NOW_MS, self } from '../control/map-support.ts';
 import { seededRandom } from '../sim/memory-host.ts';
@@ -38,7 +40,7 @@ function peer(id: number, more: object = {}): object {
 }
 
 class World {
-  readonly decoder = new MapDecoder();
+  readonly decoder: MapDecoder;
   readonly tunnel = new Tunnel({
     nowMs: 1000,
     unixMs: NOW_MS,
@@ -67,7 +69,8 @@ class World {
     resolvePeer: () => undefined,
   });
 
-  constructor(maxPeers = 100) {
+  constructor(maxPeers = 100, decoder = new MapDecoder()) {
+    this.decoder = decoder;
     this.decoder.startStream();
     this.send({ Node: self(), Peers: [1, 2, 3].map(id => peer(id)) });
     this.peers = new TailnetPeers(this.decoder.netmap, this.paths, maxPeers);
@@ -125,6 +128,76 @@ test('a disco key leads to the peer that has it, together with the node key wher
   assert.is(resolve(disco(0x77), new Uint8Array(32).fill(2)), second);
   world.change({ PeersChangedPatch: [{ NodeID: 3, DiscoKey: `discokey:${'79'.repeat(32)}` }] });
   assert.is(resolve(disco(0x79)), world.peers.tunnelId(3));
+});
+
+/** A device whose netmap has slim records, of peers with disco keys of their own. */
+function slimWorld(): World {
+  const slimmer = new PeerSlimmer(suiteOf, out => void out.fill(5));
+  const world = new World(2, new MapDecoder({ ...MAP_LIMITS_SMALL, wholePeerBytes: 50 }, slimmer));
+  world.change({ Peers: [1, 2, 3].map(id => peer(id, { DiscoKey: discoText(id) })) });
+  return world;
+}
+
+const discoText = (id: number) => `discokey:${(0x70 + id).toString(16).repeat(32)}`;
+const nodeKey = (id: number) => new Uint8Array(32).fill(id);
+const discoKey = (id: number) => new Uint8Array(32).fill(0x70 + id);
+
+test('a peer that is known by the tag of its disco key shows the key, and no other is taken for it', () => {
+  for (const isInUse of [true, false]) {
+    const world = slimWorld();
+    const { disco } = world.paths;
+    if (isInUse) world.resolve(2);
+    const show = (id: number, of?: number) =>
+      world.peers.resolveDisco(1000, NOW_MS, world.owner, discoKey(id), of === undefined ? of : nodeKey(of));
+    const known = () => disco.discoKeyOf(world.peers.tunnelId(2) ?? -1);
+    assert.is(known(), undefined);
+    assert.is(show(3, 2), undefined, 'that of another peer');
+    assert.is(show(9, 2), undefined, 'one that nobody has');
+    assert.is(show(9), undefined);
+    assert.is(known(), undefined);
+    assert.is(show(2, isInUse ? 2 : undefined), world.peers.tunnelId(2));
+    assert.equal(known(), discoKey(2));
+    world.change({ PeersChangedPatch: [{ NodeID: 2, DERPRegion: 4 }] });
+    assert.equal(known(), discoKey(2), 'other news of the peer leave the key alone');
+    world.change({ PeersChangedPatch: [{ NodeID: 2, DiscoKey: discoText(4) }] });
+    assert.equal(known(), discoKey(4), 'of a peer in use the netmap keeps the key');
+  }
+});
+
+test('a key that a peer has shown is its key no more when the netmap says so', () => {
+  const world = slimWorld();
+  world.resolve(2);
+  const tunnelId = world.peers.tunnelId(2)!;
+  world.peers.resolveDisco(1000, NOW_MS, world.owner, discoKey(2), undefined);
+  world.decoder.netmap.setWanted(2, false); // so that the record stays slim
+  world.change({ PeersChangedPatch: [{ NodeID: 2, DiscoKey: discoText(4) }] });
+  assert.is(world.paths.disco.discoKeyOf(tunnelId), undefined);
+  assert.is(world.peers.resolveDisco(1000, NOW_MS, world.owner, discoKey(2), undefined), undefined);
+  assert.is(world.peers.resolveDisco(1000, NOW_MS, world.owner, discoKey(4), undefined), tunnelId);
+});
+
+test('for a peer in use that shows no disco key the map is wanted again, once in ten minutes', () => {
+  const world = slimWorld();
+  const { peers } = world;
+  assert.is(peers.nextKeylessMs(), Infinity);
+  world.resolve(1);
+  assert.is(peers.nextKeylessMs(), 1000 + KEYLESS_MS);
+  assert.is(peers.takeKeyless(1000 + KEYLESS_MS - 1), false);
+  assert.is(peers.takeKeyless(1000 + KEYLESS_MS), true);
+  assert.is(peers.nextKeylessMs(), Infinity);
+  world.resolve(2);
+  assert.is(peers.nextKeylessMs(), 1000 + KEYLESS_MS + KEYLESS_INTERVAL_MS);
+  world.change({ PeersChanged: [1, 2].map(id => peer(id, { DiscoKey: discoText(id) })) });
+  assert.equal(world.paths.disco.discoKeyOf(peers.tunnelId(1)!), discoKey(1));
+  assert.is(peers.takeKeyless(9_999_999), false, 'it has come meanwhile');
+  world.resolve(3);
+  assert.is(peers.tunnelId(1), undefined);
+  world.change({ PeersChanged: [peer(1, { DiscoKey: discoText(1), HomeDERP: 3 })] });
+  const { netmap } = world.decoder;
+  assert.is(netmap.peers.peerAt(netmap.peers.find(1)).discoKey, undefined, 'what is not in use is slim again');
+  const whole = new World();
+  whole.resolve(1);
+  assert.is(whole.peers.nextKeylessMs(), Infinity, 'nothing of this on a large device');
 });
 
 test('a peer that is removed, gets another key or expires leaves the tunnel; one that moves stays', () => {
