@@ -28,14 +28,15 @@ export interface PeerTableLimits {
   readonly peers: number;
   /** Bytes of all records together. */
   readonly peerBytes: number;
-  /** Bytes of one record; more than a page is never needed. */
+  /** Bytes of one record, and at least of a page. */
   readonly recordBytes: number;
   /** Bytes of all records together up to which they are whole; Infinity: always. */
   readonly wholePeerBytes: number;
 }
 
-const PAGE_BYTES = 4096;
-/** A page grows to its size, since most tables of a small device have a few peers. */
+/** Short, since a page that grows is there twice for a moment. */
+const PAGE_BYTES = 2048;
+/** The first page grows by so much: most tables of a small device have a few peers. */
 const FIRST_PAGE_BYTES = 512;
 /** What a runtime adds to a page: the array object and its buffer. */
 const PAGE_OVERHEAD_BYTES = 112;
@@ -368,10 +369,10 @@ export class PeerTable {
     const wanted = this.#pageUsed + length;
     if (last === undefined || wanted > pageBytes) {
       if (last !== undefined && this.#pageUsed < last.length) last[this.#pageUsed] = 0;
-      this.#pages.push(new Uint8Array(even(Math.max(FIRST_PAGE_BYTES, length))));
+      this.#pages.push(new Uint8Array(last === undefined ? even(Math.max(FIRST_PAGE_BYTES, length)) : pageBytes));
       this.#pageUsed = 0;
     } else if (wanted > last.length) {
-      const larger = new Uint8Array(Math.min(pageBytes, even(wanted) + Math.max(FIRST_PAGE_BYTES, (wanted >> 2) & ~1)));
+      const larger = new Uint8Array(Math.min(pageBytes, Math.max(last.length + FIRST_PAGE_BYTES, even(wanted))));
       larger.set(last);
       this.#pages[this.#pages.length - 1] = larger;
     }
