@@ -24,7 +24,7 @@ export interface MapLimits extends PeerTableLimits, JsonLimits {
   readonly ruleBytes: number;
   /** User profiles. */
   readonly users: number;
-  /** Of peers their users, and routes behind them, are not kept. */
+  /** Of peers their users, and routes behind them, are not kept; of this device not what it may do. */
   readonly isLean: boolean;
   /** Health texts. */
   readonly healthTexts: number;

@@ -37,7 +37,7 @@ export interface NetmapSelf {
   readonly tags: readonly string[];
   readonly isAuthorized: boolean;
   readonly isExpired: boolean;
-  /** Names of what this device may do. */
+  /** Names of what this device may do; none with {@link MapLimits.isLean}. */
   readonly capabilities: readonly string[];
 }
 
@@ -64,6 +64,7 @@ export interface MapPing {
 /** The tailnet's resolver, as every member has it. */
 const RESOLVERS = Object.freeze(['100.100.100.100', 'fd7a:115c:a1e0::53']);
 /** A device has one of each family; some coordinators give more. */
+const NONE: readonly string[] = Object.freeze([]);
 const MAX_ADDRESSES = 8;
 const MAX_NAME_LENGTH = 254;
 
@@ -275,7 +276,7 @@ export function selfOf(value: Collected, limits: MapLimits): NetmapSelf | undefi
     tags: tagsOf(node['Tags'], limits.tags),
     isAuthorized: flag(node['MachineAuthorized']),
     isExpired: flag(node['Expired']),
-    capabilities: [...new Set([...Object.keys(caps), ...listed])],
+    capabilities: limits.isLean ? NONE : [...new Set([...Object.keys(caps), ...listed])],
   };
   return Object.values(self).every(field => field !== undefined) ? (self as unknown as NetmapSelf) : undefined;
 }
