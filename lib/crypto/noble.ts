@@ -101,32 +101,42 @@ class NobleSuite implements CryptoSuite {
     return openBox(out, key, nonce, ciphertext);
   }
 
-  createCipher(key: Uint8Array): Cipher {
-    expectSize('key', key, KEY_BYTES);
-    return new NobleCipher(key);
+  createCipher(sealKey: Uint8Array, openKey = sealKey): Cipher {
+    expectSize('key', sealKey, KEY_BYTES);
+    expectSize('key', openKey, KEY_BYTES);
+    return new NobleCipher(sealKey, openKey);
   }
 }
 
 class NobleCipher implements Cipher {
-  #key: Uint8Array | undefined;
+  readonly #sealKey: Uint8Array;
+  readonly #openKey: Uint8Array;
   readonly #nonce = new Uint8Array(12);
+  #isWiped = false;
 
-  constructor(key: Uint8Array) {
-    this.#key = key.slice();
+  constructor(sealKey: Uint8Array, openKey: Uint8Array) {
+    this.#sealKey = sealKey.slice();
+    this.#openKey = openKey.slice();
   }
 
   seal(counter: number, buf: Uint8Array, start: number, end: number): void {
     expectRange(buf, start, end, TAG_BYTES);
-    const key = this.#prepare(counter);
-    chacha20poly1305(key, this.#nonce).encrypt(buf.subarray(start, end), buf.subarray(start, end + TAG_BYTES));
+    this.#prepare(counter);
+    chacha20poly1305(this.#sealKey, this.#nonce).encrypt(
+      buf.subarray(start, end),
+      buf.subarray(start, end + TAG_BYTES),
+    );
   }
 
   open(counter: number, buf: Uint8Array, start: number, end: number): boolean {
     expectRange(buf, start, end);
-    const key = this.#prepare(counter);
+    this.#prepare(counter);
     if (end - start < TAG_BYTES) return false;
     try {
-      chacha20poly1305(key, this.#nonce).decrypt(buf.subarray(start, end), buf.subarray(start, end - TAG_BYTES));
+      chacha20poly1305(this.#openKey, this.#nonce).decrypt(
+        buf.subarray(start, end),
+        buf.subarray(start, end - TAG_BYTES),
+      );
       return true;
     } catch {
       return false;
@@ -134,15 +144,15 @@ class NobleCipher implements Cipher {
   }
 
   wipe(): void {
-    this.#key?.fill(0);
-    this.#key = undefined;
+    this.#sealKey.fill(0);
+    this.#openKey.fill(0);
+    this.#isWiped = true;
   }
 
-  #prepare(counter: number): Uint8Array {
+  #prepare(counter: number): void {
     expectCounter(counter);
-    if (this.#key === undefined) throw new Error('the cipher is wiped'); // CHECK: noble-cipher-wiped
+    if (this.#isWiped) throw new Error('the cipher is wiped'); // CHECK: noble-cipher-wiped
     writeU64LE(this.#nonce, 4, counter);
-    return this.#key;
   }
 }
 

@@ -5,7 +5,7 @@
  * XS. All run the same vectors. Nothing here knows a protocol: key derivation and nonces are the callers' business.
  */
 
-/** One direction of a session: an expanded ChaCha20-Poly1305 key (RFC 8439 §2.8), empty additional data. */
+/** The two ChaCha20-Poly1305 keys of a session, one for each direction (RFC 8439 §2.8), empty additional data. */
 export interface Cipher {
   /**
    * Seals `buf[start, end)` in place and writes the 16-byte tag to `buf[end, end + 16)`.
@@ -17,7 +17,7 @@ export interface Cipher {
    * `buf[start, end - 16)`, false means that the tag does not fit and that the bytes are not to be used.
    */
   open(counter: number, buf: Uint8Array, start: number, end: number): boolean;
-  /** Erases the key; later calls throw. */
+  /** Erases the keys; later calls throw. */
   wipe(): void;
 }
 
@@ -54,8 +54,8 @@ export interface CryptoSuite {
   boxSeal(out: Uint8Array, key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array): void;
   /** The reverse: `out` is ciphertext - 16. False, with `out` zeroed, when the tag does not fit. */
   boxOpen(out: Uint8Array, key: Uint8Array, nonce: Uint8Array, ciphertext: Uint8Array): boolean;
-  /** A {@link Cipher} over a copy of the 32-byte key. */
-  createCipher(key: Uint8Array): Cipher;
+  /** A {@link Cipher} over copies of the 32-byte keys; it opens with the one that it seals with unless given another. */
+  createCipher(sealKey: Uint8Array, openKey?: Uint8Array): Cipher;
   /**
    * Memory in which {@link Cipher} works without copying; a suite without such memory leaves it out. Meant for few,
    * long-lived buffers (output slots): what it returns is never given back.

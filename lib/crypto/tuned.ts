@@ -120,9 +120,10 @@ class TunedSuite implements CryptoSuite {
     return fits;
   }
 
-  createCipher(key: Uint8Array): Cipher {
-    expectSize('key', key, KEY_BYTES);
-    return new TunedCipher(this.#aead, key);
+  createCipher(sealKey: Uint8Array, openKey = sealKey): Cipher {
+    expectSize('key', sealKey, KEY_BYTES);
+    expectSize('key', openKey, KEY_BYTES);
+    return new TunedCipher(this.#aead, sealKey, openKey);
   }
 
   #seal(
@@ -164,35 +165,39 @@ class TunedSuite implements CryptoSuite {
 
 class TunedCipher implements Cipher {
   readonly #aead: TunedAead;
-  #key: Uint8Array | undefined;
+  readonly #sealKey: Uint8Array;
+  readonly #openKey: Uint8Array;
+  #isWiped = false;
 
-  constructor(aead: TunedAead, key: Uint8Array) {
+  constructor(aead: TunedAead, sealKey: Uint8Array, openKey: Uint8Array) {
     this.#aead = aead;
-    this.#key = key.slice();
+    this.#sealKey = sealKey.slice();
+    this.#openKey = openKey.slice();
   }
 
   seal(counter: number, buf: Uint8Array, start: number, end: number): void {
     expectRange(buf, start, end, TAG_BYTES);
-    this.#prepare(counter);
+    this.#prepare(this.#sealKey, counter);
     this.#aead.seal(buf, start, end);
   }
 
   open(counter: number, buf: Uint8Array, start: number, end: number): boolean {
     expectRange(buf, start, end);
-    this.#prepare(counter);
+    this.#prepare(this.#openKey, counter);
     if (end - start < TAG_BYTES) return false; // what lies in front is not to be read
     return this.#aead.open(buf, start, end - TAG_BYTES);
   }
 
   wipe(): void {
-    this.#key?.fill(0);
-    this.#key = undefined;
+    this.#sealKey.fill(0);
+    this.#openKey.fill(0);
+    this.#isWiped = true;
   }
 
   /** The nonce of a packet: four zero bytes and the counter, little-endian. */
-  #prepare(counter: number): void {
+  #prepare(key: Uint8Array, counter: number): void {
     expectCounter(counter);
-    if (this.#key === undefined) throw new Error('the cipher is wiped'); // CHECK: tuned-cipher-wiped
-    this.#aead.useChaCha(this.#key, 0, counter | 0, Math.floor(counter / 0x1_0000_0000) | 0);
+    if (this.#isWiped) throw new Error('the cipher is wiped'); // CHECK: tuned-cipher-wiped
+    this.#aead.useChaCha(key, 0, counter | 0, Math.floor(counter / 0x1_0000_0000) | 0);
   }
 }

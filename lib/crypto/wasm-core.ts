@@ -115,31 +115,35 @@ function align(address: number): number {
   return Math.ceil(address / 64) * 64;
 }
 
-/** A session's key in ordinary memory, copied into the module for each packet and erased there by it. */
+/** A session's keys in ordinary memory, copied into the module for each packet and erased there by it. */
 export class WasmCipher implements Cipher {
   readonly #core: WasmCore;
-  #key: Int32Array | undefined;
+  readonly #sealKey: Int32Array;
+  readonly #openKey: Int32Array;
+  #isWiped = false;
 
-  constructor(core: WasmCore, key: Uint8Array) {
+  constructor(core: WasmCore, sealKey: Uint8Array, openKey: Uint8Array) {
     this.#core = core;
-    this.#key = new Int32Array(key.slice().buffer);
+    this.#sealKey = new Int32Array(sealKey.slice().buffer);
+    this.#openKey = new Int32Array(openKey.slice().buffer);
   }
 
   seal(counter: number, buf: Uint8Array, start: number, end: number): void {
     expectRange(buf, start, end, TAG_BYTES);
     expectCounter(counter);
     const core = this.#core;
+    const key = this.#live(this.#sealKey);
     const length = end - start;
     if (buf.buffer === core.buffer) {
-      core.setPacketKey(this.#liveKey, counter);
+      core.setPacketKey(key, counter);
       core.module.seal(buf.byteOffset + start, length, 0, 0);
     } else if (length + TAG_BYTES <= SCRATCH_BYTES) {
       core.bytes.set(buf.subarray(start, end), core.scratch);
-      core.setPacketKey(this.#liveKey, counter);
+      core.setPacketKey(key, counter);
       core.module.seal(core.scratch, length, 0, 0);
       buf.set(core.bytes.subarray(core.scratch, core.scratch + length + TAG_BYTES), start);
     } else {
-      const cipher = this.#portable();
+      const cipher = this.#portable(key);
       cipher.seal(counter, buf, start, end);
       cipher.wipe();
     }
@@ -149,7 +153,7 @@ export class WasmCipher implements Cipher {
     expectRange(buf, start, end);
     expectCounter(counter);
     const core = this.#core;
-    const key = this.#liveKey;
+    const key = this.#live(this.#openKey);
     const length = end - start - TAG_BYTES;
     if (length < 0) return false; // CHECK: wasm-open-short
     if (buf.buffer === core.buffer) {
@@ -164,23 +168,24 @@ export class WasmCipher implements Cipher {
       core.clear(length);
       return fits;
     }
-    const cipher = this.#portable();
+    const cipher = this.#portable(key);
     const fits = cipher.open(counter, buf, start, end);
     cipher.wipe();
     return fits;
   }
 
   wipe(): void {
-    this.#key?.fill(0);
-    this.#key = undefined;
+    this.#sealKey.fill(0);
+    this.#openKey.fill(0);
+    this.#isWiped = true;
   }
 
-  get #liveKey(): Int32Array {
-    if (this.#key === undefined) throw new Error('the cipher is wiped'); // CHECK: wasm-cipher-wiped
-    return this.#key;
+  #live(key: Int32Array): Int32Array {
+    if (this.#isWiped) throw new Error('the cipher is wiped'); // CHECK: wasm-cipher-wiped
+    return key;
   }
 
-  #portable(): Cipher {
-    return this.#core.portable.createCipher(new Uint8Array(this.#liveKey.buffer));
+  #portable(key: Int32Array): Cipher {
+    return this.#core.portable.createCipher(new Uint8Array(key.buffer));
   }
 }

@@ -142,9 +142,10 @@ class WasmSuite implements CryptoSuite {
     return openBox(out, key, nonce, ciphertext);
   }
 
-  createCipher(key: Uint8Array): Cipher {
-    expectSize('key', key, KEY_BYTES);
-    return new WasmCipher(this.#core, key);
+  createCipher(sealKey: Uint8Array, openKey = sealKey): Cipher {
+    expectSize('key', sealKey, KEY_BYTES);
+    expectSize('key', openKey, KEY_BYTES);
+    return new WasmCipher(this.#core, sealKey, openKey);
   }
 
   allocate(bytes: number): Uint8Array {

@@ -6,13 +6,16 @@
  */
 import type { Prefix } from '../base/address.ts';
 import { readU32BE } from '../base/bytes.ts';
-import { IPV6_CODE, maskOf, PrefixList } from './prefix-list.ts';
-import { PrefixTable } from './prefix-table.ts';
+import { IPV6_CODE, NO_PEER, PrefixList } from './prefix-list.ts';
+import { maskOf, PrefixTable } from './prefix-table.ts';
 
 /** The allowed IPs of all peers. Peers are small non-negative integers. */
 export class AllowedIps {
   readonly #seed: number;
   #prefixes: PrefixList | PrefixTable = new PrefixList();
+  /** The IPv4 address found last and its peer, {@link NO_PEER} for none: packets of one flow follow each other. */
+  #lastV4 = 0;
+  #lastPeer = NO_PEER;
 
   /** `seed` is a random 32-bit number that keeps strangers from choosing addresses that collide. */
   constructor(seed: number) {
@@ -22,6 +25,7 @@ export class AllowedIps {
   /** Gives a prefix to a peer; host bits are cleared. RangeError for an impossible prefix. */
   insert(prefix: Prefix, peer: number): void {
     expectPrefix(prefix);
+    this.#lastPeer = NO_PEER;
     const { bytes, bits } = prefix;
     const word = (i: number) => (4 * i < bytes.length ? readU32BE(bytes, 4 * i) & maskOf(bits - 32 * i) : 0);
     const code = bytes.length === 4 ? bits : bits + IPV6_CODE;
@@ -34,13 +38,18 @@ export class AllowedIps {
 
   /** Takes all prefixes of a peer away. */
   removePeer(peer: number): void {
+    this.#lastPeer = NO_PEER;
     this.#prefixes.removePeer(peer);
     if (this.size === 0) this.#prefixes = new PrefixList();
   }
 
   /** The peer for the IPv4 address at `buf[offset, offset + 4)`, or {@link NO_PEER}. */
   lookupV4(buf: Uint8Array, offset: number): number {
-    return this.#prefixes.lookupV4(readU32BE(buf, offset) | 0);
+    const address = readU32BE(buf, offset) | 0;
+    if (address === this.#lastV4 && this.#lastPeer !== NO_PEER) return this.#lastPeer;
+    this.#lastV4 = address;
+    this.#lastPeer = this.#prefixes.lookupV4(address);
+    return this.#lastPeer;
   }
 
   /** The peer for the IPv6 address at `buf[offset, offset + 16)`, or {@link NO_PEER}. */

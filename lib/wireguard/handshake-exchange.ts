@@ -250,14 +250,12 @@ export class HandshakeExchange {
     keys: TransportKeys,
     o: { localIndex: number; remoteIndex: number; isInitiator: boolean },
   ): Session {
-    const { replayBits, rejectAfterMessages } = this.#state.limits;
     const session = new Session(this.suite, {
       ...o,
       ...keys,
       peerId: peer.id,
       createdMs: nowMs,
-      replayBits,
-      rejectAfterMessages,
+      limits: this.#state.limits,
       isSavable: this.#state.isSavable,
     });
     keys.sendKey.fill(0);

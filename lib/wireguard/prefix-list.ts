@@ -21,11 +21,6 @@ const ROW_WORDS = 6;
 const CODE = 4;
 const PEER = 5;
 
-/** The high `bits` (may be below 0 or above 32) of a word. */
-export function maskOf(bits: number): number {
-  return bits <= 0 ? 0 : bits >= 32 ? -1 : -1 << (32 - bits);
-}
-
 /** The prefix whose address begins at `rows[at]`. */
 export function prefixAt(rows: Int32Array, at: number, code: number): Prefix {
   const bytes = new Uint8Array(code < IPV6_CODE ? 4 : 16);
@@ -50,7 +45,8 @@ export class PrefixList {
     let peer = NO_PEER;
     for (let at = 0, end = this.#size * ROW_WORDS; at < end; at += ROW_WORDS) {
       const bits = rows[at + CODE]!;
-      if (bits <= longest || bits >= IPV6_CODE || rows[at] !== (a & maskOf(bits))) continue;
+      // No more bits are alike than 32, so an IPv6 prefix never fits.
+      if (bits <= longest || Math.clz32(rows[at]! ^ a) < bits) continue;
       longest = bits;
       peer = rows[at + PEER]!;
     }
@@ -64,8 +60,12 @@ export class PrefixList {
     let peer = NO_PEER;
     for (let at = 0, end = this.#size * ROW_WORDS; at < end; at += ROW_WORDS) {
       const bits = rows[at + CODE]! - IPV6_CODE;
-      if (bits <= longest || rows[at] !== (a & maskOf(bits)) || rows[at + 1] !== (b & maskOf(bits - 32))) continue;
-      if (rows[at + 2] !== (c & maskOf(bits - 64)) || rows[at + 3] !== (d & maskOf(bits - 96))) continue;
+      if (bits <= longest) continue;
+      let alike = Math.clz32(rows[at]! ^ a);
+      if (alike === 32) alike += Math.clz32(rows[at + 1]! ^ b);
+      if (alike === 64) alike += Math.clz32(rows[at + 2]! ^ c);
+      if (alike === 96) alike += Math.clz32(rows[at + 3]! ^ d);
+      if (alike < bits) continue;
       longest = bits;
       peer = rows[at + PEER]!;
     }

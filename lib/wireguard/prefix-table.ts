@@ -7,7 +7,7 @@
  * without a walk through all. Addresses and codes are those of prefix-list.ts.
  */
 import type { Prefix } from '../base/address.ts';
-import { IPV6_CODE, LIST_PREFIXES, maskOf, NO_PEER, prefixAt } from './prefix-list.ts';
+import { IPV6_CODE, LIST_PREFIXES, NO_PEER, prefixAt } from './prefix-list.ts';
 
 const NONE = -1;
 const FIRST_ROWS = 2 * LIST_PREFIXES;
@@ -17,6 +17,11 @@ const CODE = 4;
 const PEER = 5;
 /** Next row of the same peer, or next free row. */
 const NEXT = 6;
+
+/** The high `bits` (may be below 0 or above 32) of a word. */
+export function maskOf(bits: number): number {
+  return bits <= 0 ? 0 : bits >= 32 ? -1 : -1 << (32 - bits);
+}
 
 /** The prefixes of both families. */
 export class PrefixTable {

@@ -11,7 +11,7 @@
 import { readU32LE, writeU32LE, writeU64LE } from '../base/bytes.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
 import { REKEY_AFTER_TIME_MS } from './constants.ts';
-import { Session } from './session.ts';
+import { Session, type SessionLimits } from './session.ts';
 
 /** Length of a saved session. */
 export const SAVED_SESSION_BYTES = 98;
@@ -22,8 +22,7 @@ const KEYS_AT = 34;
 /** What a restored session needs besides its bytes. */
 export interface RestoreOptions {
   readonly peerId: number;
-  readonly replayBits: number;
-  readonly rejectAfterMessages: number;
+  readonly limits: SessionLimits;
 }
 
 /** Writes a session; undefined for one that was not made to be saved, or that is to be renewed anyway. */

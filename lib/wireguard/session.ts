@@ -7,13 +7,16 @@
 import { concatBytes, readU32LE, writeU32LE, writeU64LE } from '../base/bytes.ts';
 import { type DropReason, dropReason } from '../base/drop.ts';
 import type { Cipher, CryptoSuite } from '../crypto/suite.ts';
-import { REJECT_AFTER_TIME_MS } from './constants.ts';
+import { REJECT_AFTER_TIME_MS, type TunnelLimits } from './constants.ts';
 import { DATA_COUNTER_OFFSET, DATA_HEADER_BYTES, DATA_RECEIVER_OFFSET, TAG_BYTES, TYPE_DATA } from './message.ts';
 import { ReplayWindow } from './replay.ts';
 
 const DATA_DECRYPT = /* @__PURE__ */ dropReason('wg-data-decrypt');
 const REPLAY = /* @__PURE__ */ dropReason('wg-replay');
 const COUNTER_LIMIT = /* @__PURE__ */ dropReason('wg-counter-limit');
+
+/** The limits of a tunnel that its sessions keep. */
+export type SessionLimits = Pick<TunnelLimits, 'replayBits' | 'rejectAfterMessages'>;
 
 /** What a session is made of. */
 export interface SessionOptions {
@@ -26,9 +29,8 @@ export interface SessionOptions {
   /** 32 bytes each; the caller erases them. */
   readonly sendKey: Uint8Array;
   readonly receiveKey: Uint8Array;
-  readonly replayBits: number;
-  /** Counters from here on are neither sent nor accepted; at most 2^53-1. */
-  readonly rejectAfterMessages: number;
+  /** Not copied: all sessions of a tunnel share them. */
+  readonly limits: SessionLimits;
   /** The keys are kept as bytes too, so that the session can be saved; they are erased with it. */
   readonly isSavable?: boolean;
 }
@@ -42,12 +44,14 @@ export class Session {
   readonly createdMs: number;
   /** Counter of the next packet to send, and so the number of packets sent. */
   sendCounter = 0;
-  readonly #send: Cipher;
-  readonly #receive: Cipher;
-  readonly #replay: ReplayWindow;
-  readonly #limit: number;
+  readonly #limits: SessionLimits;
   readonly #keys: Uint8Array | undefined;
-  #isWiped = false;
+  /** Gone when the keys are erased. */
+  #cipher: Cipher | undefined;
+  /** The counter behind the greatest one received: all before it were, as long as there is no window. */
+  #expected = 0;
+  /** Made with the first packet that is lost or overtaken: many sessions never have one. */
+  #replay: ReplayWindow | undefined = undefined;
 
   constructor(suite: CryptoSuite, o: SessionOptions) {
     this.peerId = o.peerId;
@@ -55,10 +59,8 @@ export class Session {
     this.remoteIndex = o.remoteIndex;
     this.isInitiator = o.isInitiator;
     this.createdMs = o.createdMs;
-    this.#send = suite.createCipher(o.sendKey);
-    this.#receive = suite.createCipher(o.receiveKey);
-    this.#replay = new ReplayWindow(o.replayBits, o.rejectAfterMessages);
-    this.#limit = o.rejectAfterMessages;
+    this.#limits = o.limits;
+    this.#cipher = suite.createCipher(o.sendKey, o.receiveKey);
     this.#keys = o.isSavable === true ? concatBytes(o.sendKey, o.receiveKey) : undefined;
   }
 
@@ -67,21 +69,21 @@ export class Session {
     return this.#keys;
   }
 
-  /** The greatest counter that was received. */
+  /** The greatest counter that was received; 0 also when none was. */
   get receiveCounter(): number {
-    return this.#replay.greatest;
+    return Math.max(0, this.#expected - 1);
   }
 
   /** Goes on with these counters: the next one to send, and the greatest one that counts as received. */
   goOn(sendCounter: number, receiveCounter: number): void {
     this.sendCounter = sendCounter;
-    this.#replay.skipTo(receiveCounter);
+    this.#expected = receiveCounter + 1;
   }
 
   /** Whether it may send: young enough, and with counters left. */
   canSend(nowMs: number): boolean {
     if (nowMs - this.createdMs >= REJECT_AFTER_TIME_MS) return false; // CHECK: wg-send-age
-    if (this.sendCounter >= this.#limit) return false; // CHECK: wg-send-counter
+    if (this.sendCounter >= this.#limits.rejectAfterMessages) return false; // CHECK: wg-send-counter
     return true;
   }
 
@@ -100,7 +102,7 @@ export class Session {
     writeU32LE(buf, header, TYPE_DATA);
     writeU32LE(buf, header + DATA_RECEIVER_OFFSET, this.remoteIndex);
     writeU64LE(buf, header + DATA_COUNTER_OFFSET, counter);
-    this.#send.seal(counter, buf, start, end);
+    this.#liveCipher.seal(counter, buf, start, end);
   }
 
   /**
@@ -111,26 +113,49 @@ export class Session {
     const high = readU32LE(buf, start + DATA_COUNTER_OFFSET + 4);
     const counter = high * 2 ** 32 + readU32LE(buf, start + DATA_COUNTER_OFFSET);
     // A number above 2^53 is not exact, but it is above the limit all the same.
-    if (counter >= this.#limit) return COUNTER_LIMIT; // CHECK: wg-counter-limit
-    // Asking the window first saves the work for replays; only an authentic packet changes it.
-    if (!this.#replay.isFresh(counter)) return REPLAY; // CHECK: wg-replay
-    const isAuthentic = this.#receive.open(counter, buf, start + DATA_HEADER_BYTES, end);
+    if (counter >= this.#limits.rejectAfterMessages) return COUNTER_LIMIT; // CHECK: wg-counter-limit
+    // Asking first saves the work for replays; only an authentic packet changes what counts as one.
+    if (!this.#isFresh(counter)) return REPLAY; // CHECK: wg-replay
+    const isAuthentic = this.#liveCipher.open(counter, buf, start + DATA_HEADER_BYTES, end);
     if (!isAuthentic) return DATA_DECRYPT; // CHECK: wg-data-tag
-    this.#replay.mark(counter);
+    this.#mark(counter);
     return end - start - DATA_HEADER_BYTES - TAG_BYTES;
   }
 
   /** Erases the keys; the session is of no use afterwards. */
   wipe(): void {
-    this.#send.wipe();
-    this.#receive.wipe();
-    this.#replay.wipe();
+    this.#cipher?.wipe();
+    this.#cipher = undefined;
+    this.#replay?.wipe();
+    this.#replay = undefined;
+    this.#expected = 0;
     this.#keys?.fill(0);
-    this.#isWiped = true;
   }
 
   /** Whether the keys are erased. */
   get isWiped(): boolean {
-    return this.#isWiped;
+    return this.#cipher === undefined;
+  }
+
+  get #liveCipher(): Cipher {
+    if (this.#cipher === undefined) throw new Error('the session is wiped'); // CHECK: wg-session-wiped
+    return this.#cipher;
+  }
+
+  #isFresh(counter: number): boolean {
+    return this.#replay === undefined ? counter >= this.#expected : this.#replay.isFresh(counter);
+  }
+
+  #mark(counter: number): void {
+    if (this.#replay === undefined && counter > this.#expected) this.#replay = this.#windowOfAllBefore();
+    this.#replay?.mark(counter);
+    if (counter >= this.#expected) this.#expected = counter + 1;
+  }
+
+  #windowOfAllBefore(): ReplayWindow {
+    const { replayBits, rejectAfterMessages } = this.#limits;
+    const replay = new ReplayWindow(replayBits, rejectAfterMessages);
+    if (this.#expected > 0) replay.skipTo(this.#expected - 1);
+    return replay;
   }
 }

@@ -182,12 +182,8 @@ export class Tunnel {
     const state = this.#state;
     const now = state.advance(nowMs);
     this.#peers.expect(id);
-    const { replayBits, rejectAfterMessages } = state.limits;
-    const session = restoreSession(this.#exchange.suite, bytes, now, state.unixMs(now), {
-      peerId: id,
-      replayBits,
-      rejectAfterMessages,
-    });
+    const { limits } = state;
+    const session = restoreSession(this.#exchange.suite, bytes, now, state.unixMs(now), { peerId: id, limits });
     if (session === undefined) return false;
     const { localIndex } = session;
     const isTaken = state.sessions.get(localIndex) !== undefined || state.handshakes.get(localIndex) !== undefined;

@@ -11,7 +11,6 @@ export type NativeCrypto = typeof import('./native/crypto.js');
 
 /** A suite over the native functions. Constant time as they are (native/README.md); it holds no state of its own. */
 export function createNativeSuite(native: NativeCrypto): CryptoSuite {
-  const { packetSeal, packetOpen } = native;
   return Object.freeze({
     name: 'native',
     hash: native.hash,
@@ -26,9 +25,10 @@ export function createNativeSuite(native: NativeCrypto): CryptoSuite {
     boxKey: native.boxKey,
     boxSeal: native.boxSeal,
     boxOpen: native.boxOpen,
-    createCipher(key: Uint8Array): Cipher {
-      expectSize('key', key, KEY_BYTES);
-      return new NativeCipher(packetSeal, packetOpen, key);
+    createCipher(sealKey: Uint8Array, openKey = sealKey): Cipher {
+      expectSize('key', sealKey, KEY_BYTES);
+      expectSize('key', openKey, KEY_BYTES);
+      return new NativeCipher(native, sealKey, openKey);
     },
   });
 }
@@ -44,30 +44,32 @@ export function createNativeEd25519(native: NativeCrypto): Ed25519 {
 }
 
 class NativeCipher implements Cipher {
-  readonly #seal: NativeCrypto['packetSeal'];
-  readonly #open: NativeCrypto['packetOpen'];
-  #key: Uint8Array | undefined;
+  readonly #native: NativeCrypto;
+  /** Both keys behind each other, in a buffer without a view: 120 bytes on XS instead of 304. */
+  #keys: ArrayBuffer | undefined;
 
-  constructor(seal: NativeCrypto['packetSeal'], open: NativeCrypto['packetOpen'], key: Uint8Array) {
-    this.#seal = seal;
-    this.#open = open;
-    this.#key = key.slice();
+  constructor(native: NativeCrypto, sealKey: Uint8Array, openKey: Uint8Array) {
+    this.#native = native;
+    this.#keys = new ArrayBuffer(2 * KEY_BYTES);
+    const view = new Uint8Array(this.#keys);
+    view.set(sealKey);
+    view.set(openKey, KEY_BYTES);
   }
 
   seal(counter: number, buf: Uint8Array, start: number, end: number): void {
-    const key = this.#key;
-    if (key === undefined) throw new Error('the cipher is wiped');
-    this.#seal(key, counter, buf, start, end);
+    const keys = this.#keys;
+    if (keys === undefined) throw new Error('the cipher is wiped');
+    this.#native.packetSeal(keys, counter, buf, start, end);
   }
 
   open(counter: number, buf: Uint8Array, start: number, end: number): boolean {
-    const key = this.#key;
-    if (key === undefined) throw new Error('the cipher is wiped');
-    return this.#open(key, counter, buf, start, end);
+    const keys = this.#keys;
+    if (keys === undefined) throw new Error('the cipher is wiped');
+    return this.#native.packetOpen(keys, counter, buf, start, end);
   }
 
   wipe(): void {
-    this.#key?.fill(0);
-    this.#key = undefined;
+    if (this.#keys !== undefined) new Uint8Array(this.#keys).fill(0);
+    this.#keys = undefined;
   }
 }

@@ -107,13 +107,31 @@ function agreement(name: string, crypto: CryptoSuite): void {
     assert.is(tags.size, count);
   });
 
-  test('a cipher keeps a copy of its key', () => {
-    const key = ramp(32);
-    const cipher = crypto.createCipher(key);
-    key.fill(0);
+  test('a cipher keeps copies of its keys', () => {
+    const [sealKey, openKey] = [ramp(32), ramp(32, 1)];
+    const cipher = crypto.createCipher(sealKey, openKey);
+    sealKey.fill(0);
+    openKey.fill(0);
     const buf = new Uint8Array(30);
     cipher.seal(3, buf, 0, 14);
     assert.is(toHex(buf), toHex(expectedSeal(ramp(32), 3, new Uint8Array(14))));
+    buf.set(expectedSeal(ramp(32, 1), 3, new Uint8Array(14)));
+    assert.ok(cipher.open(3, buf, 0, 30));
+  });
+
+  test('with two keys it seals with the first and opens with the second only', () => {
+    const [sealKey, openKey] = [ramp(32), ramp(32, 1)];
+    for (const length of [0, 40, 70_000]) {
+      const [one, other] = [crypto.createCipher(sealKey, openKey), crypto.createCipher(openKey, sealKey)];
+      const plaintext = new Seeded(26).bytes(length);
+      const buf = new Uint8Array(length + 16);
+      buf.set(plaintext);
+      one.seal(5, buf, 0, length);
+      assert.ok(equalBytes(buf, expectedSeal(sealKey, 5, plaintext)));
+      assert.is(one.open(5, buf.slice(), 0, buf.length), false);
+      assert.is(other.open(5, buf, 0, buf.length), true);
+      assert.ok(equalBytes(buf.subarray(0, length), plaintext));
+    }
   });
 
   test.run();
@@ -253,6 +271,10 @@ function refusals(name: string, crypto: CryptoSuite): void {
         RangeError,
         String(length),
       );
+    assert.instance(
+      thrownBy(() => crypto.createCipher(ramp(32), ramp(31))),
+      RangeError,
+    );
   });
 
   test.run();

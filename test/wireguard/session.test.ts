@@ -5,13 +5,14 @@ import { writeU32LE } from '../../lib/base/bytes.ts';
 import { createNobleSuite } from '../../lib/crypto/noble.ts';
 import { REJECT_AFTER_MESSAGES } from '../../lib/wireguard/constants.ts';
 import { Session } from '../../lib/wireguard/session.ts';
-import { reason, repeated } from './support.ts';
+import { ReplayWindow } from '../../lib/wireguard/replay.ts';
+import { reason, repeated, seededWords } from './support.ts';
 
 const test = suite('session');
 const crypto = createNobleSuite();
 
 function pairOf(rejectAfterMessages = REJECT_AFTER_MESSAGES) {
-  const base = { peerId: 0, isInitiator: true, createdMs: 0, replayBits: 64, rejectAfterMessages };
+  const base = { peerId: 0, isInitiator: true, createdMs: 0, limits: { replayBits: 64, rejectAfterMessages } };
   const [one, two] = [repeated(1), repeated(2)];
   return {
     a: new Session(crypto, { ...base, localIndex: 10, remoteIndex: 20, sendKey: one, receiveKey: two }),
@@ -125,6 +126,24 @@ test('a keepalive cannot be replayed either', () => {
   assert.is(open(b, datagram), 0);
   assert.is(open(b, datagram), 'wg-replay');
 });
+
+for (const inOrder of [0, 1, 5, 100]) {
+  test(`${inOrder} packets in order, then losses, delays and replays: as by a window from the first packet on`, () => {
+    const word = seededWords(inOrder + 1);
+    const { a, b } = pairOf();
+    const window = new ReplayWindow(64, REJECT_AFTER_MESSAGES);
+    const datagrams: Uint8Array[] = [];
+    const deliver = (counter: number) => {
+      while (datagrams.length <= counter) datagrams.push(sealed(a));
+      assert.is(open(b, datagrams[counter]!), window.isFresh(counter) ? 16 : 'wg-replay', `counter ${counter}`);
+      if (window.isFresh(counter)) window.mark(counter);
+      assert.is(b.receiveCounter, window.greatest);
+    };
+    for (let i = 0; i < inOrder; i++) deliver(i);
+    for (let i = 0; i < inOrder; i += 3) deliver(i);
+    for (let i = 0; i < 200; i++) deliver(Math.max(0, window.greatest + 3 - (word() % (word() % 8 === 0 ? 70 : 8))));
+  });
+}
 
 test('it neither sends nor receives from 180 s on', () => {
   const { a } = pairOf();

@@ -153,7 +153,7 @@ export function createToySuite(): CryptoSuite {
     boxKey: (out, secret, publicKey) => suite.boxKey(out, secret, publicKey),
     boxSeal: (out, key, nonce, plaintext) => suite.boxSeal(out, key, nonce, plaintext),
     boxOpen: (out, key, nonce, ciphertext) => suite.boxOpen(out, key, nonce, ciphertext),
-    createCipher: key => suite.createCipher(key),
+    createCipher: (sealKey, openKey) => suite.createCipher(sealKey, openKey),
   };
 }
 

@@ -215,8 +215,7 @@ function malicious(allowedIPs: string[], others: string[] = []) {
     remoteIndex,
     isInitiator: true,
     createdMs: START_MS,
-    replayBits: 1024,
-    rejectAfterMessages: 2 ** 53 - 1,
+    limits: { replayBits: 1024, rejectAfterMessages: 2 ** 53 - 1 },
   });
   /** Result of one inner packet, of any bytes. */
   const inside = (inner: Uint8Array): number | string => {

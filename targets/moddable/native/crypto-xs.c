@@ -273,38 +273,38 @@ void xs_mote_box_open(xsMachine *the) {
   xsmcSetBoolean(xsResult, fits);
 }
 
-/* The arguments of a packet's cipher: key, counter, buf, start, end. */
+/* The arguments of a packet's cipher: keys, counter, buf, start, end. The keys are 64 bytes: to seal, to open. */
 typedef struct {
   view_t text;
   uint8_t key[32], nonce[12];
 } packet_t;
 
-static void prepare_packet(xsMachine *the, packet_t *call, unsigned spare) {
+static void prepare_packet(xsMachine *the, packet_t *call, size_t key_at, unsigned spare) {
   expect_arguments(the, 5);
   int64_t counter = integer(the, 1);
   range_t r = range(the, 3);
-  view_t key = readable(the, 0), buf = writable(the, 2);
+  view_t keys = readable(the, 0), buf = writable(the, 2);
   call->text = part(the, buf, r, spare);
   if (counter < 0) xsRangeError("\"counter\" expected 0 to 2^53-1");
-  expect_size(the, "key", key.length, 32);
-  memcpy(call->key, key.at, 32);
+  expect_size(the, "keys", keys.length, 64);
+  memcpy(call->key, keys.at + key_at, 32);
   memset(call->nonce, 0, 4);
   store32(call->nonce + 4, (uint32_t)counter);
   store32(call->nonce + 8, (uint32_t)(counter >> 32));
 }
 
-/* packetSeal(key, counter, buf, start, end): in place, the tag behind. */
+/* packetSeal(keys, counter, buf, start, end): in place, the tag behind. */
 void xs_mote_packet_seal(xsMachine *the) {
   packet_t call;
-  prepare_packet(the, &call, MOTE_TAG);
+  prepare_packet(the, &call, 0, MOTE_TAG);
   mote_seal(call.text.at, call.text.length, call.text.at + call.text.length, NULL, 0, call.key, call.nonce);
   wipe(&call, sizeof call);
 }
 
-/* packetOpen(key, counter, buf, start, end): in place; false leaves the ciphertext. */
+/* packetOpen(keys, counter, buf, start, end): in place; false leaves the ciphertext. */
 void xs_mote_packet_open(xsMachine *the) {
   packet_t call;
-  prepare_packet(the, &call, 0);
+  prepare_packet(the, &call, 32, 0);
   int fits = 0;
   if (call.text.length >= MOTE_TAG) {
     size_t length = call.text.length - MOTE_TAG;

@@ -14,10 +14,10 @@ export const xaeadOpen: CryptoSuite['xaeadOpen'];
 export const boxKey: CryptoSuite['boxKey'];
 export const boxSeal: CryptoSuite['boxSeal'];
 export const boxOpen: CryptoSuite['boxOpen'];
-/** Seals `buf[start, end)` in place under a counter, the tag behind (`Cipher.seal` of a key of 32 bytes). */
-export function packetSeal(key: Uint8Array, counter: number, buf: Uint8Array, start: number, end: number): void;
-/** The reverse (`Cipher.open`): false leaves the ciphertext as it was. */
-export function packetOpen(key: Uint8Array, counter: number, buf: Uint8Array, start: number, end: number): boolean;
+/** `Cipher.seal`; `keys` is 64 bytes, the key to seal with and the key to open with. */
+export function packetSeal(keys: ArrayBuffer, counter: number, buf: Uint8Array, start: number, end: number): void;
+/** `Cipher.open`; false leaves the ciphertext as it was. */
+export function packetOpen(keys: ArrayBuffer, counter: number, buf: Uint8Array, start: number, end: number): boolean;
 /** The public key (32) of a seed (32). */
 export function ed25519PublicKey(out: Uint8Array, seed: Uint8Array): void;
 /** The signature (64) of a message under a seed (32). */
