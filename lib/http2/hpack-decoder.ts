@@ -7,7 +7,7 @@
  * table has no reason to speak of it; one that overlooked the announcement fails at its first dynamic index.
  */
 import { huffmanDecode } from './huffman.ts';
-import { DynamicTable, type Field, fieldBytes, STATIC_TABLE } from './hpack-table.ts';
+import { DynamicTable, type Field, fieldBytes, STATIC_FIELDS, staticField } from './hpack-table.ts';
 
 /** Integers beyond this are refused; more than any block, table or index here can need. */
 const MAX_INTEGER = 0x0fff_ffff;
@@ -127,7 +127,7 @@ class BlockReader {
 
   /** The entry of an index from 1; undefined where there is none. */
   #entry(index: number): Field | undefined {
-    return index <= STATIC_TABLE.length ? STATIC_TABLE[index - 1] : this.#table?.at(index - 1 - STATIC_TABLE.length);
+    return index <= STATIC_FIELDS ? staticField(index) : this.#table?.at(index - 1 - STATIC_FIELDS);
   }
 
   /** An integer with a prefix of `bits` bits (RFC 7541 §5.1); -1 when it is cut short or too large. */

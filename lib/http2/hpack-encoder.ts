@@ -4,7 +4,7 @@
  *
  * Secrets are literals that no one on the way may ever put into a table (§7.1.3).
  */
-import { type Field, STATIC_TABLE } from './hpack-table.ts';
+import { type Field, staticIndex } from './hpack-table.ts';
 
 /** The first byte of a block that says: this encoder uses no table (size update to 0, RFC 7541 §6.3). */
 export const NO_TABLE_UPDATE = 0x20;
@@ -33,12 +33,9 @@ interface Block {
 
 function writeField(out: Block, [name, value]: Field): void {
   const isSecret = SECRET_NAMES.includes(name);
-  let nameIndex = 0;
-  for (let i = 0; i < STATIC_TABLE.length; i++) {
-    if (STATIC_TABLE[i]![0] !== name) continue;
-    nameIndex ||= i + 1;
-    if (STATIC_TABLE[i]![1] === value && !isSecret) return writeInteger(out, 0x80, 7, i + 1);
-  }
+  const index = isSecret ? 0 : staticIndex(name, value);
+  if (index > 0) return writeInteger(out, 0x80, 7, index);
+  const nameIndex = staticIndex(name, undefined);
   writeInteger(out, isSecret ? 0x10 : 0, 4, nameIndex);
   if (nameIndex === 0) writeText(out, name);
   writeText(out, value);

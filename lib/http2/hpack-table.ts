@@ -7,70 +7,39 @@
 /** A header field: name in lower case, value. */
 export type Field = readonly [name: string, value: string];
 
-/** Entries 1 to 61, at index 0 to 60. */
-export const STATIC_TABLE: readonly Field[] = Object.freeze([
-  [':authority', ''],
-  [':method', 'GET'],
-  [':method', 'POST'],
-  [':path', '/'],
-  [':path', '/index.html'],
-  [':scheme', 'http'],
-  [':scheme', 'https'],
-  [':status', '200'],
-  [':status', '204'],
-  [':status', '206'],
-  [':status', '304'],
-  [':status', '400'],
-  [':status', '404'],
-  [':status', '500'],
-  ['accept-charset', ''],
-  ['accept-encoding', 'gzip, deflate'],
-  ['accept-language', ''],
-  ['accept-ranges', ''],
-  ['accept', ''],
-  ['access-control-allow-origin', ''],
-  ['age', ''],
-  ['allow', ''],
-  ['authorization', ''],
-  ['cache-control', ''],
-  ['content-disposition', ''],
-  ['content-encoding', ''],
-  ['content-language', ''],
-  ['content-length', ''],
-  ['content-location', ''],
-  ['content-range', ''],
-  ['content-type', ''],
-  ['cookie', ''],
-  ['date', ''],
-  ['etag', ''],
-  ['expect', ''],
-  ['expires', ''],
-  ['from', ''],
-  ['host', ''],
-  ['if-match', ''],
-  ['if-modified-since', ''],
-  ['if-none-match', ''],
-  ['if-range', ''],
-  ['if-unmodified-since', ''],
-  ['last-modified', ''],
-  ['link', ''],
-  ['location', ''],
-  ['max-forwards', ''],
-  ['proxy-authenticate', ''],
-  ['proxy-authorization', ''],
-  ['range', ''],
-  ['referer', ''],
-  ['refresh', ''],
-  ['retry-after', ''],
-  ['server', ''],
-  ['set-cookie', ''],
-  ['strict-transport-security', ''],
-  ['transfer-encoding', ''],
-  ['user-agent', ''],
-  ['vary', ''],
-  ['via', ''],
-  ['www-authenticate', ''],
-] as const);
+/** How many entries the static table has. */
+export const STATIC_FIELDS = 61;
+
+/**
+ * Entries 1 to 61, each a name, a space and a value in a line of its own: arrays would take 8 KB of a board's flash.
+ */
+const STATIC_TABLE =
+  '\n:authority \n:method GET\n:method POST\n:path /\n:path /index.html\n:scheme http\n:scheme https\n:status 200\n' +
+  ':status 204\n:status 206\n:status 304\n:status 400\n:status 404\n:status 500\naccept-charset \n' +
+  'accept-encoding gzip, deflate\naccept-language \naccept-ranges \naccept \naccess-control-allow-origin \nage \n' +
+  'allow \nauthorization \ncache-control \ncontent-disposition \ncontent-encoding \ncontent-language \n' +
+  'content-length \ncontent-location \ncontent-range \ncontent-type \ncookie \ndate \netag \nexpect \nexpires \n' +
+  'from \nhost \nif-match \nif-modified-since \nif-none-match \nif-range \nif-unmodified-since \nlast-modified \n' +
+  'link \nlocation \nmax-forwards \nproxy-authenticate \nproxy-authorization \nrange \nreferer \nrefresh \n' +
+  'retry-after \nserver \nset-cookie \nstrict-transport-security \ntransfer-encoding \nuser-agent \nvary \nvia \n' +
+  'www-authenticate \n';
+
+/** The entry of the static table at `index`, 1 to 61; undefined beyond. */
+export function staticField(index: number): Field | undefined {
+  if (index < 1 || index > STATIC_FIELDS) return undefined;
+  let start = 1;
+  for (let left = index; left > 1; left--) start = STATIC_TABLE.indexOf('\n', start) + 1;
+  const space = STATIC_TABLE.indexOf(' ', start);
+  return [STATIC_TABLE.slice(start, space), STATIC_TABLE.slice(space + 1, STATIC_TABLE.indexOf('\n', space))];
+}
+
+/** The first entry of the static table with this name and value, or with this name if `value` is undefined; 0: none. */
+export function staticIndex(name: string, value: string | undefined): number {
+  const end = STATIC_TABLE.indexOf(value === undefined ? `\n${name} ` : `\n${name} ${value}\n`);
+  let index = end < 0 ? 0 : 1;
+  for (let at = STATIC_TABLE.indexOf('\n'); at < end; at = STATIC_TABLE.indexOf('\n', at + 1)) index++;
+  return index;
+}
 
 /** What an entry counts beyond its octets (RFC 7541 §4.1). */
 export const FIELD_OVERHEAD_BYTES = 32;

@@ -3,7 +3,14 @@ import * as assert from 'uvu/assert';
 import { concatBytes, toHex } from '../../lib/base/bytes.ts';
 import { HpackDecoder } from '../../lib/http2/hpack-decoder.ts';
 import { encodeFields } from '../../lib/http2/hpack-encoder.ts';
-import { DynamicTable, type Field, fieldBytes, STATIC_TABLE } from '../../lib/http2/hpack-table.ts';
+import {
+  DynamicTable,
+  type Field,
+  fieldBytes,
+  STATIC_FIELDS,
+  staticField,
+  staticIndex,
+} from '../../lib/http2/hpack-table.ts';
 import { huffmanDecode } from '../../lib/http2/huffman.ts';
 import { Seeded } from '../crypto/support.ts';
 import { fuzzRounds } from '../tools/scale.ts';
@@ -256,7 +263,28 @@ test('what the encoder writes decodes to the same, without touching the table', 
   const decoder = new HpackDecoder(4096, 65536);
   assert.equal(decoder.decode(block, 0, block.length)?.fields, fields);
   assert.is(decoder.tableBytes, 0);
-  assert.is(toHex(encodeFields([STATIC_TABLE[1]!, STATIC_TABLE[6]!])), '8287');
+  assert.is(toHex(encodeFields([staticField(2)!, staticField(7)!])), '8287');
+});
+
+test('the static table is read by number, and searched by name and value', () => {
+  const all = Array.from({ length: STATIC_FIELDS }, (_, i) => staticField(i + 1)!);
+  assert.equal(
+    [all[0], all[1], all[15], all[60]],
+    [
+      [':authority', ''],
+      [':method', 'GET'],
+      ['accept-encoding', 'gzip, deflate'],
+      ['www-authenticate', ''],
+    ],
+  );
+  for (const [i, [name, value]] of all.entries()) {
+    assert.is(staticIndex(name, value), i + 1, name);
+    assert.is(staticIndex(name, undefined), all.findIndex(field => field[0] === name) + 1, name);
+    assert.is(staticIndex(name, `${value}x`), 0);
+  }
+  assert.is(new Set(all.map(String)).size, 61);
+  assert.equal([staticField(0), staticField(62), staticField(-1)], [undefined, undefined, undefined]);
+  assert.equal([staticIndex('', ''), staticIndex('via', undefined), staticIndex('vi', undefined)], [0, 60, 0]);
 });
 
 test('secrets are literals that nobody may index', () => {
