@@ -20,7 +20,6 @@ import {
   FRAME_CLIENT_INFO,
   FRAME_HEADER_BYTES,
   FRAME_HEALTH,
-  FRAME_KEEP_ALIVE,
   FRAME_NOTE_PREFERRED,
   FRAME_PEER_GONE,
   FRAME_PING,
@@ -39,12 +38,13 @@ import {
 import { FrameQueue } from './frame-queue.ts';
 import { UpgradeReader, upgradeRequest } from './http.ts';
 import { clientInfoFields, isSameKey, openSealed, parseServerInfo, parseServerKey, sealedFrame } from './login.ts';
-import { MemoryBudget } from './memory-budget.ts';
 import { FrameStage } from './frame-stage.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 const PING_BYTES = 8;
 const MAX_HEALTH_BYTES = 512;
+/** Memory for frames is given back when none has come or gone for this long. */
+const QUIET_MS = 100;
 
 /** What a {@link DerpClient} needs. */
 export interface DerpClientOptions {
@@ -55,21 +55,17 @@ export interface DerpClientOptions {
   readonly privateKey: SecretKey;
   /** For the Host header; undefined when the stream is already upgraded (WebSocket): it starts with frames. */
   readonly host: string | undefined;
-  /** Refuse a relay with another key. */
+  /** Refuse a relay with another key; 32 bytes, not copied. */
   readonly serverKey?: Uint8Array;
   /** Whether this relay is the node's home. Default false. */
   readonly isPreferred?: boolean;
-  readonly limits?: Partial<DerpClientLimits>;
+  readonly limits?: DerpClientLimits;
 }
 
 /** The machine; see the top of the file. */
 export class DerpClient {
   /** Why the stream is dead; undefined while it is not. */
   error: NetError | undefined = undefined;
-  /** The relay's key, once known. */
-  serverKey: Uint8Array | undefined;
-  /** Our public key. */
-  readonly publicKey = new Uint8Array(KEY_BYTES);
   /** Packets that were not sent because the relay's rate did not allow them. */
   rateLimited = 0;
   /** Frames that a relay should not send: too short, out of place. */
@@ -77,7 +73,6 @@ export class DerpClient {
   /** Events that nobody took in time. */
   droppedEvents = 0;
   /** After {@link pollPacket}: the packet is `packet[packetStart, packetEnd)`; it may be changed in place. */
-  packet: Uint8Array = new Uint8Array(0);
   packetStart = 0;
   packetEnd = 0;
   /** After {@link pollPacket}: the sender's node key lies in {@link packet} from here, 32 bytes. */
@@ -86,13 +81,20 @@ export class DerpClient {
   readonly #suite: CryptoSuite;
   readonly #privateKey: SecretKey;
   readonly #limits: DerpClientLimits;
+  readonly #pinnedKey: Uint8Array | undefined;
   #upgrade: UpgradeReader | undefined;
   readonly #decoder: FrameDecoder;
-  readonly #boxKey = new Uint8Array(KEY_BYTES);
+  /** From the relay's key until its information. */
+  #boxKey: Uint8Array | undefined = undefined;
   #isLoggedIn = false;
   readonly #stage = new FrameStage();
-  readonly #sendQueue: FrameQueue;
-  readonly #receiveQueue: FrameQueue;
+  /** Undefined while they are not used. */
+  #sendQueue: FrameQueue | undefined = undefined;
+  #receiveQueue: FrameQueue | undefined = undefined;
+  /** What queues that are no more had dropped. */
+  #droppedBefore = 0;
+  /** When all memory is given back unless something comes or goes before; Infinity: there is none. */
+  #quietAtMs = Number.POSITIVE_INFINITY;
   #rate: TokenBucket | undefined = undefined;
   #preferred: boolean;
   #toldPreferred = false;
@@ -108,18 +110,14 @@ export class DerpClient {
     const { nowMs, host, serverKey } = options;
     if (serverKey !== undefined && serverKey.length !== KEY_BYTES)
       throw new RangeError(`"serverKey" expected ${KEY_BYTES} bytes, got ${serverKey.length}`);
-    const limits = { ...DERP_CLIENT_LIMITS_LARGE, ...options.limits };
+    const limits = options.limits ?? DERP_CLIENT_LIMITS_LARGE;
     this.#random = options.random;
     this.#suite = options.suite;
     this.#privateKey = options.privateKey;
     this.#limits = limits;
-    this.serverKey = serverKey?.slice();
+    this.#pinnedKey = serverKey;
     this.#preferred = options.isPreferred ?? false;
     this.#decoder = new FrameDecoder(limits.frameBytes);
-    const budget = new MemoryBudget(Infinity);
-    this.#sendQueue = new FrameQueue(limits.sendPackets, limits.sendBytes, budget);
-    this.#receiveQueue = new FrameQueue(limits.receivePackets, limits.receiveBytes, budget);
-    this.#suite.publicKey(this.publicKey, this.#privateKey.bytes);
     this.#deadlineMs = nowMs + limits.loginTimeoutMs;
     if (host === undefined) return;
     this.#upgrade = new UpgradeReader(limits.headBytes);
@@ -133,12 +131,25 @@ export class DerpClient {
 
   /** Packets that gave way to newer ones, in either direction, or were larger than the limits. */
   get droppedPackets(): number {
-    return this.#sendQueue.dropped + this.#receiveQueue.dropped + this.#decoder.skipped;
+    const waiting = (this.#sendQueue?.dropped ?? 0) + (this.#receiveQueue?.dropped ?? 0);
+    return this.#droppedBefore + waiting + this.#decoder.skipped;
   }
 
-  /** Bytes that the queues hold now. */
+  /** Bytes that frames hold now, or held a moment ago. */
   get memoryBytes(): number {
-    return this.#sendQueue.capacity + this.#receiveQueue.capacity;
+    return (this.#sendQueue?.capacity ?? 0) + (this.#receiveQueue?.capacity ?? 0) + this.#decoder.capacity;
+  }
+
+  /** Our public key: 32 bytes, worked out. */
+  get publicKey(): Uint8Array {
+    const key = new Uint8Array(KEY_BYTES);
+    this.#suite.publicKey(key, this.#privateKey.bytes);
+    return key;
+  }
+
+  /** See {@link packetStart}; only after {@link pollPacket} gave a packet. */
+  get packet(): Uint8Array {
+    return this.#receiveQueue!.buf;
   }
 
   /** Bytes from the relay. Returns how many (all of them), or -1 when the stream is dead. */
@@ -152,7 +163,10 @@ export class DerpClient {
     }
     for (;;) {
       const type = this.#decoder.decode(buf, at, end);
-      if (type < 0) return end - start;
+      if (type < 0) {
+        this.#noteUse(nowMs);
+        return end - start;
+      }
       at = this.#decoder.offset;
       this.#handleFrame(nowMs, type);
       if (this.error !== undefined) return -1;
@@ -185,8 +199,10 @@ export class DerpClient {
       this.rateLimited++;
       return false;
     }
+    this.#sendQueue ??= new FrameQueue(this.#limits.sendPackets, this.#limits.sendBytes);
     const at = this.#sendQueue.push(FRAME_HEADER_BYTES + length);
     if (at < 0) return false;
+    this.#noteUse(nowMs);
     const out = this.#sendQueue.buf;
     const payload = writeFrameHeader(out, at, FRAME_SEND_PACKET, length);
     out.set(destination, payload);
@@ -210,8 +226,7 @@ export class DerpClient {
   /** Takes the oldest packet, until there is none. It is valid until the next call of any method. */
   pollPacket(): boolean {
     const queue = this.#receiveQueue;
-    if (queue.count === 0) return false;
-    this.packet = queue.buf;
+    if (queue === undefined || queue.count === 0) return false;
     this.packetSource = queue.start;
     this.packetStart = queue.start + KEY_BYTES;
     this.packetEnd = queue.start + queue.length;
@@ -226,12 +241,14 @@ export class DerpClient {
 
   /** When {@link handleTimeout} is due. */
   nextTimeout(): number {
-    return this.error === undefined ? this.#deadlineMs : Infinity;
+    return this.error === undefined ? Math.min(this.#deadlineMs, this.#quietAtMs) : Infinity;
   }
 
-  /** Gives the relay up when it has been silent for too long. */
+  /** Gives memory back that is not used, and the relay up when it has been silent for too long. */
   handleTimeout(nowMs: number): void {
-    if (this.error !== undefined || nowMs < this.#deadlineMs) return;
+    if (this.error !== undefined) return;
+    if (nowMs >= this.#quietAtMs) this.#rest(nowMs);
+    if (nowMs < this.#deadlineMs) return;
     const what = this.#isLoggedIn ? 'the relay has been silent for 120 seconds' : 'the relay did not answer in time';
     this.#fail('ERR_TIMED_OUT', what);
   }
@@ -239,6 +256,21 @@ export class DerpClient {
   /** Ends it from this side; nothing more is sent. */
   close(): void {
     this.#fail('ERR_CLOSED', 'the connection to the relay was closed');
+  }
+
+  #noteUse(nowMs: number): void {
+    if (this.memoryBytes > 0) this.#quietAtMs = nowMs + QUIET_MS;
+  }
+
+  /** Nothing has come or gone for a while. */
+  #rest(nowMs: number): void {
+    const hasWork = this.#decoder.isBusy || (this.#sendQueue?.count ?? 0) + (this.#receiveQueue?.count ?? 0) > 0;
+    this.#quietAtMs = hasWork ? nowMs + QUIET_MS : Infinity;
+    if (hasWork) return;
+    this.#droppedBefore = this.droppedPackets - this.#decoder.skipped;
+    this.#sendQueue = undefined;
+    this.#receiveQueue = undefined;
+    this.#decoder.release();
   }
 
   #readUpgrade(reader: UpgradeReader, buf: Uint8Array, start: number, end: number): number {
@@ -281,28 +313,25 @@ export class DerpClient {
         else
           this.#emit({ type: 'restarting', reconnectInMs: readU32BE(buf, start), tryForMs: readU32BE(buf, start + 4) });
         return;
-      case FRAME_KEEP_ALIVE: // once a minute: a good time to give back what is not in use
-        this.#sendQueue.trim();
-        this.#receiveQueue.trim();
-        return;
-      default: // a second server key, and what later versions add
+      default: // a sign of life, a second server key, and what later versions add
     }
   }
 
   #logIn(nowMs: number, buf: Uint8Array, start: number, end: number): void {
     const key = parseServerKey(buf, start, end);
-    const pinned = this.serverKey;
+    const pinned = this.#pinnedKey;
     if (key === undefined) return this.#fail('ERR_PROTOCOL', 'the relay’s key frame is malformed');
     const isOther = pinned !== undefined && !isSameKey(pinned, 0, key, 0);
     if (isOther) return this.#fail('ERR_PROTOCOL', 'the relay has another key than expected'); // CHECK: derp-server-key
-    const hasKey = this.#suite.boxKey(this.#boxKey, this.#privateKey.bytes, key);
+    const boxKey = new Uint8Array(KEY_BYTES);
+    const hasKey = this.#suite.boxKey(boxKey, this.#privateKey.bytes, key);
     if (!hasKey) return this.#fail('ERR_PROTOCOL', 'the relay’s key is no key'); // CHECK: derp-server-low-order
-    this.serverKey = key;
+    this.#boxKey = boxKey;
     this.#isLoggedIn = true;
     this.#deadlineMs = nowMs + KEEPALIVE_TIMEOUT_MS;
     const info = clientInfoFields(true);
-    this.#stage.put(sealedFrame(this.#suite, this.#random, FRAME_CLIENT_INFO, this.publicKey, this.#boxKey, info));
-    this.#emit({ type: 'connected', serverKey: key.slice() });
+    this.#stage.put(sealedFrame(this.#suite, this.#random, FRAME_CLIENT_INFO, this.publicKey, boxKey, info));
+    this.#emit({ type: 'connected', serverKey: key });
   }
 
   #handlePacket(buf: Uint8Array, start: number, end: number): void {
@@ -310,14 +339,18 @@ export class DerpClient {
       this.malformed++;
       return;
     }
+    this.#receiveQueue ??= new FrameQueue(this.#limits.receivePackets, this.#limits.receiveBytes);
     const at = this.#receiveQueue.push(end - start);
     if (at >= 0) copyBytes(this.#receiveQueue.buf, at, buf, start, end);
   }
 
+  /** Heard once; what comes after it is left alone. */
   #handleServerInfo(buf: Uint8Array, start: number, end: number): void {
+    if (this.#boxKey === undefined) return;
     const fields = openSealed(this.#suite, this.#boxKey, buf, start, end);
     const isForged = fields === undefined;
     if (isForged) return this.#fail('ERR_PROTOCOL', 'the relay’s information is not sealed with its key'); // CHECK: derp-server-info
+    this.#forgetBoxKey();
     const info = parseServerInfo(fields);
     const { bytesPerSecond, burstBytes } = info;
     this.#rate =
@@ -353,12 +386,17 @@ export class DerpClient {
     } else if (this.#pingToSend) {
       this.#pingToSend = false;
       if (this.#ping !== undefined) this.#stage.putFrame(FRAME_PING, this.#ping);
-    } else if (this.#sendQueue.count > 0) {
+    } else if (this.#sendQueue !== undefined && this.#sendQueue.count > 0) {
       this.#stage.putRecord(this.#sendQueue);
     } else {
       return false;
     }
     return true;
+  }
+
+  #forgetBoxKey(): void {
+    this.#boxKey?.fill(0);
+    this.#boxKey = undefined;
   }
 
   #emit(event: DerpClientEvent): void {
@@ -369,8 +407,8 @@ export class DerpClient {
   #fail(code: 'ERR_CONNECTION_RESET' | 'ERR_PROTOCOL' | 'ERR_TIMED_OUT' | 'ERR_CLOSED', text: string): void {
     if (this.error !== undefined) return;
     this.error = new NetError(code, text);
-    this.#boxKey.fill(0);
-    this.#sendQueue.clear();
+    this.#forgetBoxKey();
+    this.#sendQueue?.clear();
     this.#stage.clear();
     this.#decoder.release();
     this.#emit({ type: 'closed', error: this.error });

@@ -19,8 +19,9 @@ const FIRST_CAPACITY_BYTES = 512;
 export class FrameQueue {
   readonly #limitRecords: number;
   readonly #limitBytes: number;
-  readonly #budget: MemoryBudget;
-  #buf = new Uint8Array(0);
+  readonly #budget: MemoryBudget | undefined;
+  /** Undefined before the first record. */
+  #buf: Uint8Array | undefined = undefined;
   #head = 0;
   #tail = 0;
   /** Where the records before the wrap end; meaningful only while `#isWrapped`. */
@@ -32,20 +33,20 @@ export class FrameQueue {
   dropped = 0;
 
   /** `limitBytes` bounds the ring's memory, {@link OVERHEAD_BYTES} per record included; `limitRecords` the records. */
-  constructor(limitRecords: number, limitBytes: number, budget: MemoryBudget) {
+  constructor(limitRecords: number, limitBytes: number, budget?: MemoryBudget) {
     this.#limitRecords = limitRecords;
     this.#limitBytes = limitBytes;
     this.#budget = budget;
   }
 
-  /** The ring. Changes when the queue grows: read it after {@link push}. */
+  /** The ring. Changes when the queue grows: read it after {@link push}; only once there was one. */
   get buf(): Uint8Array {
-    return this.#buf;
+    return this.#buf!;
   }
 
   /** Bytes of memory that the ring holds now. */
   get capacity(): number {
-    return this.#buf.length;
+    return this.#buf?.length ?? 0;
   }
 
   /** First byte of the oldest record in {@link buf}; only while {@link count} is above 0. */
@@ -55,7 +56,7 @@ export class FrameQueue {
 
   /** Length of the oldest record; only while {@link count} is above 0. */
   get length(): number {
-    return readU32BE(this.#buf, this.#head);
+    return readU32BE(this.buf, this.#head);
   }
 
   /**
@@ -72,7 +73,7 @@ export class FrameQueue {
       this.#dropOldest();
       at = this.#place(needed);
     }
-    writeU32BE(this.#buf, at, bytes);
+    writeU32BE(this.buf, at, bytes);
     this.#tail = at + needed;
     this.count++;
     return at + OVERHEAD_BYTES;
@@ -90,13 +91,13 @@ export class FrameQueue {
 
   /** Gives the memory of an empty queue back, except for what needs no budget. */
   trim(): void {
-    if (this.count === 0 && this.#buf.length > FREE_BYTES) this.clear();
+    if (this.count === 0 && this.capacity > FREE_BYTES) this.clear();
   }
 
   /** Drops everything, uncounted, and gives all memory back. */
   clear(): void {
-    this.#budget.give(beyondFree(this.#buf.length));
-    this.#buf = new Uint8Array(0);
+    this.#budget?.give(beyondFree(this.capacity));
+    this.#buf = undefined;
     this.#head = 0;
     this.#tail = 0;
     this.#isWrapped = false;
@@ -123,7 +124,7 @@ export class FrameQueue {
     if (this.#isWrapped) {
       if (this.#tail + needed <= this.#head) return this.#tail;
     } else {
-      if (this.#tail + needed <= this.#buf.length) return this.#tail;
+      if (this.#tail + needed <= this.capacity) return this.#tail;
       if (needed <= this.#head) {
         this.#wrapEnd = this.#tail;
         this.#isWrapped = true;
@@ -136,15 +137,15 @@ export class FrameQueue {
   /** Makes a larger ring in which all records lie in a row with `needed` bytes behind them. */
   #grow(needed: number): boolean {
     const used = this.#isWrapped ? this.#wrapEnd - this.#head + this.#tail : this.#tail - this.#head;
-    const capacity = this.#buf.length;
+    const { capacity } = this;
     let size = Math.max(FIRST_CAPACITY_BYTES, capacity);
     while (size < used + needed) size *= 2;
     size = Math.min(size, this.#limitBytes);
     if (size < used + needed || !this.#afford(capacity, size)) return false;
     const larger = new Uint8Array(size);
     const end = this.#isWrapped ? this.#wrapEnd : this.#tail;
-    larger.set(this.#buf.subarray(this.#head, end));
-    if (this.#isWrapped) larger.set(this.#buf.subarray(0, this.#tail), end - this.#head);
+    if (this.#buf !== undefined) larger.set(this.#buf.subarray(this.#head, end));
+    if (this.#isWrapped) larger.set(this.buf.subarray(0, this.#tail), end - this.#head);
     this.#buf = larger;
     this.#head = 0;
     this.#tail = used;
@@ -153,7 +154,7 @@ export class FrameQueue {
   }
 
   #afford(from: number, to: number): boolean {
-    return this.#budget.take(beyondFree(to) - beyondFree(from));
+    return this.#budget?.take(beyondFree(to) - beyondFree(from)) ?? true;
   }
 }
 

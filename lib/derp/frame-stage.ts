@@ -7,7 +7,8 @@ import type { FrameQueue } from './frame-queue.ts';
 
 /** One frame, or nothing. A record of a queue is copied only when it does not fit the room at once. */
 export class FrameStage {
-  #buf = new Uint8Array(0);
+  /** Undefined while nothing was copied. */
+  #buf: Uint8Array | undefined = undefined;
   #start = 0;
   #end = 0;
   #queue: FrameQueue | undefined = undefined;
@@ -21,7 +22,7 @@ export class FrameStage {
   put(bytes: Uint8Array): void {
     const waiting = this.#end - this.#start;
     const out = new Uint8Array(waiting + bytes.length);
-    copyBytes(out, 0, this.#buf, this.#start, this.#end);
+    if (this.#buf !== undefined) copyBytes(out, 0, this.#buf, this.#start, this.#end);
     out.set(bytes, waiting);
     this.#buf = out;
     this.#start = 0;
@@ -57,6 +58,7 @@ export class FrameStage {
       this.#end = length;
       queue.shift();
     }
+    if (this.#buf === undefined) return 0;
     const taken = Math.min(this.#end - this.#start, end - start);
     copyBytes(out, start, this.#buf, this.#start, this.#start + taken);
     this.#start += taken;
@@ -66,12 +68,12 @@ export class FrameStage {
 
   /** Bytes of memory that it holds. */
   get capacity(): number {
-    return this.#buf.length;
+    return this.#buf?.length ?? 0;
   }
 
   /** Forgets what is left. */
   clear(): void {
-    this.#buf = new Uint8Array(0);
+    this.#buf = undefined;
     this.#start = 0;
     this.#end = 0;
     this.#queue = undefined;

@@ -5,7 +5,7 @@
  * lies whole in one piece. A frame above the limit is skipped as it streams, never buffered.
  * Left out: the frames between relays of one mesh (forwarding, watching), which a region with one relay does not use.
  */
-import { readU32BE, writeU32BE } from '../base/bytes.ts';
+import { writeU32BE } from '../base/bytes.ts';
 import { beyondFree, FREE_BYTES } from './frame-queue.ts';
 import type { MemoryBudget } from './memory-budget.ts';
 
@@ -56,7 +56,6 @@ export function writeFrameHeader(out: Uint8Array, start: number, type: number, p
 /** Takes a byte stream apart into frames. */
 export class FrameDecoder {
   /** The payload of the frame just decoded is `payload[payloadStart, payloadEnd)`, valid until the next call. */
-  payload: Uint8Array;
   payloadStart = 0;
   payloadEnd = 0;
   /** Frames that were larger than the limit, or for which there was no memory, and skipped. */
@@ -65,9 +64,13 @@ export class FrameDecoder {
   oversizedPackets = 0;
   readonly #maxPayloadBytes: number;
   readonly #budget: MemoryBudget | undefined;
-  readonly #header = new Uint8Array(FRAME_HEADER_BYTES);
+  #payload: Uint8Array | undefined = undefined;
+  /** What has come of a header: its type, and its length as far as `#headerBytes` says. */
+  #type = 0;
+  #length = 0;
   #headerBytes = 0;
-  #pending: Uint8Array;
+  /** A frame that comes in pieces; undefined before the first one. */
+  #pending: Uint8Array | undefined = undefined;
   #pendingBytes = 0;
   #skipBytes = 0;
   /** What {@link decode} has consumed of its input: the offset from which the next call goes on. */
@@ -80,8 +83,11 @@ export class FrameDecoder {
   constructor(maxPayloadBytes: number, budget?: MemoryBudget) {
     this.#maxPayloadBytes = maxPayloadBytes;
     this.#budget = budget;
-    this.#pending = new Uint8Array(0);
-    this.payload = this.#pending;
+  }
+
+  /** See {@link payloadStart}; only after {@link decode} gave a frame. */
+  get payload(): Uint8Array {
+    return this.#payload!;
   }
 
   /**
@@ -90,41 +96,66 @@ export class FrameDecoder {
    */
   decode(buf: Uint8Array, start: number, end: number): number {
     let at = start;
-    if (this.#pendingBytes === 0 && this.#pending.length > FREE_BYTES) this.release();
+    if (this.#pendingBytes === 0 && this.#pending !== undefined && this.#pending.length > FREE_BYTES) this.release();
     for (;;) {
       const skip = Math.min(this.#skipBytes, end - at);
       this.#skipBytes -= skip;
       at += skip;
-      while (at < end && this.#headerBytes < FRAME_HEADER_BYTES) this.#header[this.#headerBytes++] = buf[at++]!;
+      while (at < end && this.#headerBytes < FRAME_HEADER_BYTES) this.#readHeader(buf[at++]!);
       this.offset = at;
-      if (this.#skipBytes > 0 || this.#headerBytes < FRAME_HEADER_BYTES) return -1;
-      const length = readU32BE(this.#header, 1);
+      if (this.#skipBytes > 0 || this.#headerBytes < FRAME_HEADER_BYTES) return this.#pause();
+      const length = this.#length;
       const isOversized = length > this.#maxPayloadBytes;
       if (!isOversized && this.#makeRoom(at, end, length)) return this.#decodePayload(buf, at, end, length);
       this.#skipBytes = length - this.#pendingBytes;
       this.#startFrame();
       this.skipped++;
-      if (isOversized && this.#header[0] === FRAME_SEND_PACKET) this.oversizedPackets++;
+      if (isOversized && this.#type === FRAME_SEND_PACKET) this.oversizedPackets++;
     }
+  }
+
+  /** Bytes of memory that it holds. */
+  get capacity(): number {
+    return this.#pending?.length ?? 0;
+  }
+
+  /** Whether it is in the midst of a frame. */
+  get isBusy(): boolean {
+    return this.#headerBytes > 0;
   }
 
   /** Gives the memory of a frame in pieces back; the decoder is of no use afterwards unless it is between frames. */
   release(): void {
-    this.#budget?.give(beyondFree(this.#pending.length));
-    this.#pending = new Uint8Array(0);
-    this.payload = this.#pending;
-    this.payloadEnd = this.payloadStart;
+    this.#budget?.give(beyondFree(this.#pending?.length ?? 0));
+    this.#pending = undefined;
+    this.#payload = undefined;
+  }
+
+  #readHeader(byte: number): void {
+    if (this.#headerBytes === 0) {
+      this.#type = byte;
+      this.#length = 0;
+    } else {
+      this.#length = this.#length * 256 + byte;
+    }
+    this.#headerBytes++;
+  }
+
+  /** The input is used up. */
+  #pause(): number {
+    this.#payload = undefined;
+    return -1;
   }
 
   /** Room for what `[at, end)` adds to a frame that does not lie whole in it. False when the budget has none left. */
   #makeRoom(at: number, end: number, length: number): boolean {
     const available = Math.min(length, this.#pendingBytes + end - at);
-    const capacity = this.#pending.length;
+    const capacity = this.#pending?.length ?? 0;
     if (available <= capacity || (this.#pendingBytes === 0 && available === length)) return true;
     const size = Math.min(length, Math.max(available, 2 * capacity));
     if (this.#budget?.take(beyondFree(size) - beyondFree(capacity)) === false) return false;
     const larger = new Uint8Array(size);
-    larger.set(this.#pending.subarray(0, this.#pendingBytes));
+    if (this.#pending !== undefined) larger.set(this.#pending.subarray(0, this.#pendingBytes));
     this.#pending = larger;
     return true;
   }
@@ -137,18 +168,18 @@ export class FrameDecoder {
   #decodePayload(buf: Uint8Array, at: number, end: number, length: number): number {
     if (this.#pendingBytes === 0 && end - at >= length) return this.#finish(buf, at, at + length, at + length);
     const take = Math.min(length - this.#pendingBytes, end - at);
-    this.#pending.set(buf.subarray(at, at + take), this.#pendingBytes);
+    this.#pending?.set(buf.subarray(at, at + take), this.#pendingBytes); // undefined: #makeRoom had nothing to hold yet
     this.#pendingBytes += take;
     this.offset = at + take;
-    return this.#pendingBytes < length ? -1 : this.#finish(this.#pending, 0, length, at + take);
+    return this.#pendingBytes < length ? this.#pause() : this.#finish(this.#pending!, 0, length, at + take);
   }
 
   #finish(payload: Uint8Array, start: number, end: number, offset: number): number {
-    this.payload = payload;
+    this.#payload = payload;
     this.payloadStart = start;
     this.payloadEnd = end;
     this.offset = offset;
     this.#startFrame();
-    return this.#header[0]!;
+    return this.#type;
   }
 }

@@ -62,7 +62,8 @@ export interface RelayLinkOptions {
 /** All links of one device. */
 export class RelayLinks {
   readonly #options: RelayLinkOptions;
-  readonly #links = new Map<number, RelayLink>();
+  /** Few: looked through. */
+  readonly #links: RelayLink[] = [];
   readonly #events: RelayLinkEvent[] = [];
   #regions: ReadonlyMap<number, WireDerpRegion> = new Map();
   #home = 0;
@@ -88,7 +89,7 @@ export class RelayLinks {
   setRegions(nowMs: number, regions: ReadonlyMap<number, WireDerpRegion>): void {
     this.#regions = regions;
     this.#isStopped = false;
-    for (const link of [...this.#links.values()]) {
+    for (const link of [...this.#links]) {
       const region = regions.get(link.region);
       if (region === undefined) this.#drop(link);
       else link.setNodes(nowMs, region);
@@ -110,7 +111,7 @@ export class RelayLinks {
 
   /** Looks whether the links still work: one that does not answer within three seconds connects anew. */
   check(nowMs: number): void {
-    for (const link of this.#links.values()) link.check(nowMs);
+    for (const link of this.#links) link.check(nowMs);
   }
 
   /**
@@ -119,7 +120,7 @@ export class RelayLinks {
    */
   send(nowMs: number, region: number, to: Uint8Array, buf: Uint8Array, start: number, end: number): boolean {
     const known = region === 0 ? this.#home : region;
-    const link = this.#links.get(known) ?? this.#open(nowMs, known);
+    const link = this.#link(known) ?? this.#open(nowMs, known);
     return link?.send(nowMs, to, buf, start, end) ?? false;
   }
 
@@ -131,7 +132,7 @@ export class RelayLinks {
   /** The next packet from any relay, or undefined; see `DerpClient.pollPacket` for where its bytes are. */
   pollPacket(nowMs: number): DerpClient | undefined {
     if (this.#polled?.client?.pollPacket() === true) return this.#polled.client;
-    for (const link of this.#links.values()) {
+    for (const link of this.#links) {
       if (link.client?.pollPacket() !== true) continue;
       this.#polled = link;
       link.usedMs = nowMs;
@@ -143,23 +144,23 @@ export class RelayLinks {
 
   /** Whether a region has failed no more often than anybody does. */
   isTrying(region: number): boolean {
-    return (this.#links.get(region)?.failures ?? 0) < HOME_FAILURES;
+    return (this.#link(region)?.failures ?? 0) < HOME_FAILURES;
   }
 
   /** All links connect anew. */
   reconnect(nowMs: number): void {
-    for (const link of this.#links.values()) link.reconnect(nowMs);
+    for (const link of this.#links) link.reconnect(nowMs);
   }
 
   /** The next event, or undefined. */
   pollEvent(nowMs: number): RelayLinkEvent | undefined {
-    for (const link of [...this.#links.values()]) {
+    for (const link of [...this.#links]) {
       const error = link.takeError();
       if (error !== undefined) this.#failed(nowMs, link, error);
     }
-    if (this.#links.get(this.#home)?.takeConnected() === true)
+    if (this.#link(this.#home)?.takeConnected() === true)
       this.#events.push({ type: 'relay-connected', region: this.#home });
-    const home = this.#links.get(this.#home)?.isConnected === true ? this.#home : this.#announcedHome;
+    const home = this.#link(this.#home)?.isConnected === true ? this.#home : this.#announcedHome;
     if (home !== this.#announcedHome) {
       this.#announcedHome = home;
       this.#events.push({ type: 'home', region: home });
@@ -170,7 +171,7 @@ export class RelayLinks {
   /** When {@link handleTimeout} wants to be called. */
   nextTimeout(): number {
     let next = this.#home === 0 && this.#waitUntilMs > 0 ? this.#waitUntilMs : Number.POSITIVE_INFINITY;
-    for (const link of this.#links.values()) {
+    for (const link of this.#links) {
       const idleMs = link.region === this.#home ? next : link.usedMs + IDLE_MS;
       next = Math.min(next, idleMs, link.nextTimeout());
     }
@@ -180,7 +181,7 @@ export class RelayLinks {
   /** Lets due timers act. */
   handleTimeout(nowMs: number): void {
     if (this.#home === 0 && this.#waitUntilMs > 0 && nowMs >= this.#waitUntilMs) this.#chooseHome(nowMs, 0);
-    for (const link of [...this.#links.values()]) {
+    for (const link of [...this.#links]) {
       if (link.region !== this.#home && nowMs >= link.usedMs + IDLE_MS) this.#drop(link);
       else link.handleTimeout(nowMs);
     }
@@ -189,7 +190,7 @@ export class RelayLinks {
   /** Closes all links; {@link setRegions} starts them again. */
   stop(): void {
     this.#isStopped = true;
-    for (const link of [...this.#links.values()]) this.#drop(link);
+    for (const link of [...this.#links]) this.#drop(link);
     this.#waitUntilMs = Number.NEGATIVE_INFINITY;
     this.#home = 0;
     this.#announcedHome = 0;
@@ -197,7 +198,7 @@ export class RelayLinks {
 
   /** All links. */
   status(): readonly RelayStatus[] {
-    return [...this.#links.values()].map(link => ({
+    return this.#links.map(link => ({
       region: link.region,
       code: this.#regions.get(link.region)?.RegionCode ?? '',
       host: link.host,
@@ -206,25 +207,31 @@ export class RelayLinks {
     }));
   }
 
+  #link(region: number): RelayLink | undefined {
+    for (const link of this.#links) if (link.region === region) return link;
+    return undefined;
+  }
+
   #open(nowMs: number, region: number): RelayLink | undefined {
     const known = this.#regions.get(region);
     if (this.#isStopped || known === undefined) return undefined;
-    if (this.#links.size > this.#options.maxLinks) this.#dropIdlest();
+    if (this.#links.length > this.#options.maxLinks) this.#dropIdlest();
     const link = new RelayLink(nowMs, this.#options, known, region === this.#home);
-    this.#links.set(region, link);
+    this.#links.push(link);
     return link;
   }
 
   #dropIdlest(): void {
     let idlest: RelayLink | undefined;
-    for (const link of this.#links.values())
+    for (const link of this.#links)
       if (link.region !== this.#home && (idlest === undefined || link.usedMs < idlest.usedMs)) idlest = link;
     if (idlest !== undefined) this.#drop(idlest);
   }
 
   #drop(link: RelayLink): void {
     link.close();
-    this.#links.delete(link.region);
+    const at = this.#links.indexOf(link);
+    if (at >= 0) this.#links.splice(at, 1);
     if (this.#polled === link) this.#polled = undefined;
   }
 
@@ -250,8 +257,8 @@ export class RelayLinks {
 
   #moveHome(nowMs: number, region: number): void {
     this.#home = region;
-    for (const link of this.#links.values()) link.setHome(link.region === this.#home);
-    if (this.#home !== 0 && !this.#links.has(this.#home)) this.#open(nowMs, this.#home);
+    for (const link of this.#links) link.setHome(link.region === this.#home);
+    if (this.#home !== 0 && this.#link(this.#home) === undefined) this.#open(nowMs, this.#home);
     if (this.#home === 0 && this.#announcedHome !== 0) {
       this.#announcedHome = 0;
       this.#events.push({ type: 'home', region: 0 });
@@ -261,7 +268,6 @@ export class RelayLinks {
 
 /** The link to one region. */
 class RelayLink implements StreamUser {
-  readonly region: number;
   client: DerpClient | undefined;
   /** When it last carried something. */
   usedMs: number;
@@ -270,7 +276,7 @@ class RelayLink implements StreamUser {
   retryInMs = 0;
   host = '';
   readonly #options: RelayLinkOptions;
-  #nodes: readonly WireDerpNode[] = [];
+  #region: WireDerpRegion;
   #isHome: boolean;
   #streamId = 0;
   #retryAtMs = Number.POSITIVE_INFINITY;
@@ -280,12 +286,15 @@ class RelayLink implements StreamUser {
   #error: NetError | undefined;
 
   constructor(nowMs: number, options: RelayLinkOptions, region: WireDerpRegion, isHome: boolean) {
-    this.region = region.RegionID;
     this.usedMs = nowMs;
     this.#options = options;
     this.#isHome = isHome;
-    this.setNodes(nowMs, region);
+    this.#region = region;
     this.#connect(nowMs);
+  }
+
+  get region(): number {
+    return this.#region.RegionID;
   }
 
   /** Whether packets flow. */
@@ -295,8 +304,8 @@ class RelayLink implements StreamUser {
 
   /** The relays of the region; a link to one that is no longer listed connects anew. */
   setNodes(nowMs: number, region: WireDerpRegion): void {
-    this.#nodes = region.Nodes.filter(node => node.STUNOnly !== true);
-    if (this.#streamId === 0 || this.#nodes.some(node => node.HostName === this.host)) return;
+    this.#region = region;
+    if (this.#streamId === 0 || relaysOf(region).some(node => node.HostName === this.host)) return;
     this.close();
     this.#retryAtMs = nowMs;
   }
@@ -384,7 +393,8 @@ class RelayLink implements StreamUser {
   #connect(nowMs: number): void {
     this.#retryAtMs = Number.POSITIVE_INFINITY;
     this.close();
-    const node = this.#nodes[this.failures % Math.max(1, this.#nodes.length)];
+    const nodes = relaysOf(this.#region);
+    const node = nodes[this.failures % Math.max(1, nodes.length)];
     if (node === undefined) return this.#fail(nowMs, new NetError('ERR_PROTOCOL', 'the region has no relay'));
     const { random, suite, privateKey, limits, streams } = this.#options;
     this.host = node.HostName;
@@ -427,6 +437,11 @@ class RelayLink implements StreamUser {
     this.#reportedMs = nowMs;
     this.#error = new NetError(error.code, `relay ${this.host || this.region}: ${error.message}`, { cause: error });
   }
+}
+
+/** The nodes of a region that relay. */
+function relaysOf(region: WireDerpRegion): readonly WireDerpNode[] {
+  return region.Nodes.filter(node => node.STUNOnly !== true);
 }
 
 /** How to reach a relay; undefined when it says that it has no address. Its certificate is always verified or pinned. */

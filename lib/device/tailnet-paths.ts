@@ -15,7 +15,7 @@ import type { WireDerpRegion } from '../derp/map.ts';
 import { Disco } from '../disco/disco.ts';
 import { DISCO_LIMITS_LARGE, DISCO_LIMITS_SMALL } from '../disco/limits.ts';
 import { looksLikeDisco } from '../disco/message.ts';
-import type { DiscoEvent, DiscoOptions } from '../disco/types.ts';
+import type { DiscoEvent, DiscoOwner } from '../disco/types.ts';
 import { NETCHECK_LIMITS_LARGE, NETCHECK_LIMITS_SMALL } from '../netcheck/limits.ts';
 import { Netcheck } from '../netcheck/netcheck.ts';
 import { familiesOf } from '../netcheck/servers.ts';
@@ -41,8 +41,7 @@ export interface TailnetPathOptions {
   /** Own public node key. */
   readonly nodeKey: Uint8Array;
   readonly drops: DropCounters;
-  readonly knowsPeer: DiscoOptions['knowsPeer'];
-  readonly resolvePeer: DiscoOptions['resolvePeer'];
+  readonly owner: DiscoOwner;
   /** Last direct paths of an earlier run, by ids in the netmap. */
   readonly recalled?: ReadonlyMap<number, Endpoint> | undefined;
 }
@@ -72,31 +71,16 @@ export class TailnetPaths {
   #checkAtMs = Number.POSITIVE_INFINITY;
 
   constructor(o: TailnetPathOptions) {
-    const { nowMs, random, suite, discoKey, nodeKey, drops, knowsPeer, resolvePeer } = o;
+    const { nowMs, random, suite, discoKey, nodeKey, drops, owner } = o;
     const limits = o.preset === 'small' ? DISCO_LIMITS_SMALL : DISCO_LIMITS_LARGE;
     this.#random = random;
     this.#recalled = o.recalled;
-    this.disco = new Disco({
-      nowMs,
-      random,
-      suite,
-      privateKey: discoKey,
-      nodeKey,
-      limits,
-      drops,
-      knowsPeer,
-      resolvePeer,
-    });
+    this.disco = new Disco({ nowMs, random, suite, privateKey: discoKey, nodeKey, limits, drops, owner });
     this.#netcheck = new Netcheck({
       nowMs,
       random,
       limits: o.preset === 'small' ? NETCHECK_LIMITS_SMALL : NETCHECK_LIMITS_LARGE,
     });
-  }
-
-  /** The last look at the network. */
-  get report(): NetcheckReport | undefined {
-    return this.#netcheck.report;
   }
 
   /** Relays as they are known now. */
@@ -114,7 +98,10 @@ export class TailnetPaths {
     this.#port = port;
     const { hasV4, hasV6 } = familiesOf(addresses);
     this.#netcheck.setFamilies(hasV4, hasV6);
-    this.#tellEndpoints(nowMs);
+    this.#tellEndpoints(
+      nowMs,
+      this.#endpoints.filter(({ type }) => type === TYPE_STUN),
+    );
     return true;
   }
 
@@ -199,7 +186,7 @@ export class TailnetPaths {
     for (let event = this.#netcheck.pollEvent(); event !== undefined; event = this.#netcheck.pollEvent()) {
       this.#events.push(event);
       this.#noteGlobal(nowMs, event.report);
-      this.#tellEndpoints(nowMs);
+      this.#tellEndpoints(nowMs, event.report.endpoints);
     }
     for (let event = this.disco.pollEvent(); event !== undefined; event = this.disco.pollEvent()) {
       const isLost = event.type === 'path' && event.endpoint === undefined;
@@ -238,16 +225,17 @@ export class TailnetPaths {
     this.#globalV6 = globalV6 ?? this.#globalV6;
   }
 
-  /** Peers learn where this device can be reached: by the coordinator, and by call-me-maybe. */
-  #tellEndpoints(nowMs: number): void {
+  /** Peers learn where this device can be reached, by the coordinator and by call-me-maybe: `seen` from outside. */
+  #tellEndpoints(nowMs: number, seen: readonly Endpoint[]): void {
     const local = this.#interfaces.map(address => ({ address, port: this.#port, type: TYPE_LOCAL }));
-    const seen = (this.#netcheck.report?.endpoints ?? []).map(endpoint => ({ ...endpoint, type: TYPE_STUN }));
-    const others = seen.filter(endpoint => !local.some(own => sameEndpoint(own, endpoint)));
+    const others = seen
+      .filter(endpoint => !local.some(own => sameEndpoint(own, endpoint)))
+      .map(({ address, port }) => ({ address, port, type: TYPE_STUN }));
     const endpoints = this.#port === 0 ? [] : [...others, ...local];
+    const isNew = JSON.stringify(endpoints) !== JSON.stringify(this.#endpoints);
+    if (isNew) this.#endpoints = endpoints;
     // Also when nothing has changed: those who wait to be called are told what is true as of now.
-    this.disco.setOwnEndpoints(nowMs, endpoints);
-    if (JSON.stringify(endpoints) === JSON.stringify(this.#endpoints)) return;
-    this.#endpoints = endpoints;
-    this.#events.push({ type: 'endpoints', endpoints });
+    this.disco.setOwnEndpoints(nowMs, this.#endpoints);
+    if (isNew) this.#events.push({ type: 'endpoints', endpoints });
   }
 }

@@ -18,8 +18,8 @@ import type { NetmapPeer } from '../control/peer-record.ts';
 import type { SecretKey } from '../crypto/keys.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
 import { looksLikeDisco } from '../disco/message.ts';
+import type { DiscoOwner } from '../disco/types.ts';
 import { type CoordinatorAddress, CoordinatorLink, type LinkEvent } from './coordinator-link.ts';
-import type { NetcheckReport } from '../netcheck/limits.ts';
 import { RelayLinks, type RelayStatus } from './relay-links.ts';
 import type { TcpConnection } from '../netstack/tcp.ts';
 import type { Packet } from '../packet/classify.ts';
@@ -87,7 +87,7 @@ export interface Whois {
 const NO_RELAY = /* @__PURE__ */ dropReason('derp-no-relay');
 
 /** One member of one tailnet. */
-export class Tailnet {
+export class Tailnet implements DiscoOwner {
   readonly drops = new DropCounters();
   readonly streams = new Streams();
   readonly client: ControlClient;
@@ -138,18 +138,9 @@ export class Tailnet {
       ...(options.isEphemeral === undefined ? {} : { isEphemeral: options.isEphemeral }),
     });
     this.#link = new CoordinatorLink(this.client, this.streams, coordinator, this);
-    this.paths = new TailnetPaths({
-      nowMs,
-      random,
-      suite,
-      preset,
-      discoKey: options.discoKey,
-      nodeKey: publicKeyOf(suite, nodeKey),
-      drops: this.drops,
-      recalled: this.resume.paths,
-      knowsPeer: discoKey => this.netmap.peers.hasAnyDiscoKey(discoKey),
-      resolvePeer: (now, discoKey, key) => this.#peers.resolveDisco(now, this.unixMs(now), this.#owner, discoKey, key),
-    });
+    const own = { discoKey: options.discoKey, nodeKey: publicKeyOf(suite, nodeKey), owner: this };
+    const kept = { drops: this.drops, recalled: this.resume.paths };
+    this.paths = new TailnetPaths({ nowMs, random, suite, preset, ...own, ...kept });
     this.#peers = new TailnetPeers(this.client.netmap, this.paths, limits.peers, options.sessions);
     this.#names = new TailnetNames(this.client.netmap, limits.names, limits.indexesNames);
     this.#gate = new TailnetGate(limits.filter, this.drops);
@@ -232,11 +223,6 @@ export class Tailnet {
   /** The node key of a peer of the tunnel; undefined when it has left. */
   peerKey(tunnelId: number): Uint8Array | undefined {
     return this.#peers.get(tunnelId)?.key;
-  }
-
-  /** The last look at the network. */
-  get report(): NetcheckReport | undefined {
-    return this.paths.report;
   }
 
   /** Pings a peer on all paths; the answers are `pong` events with the returned number. Undefined: no such address. */
@@ -375,7 +361,7 @@ export class Tailnet {
     while (paths.pollTransmit(nowMs, slot)) {
       if (slot.to !== undefined) return true;
       const { relayRegion, relayPeer } = paths.disco;
-      this.sendVia(nowMs, relayRegion, relayPeer, slot.buf, slot.start, slot.end);
+      if (relayPeer !== undefined) this.sendVia(nowMs, relayRegion, relayPeer, slot.buf, slot.start, slot.end);
     }
     return false;
   }
@@ -401,14 +387,8 @@ export class Tailnet {
   /** When {@link handleTimeout} wants to be called. */
   nextTimeout(): number {
     const expiryMs = this.#peers.nextExpiryUnixMs() - this.#unixOffsetMs;
-    const keylessMs = this.#peers.nextKeylessMs();
-    return Math.min(
-      this.#link.nextTimeout(),
-      this.#relays.nextTimeout(),
-      this.paths.nextTimeout(),
-      expiryMs,
-      keylessMs,
-    );
+    const peersMs = Math.min(expiryMs, this.#peers.nextKeylessMs());
+    return Math.min(this.#link.nextTimeout(), this.#relays.nextTimeout(), this.paths.nextTimeout(), peersMs);
   }
 
   /** Lets due timers act. */
@@ -418,6 +398,16 @@ export class Tailnet {
     this.paths.handleTimeout(nowMs);
     this.#peers.expire(nowMs, this.unixMs(nowMs), this.#owner);
     if (this.#peers.takeKeyless(nowMs)) this.client.restartMap(nowMs);
+  }
+
+  /** Whether the netmap has a peer with this disco key. */
+  knowsPeer(discoKey: Uint8Array): boolean {
+    return this.netmap.peers.hasAnyDiscoKey(discoKey);
+  }
+
+  /** The id in the tunnel of the peer with this disco key, and this node key; it joins the tunnel if need be. */
+  resolvePeer(nowMs: number, discoKey: Uint8Array, key: Uint8Array | undefined): number | undefined {
+    return this.#peers.resolveDisco(nowMs, this.unixMs(nowMs), this.#owner, discoKey, key);
   }
 
   // ---- inside ----

@@ -8,26 +8,27 @@
  * Left out: relays of peers (kinds 4 to 9 and Geneve), MTU probes, probes of how long a NAT keeps a path.
  */
 import { type Endpoint, sameEndpoint } from '../base/address.ts';
-import { equalBytes } from '../base/bytes.ts';
 import { type DropCounters, dropReason } from '../base/drop.ts';
 import type { Slot } from '../base/slot.ts';
+import { type Candidate, GONE, KNOCKED, NEVER } from './candidate.ts';
 import { isReachable, plainEndpoint } from './endpoint.ts';
 import { flatHex } from './flat-hex.ts';
 import { Heartbeats } from './heartbeats.ts';
-import { type DiscoKey, KeyRing } from './key-ring.ts';
 import {
   CONGESTED_MS,
   type DiscoLimits,
+  expectLimits,
   KNOCK_INTERVAL_MS,
   PING_INTERVAL_MS,
   RECALL_MS,
   SESSION_ACTIVE_MS,
 } from './limits.ts';
-import { DISCO_ID_BYTES, DISCO_KEY_BYTES, MAX_CALL_ENDPOINTS, RELAY_ADDRESS } from './message.ts';
-import { Opener } from './opener.ts';
+import { DISCO_KEY_BYTES, type DiscoMessage, type DiscoPing, pingNumber } from './message.ts';
+import { type Arrival, Opener, senderOf } from './opener.ts';
 import { type DiscoJob, Outbox } from './outbox.ts';
-import type { Candidate, DiscoPeer } from './peer.ts';
+import { type DiscoPeer, NO_KEY } from './peer.ts';
 import { expectKey, PeerSet } from './peer-set.ts';
+import { takeOne } from './rate.ts';
 import { Sealer } from './sealer.ts';
 import { SentPings } from './sent-pings.ts';
 import type { DiscoEvent, DiscoOptions, DiscoPeerConfig, DiscoStatus } from './types.ts';
@@ -41,28 +42,17 @@ const UNEXPECTED_PONG = /* @__PURE__ */ dropReason('disco-unexpected-pong');
 const NOT_RELAYED = /* @__PURE__ */ dropReason('disco-not-relayed');
 const QUEUE_FULL = /* @__PURE__ */ dropReason('disco-queue-full');
 
-/** How a message came: over UDP from `from`, or through the relay of `region` from the owner of node key `source`. */
-interface Arrival {
-  readonly from: Endpoint | undefined;
-  readonly region: number;
-  readonly source: Uint8Array | undefined;
-}
-
 /** The machine; see the top of the file. */
 export class Disco {
-  /** Our public disco key. */
-  readonly publicKey: Uint8Array;
   /** After {@link choosePath}: where to send by UDP. */
   direct: Endpoint | undefined = undefined;
   /** After {@link choosePath}: whether to send through a relay, also when {@link direct} is there. */
   isRelayed = true;
-  /** After {@link pollTransmit} without `slot.to`: the node key and the region to send to. */
-  relayPeer: Uint8Array = new Uint8Array(DISCO_KEY_BYTES);
+  /** After {@link pollTransmit} without `slot.to`: the node key (a view) and the region to send to. */
+  relayPeer: Uint8Array | undefined = undefined;
   relayRegion = 0;
-  readonly #random: (out: Uint8Array) => void;
   readonly #limits: DiscoLimits;
   readonly #drops: DropCounters;
-  readonly #keys: KeyRing;
   readonly #peers: PeerSet;
   readonly #opener: Opener;
   readonly #sealer: Sealer;
@@ -70,7 +60,8 @@ export class Disco {
   readonly #sent = new SentPings();
   readonly #heartbeats = new Heartbeats();
   readonly #whereabouts = new Whereabouts();
-  readonly #changed = new Set<DiscoPeer>();
+  /** Peers whose best path is news; undefined for none. */
+  #changed: Set<DiscoPeer> | undefined = undefined;
   readonly #pongs: DiscoEvent[] = [];
   #lastPing = 0;
   #nowMs: number;
@@ -79,33 +70,33 @@ export class Disco {
   constructor(options: DiscoOptions) {
     const { limits } = options;
     expectKey('nodeKey', options.nodeKey);
-    if (!(limits.own >= 0 && limits.own <= MAX_CALL_ENDPOINTS))
-      throw new RangeError(`"own" expected 0 to ${MAX_CALL_ENDPOINTS}, got ${limits.own}`);
-    if (!(limits.messageBytes >= 46))
-      throw new RangeError(`"messageBytes" expected 46 or more, got ${limits.messageBytes}`);
+    expectLimits(limits);
     this.#nowMs = options.nowMs;
-    this.#random = options.random;
     this.#limits = limits;
     this.#drops = options.drops;
     this.#sealer = new Sealer(options);
-    this.publicKey = this.#sealer.publicKey;
-    this.#keys = new KeyRing(options.suite, options.privateKey, limits.strangers);
-    this.#peers = new PeerSet(options, this.publicKey, this.#keys);
-    this.#opener = new Opener(options, this.#keys);
+    this.#peers = new PeerSet(options, this.#sealer.ownKeys);
+    this.#opener = new Opener(options, this.#peers);
     this.#outbox = new Outbox(limits);
+  }
+
+  /** Our public disco key, 32 bytes. */
+  get publicKey(): Uint8Array {
+    return this.#sealer.publicKey;
   }
 
   /** Our node key is another one now: 32 bytes, copied. */
   setNodeKey(nodeKey: Uint8Array): void {
     expectKey('nodeKey', nodeKey);
-    this.#sealer.nodeKey = nodeKey.slice();
+    this.#sealer.ownKeys.set(nodeKey, DISCO_KEY_BYTES);
   }
 
   /** Where we are, as of now, also when nothing has changed. Peers that wait for it are told. */
   setOwnEndpoints(nowMs: number, endpoints: readonly Endpoint[]): void {
     this.#nowMs = nowMs;
-    for (const peer of this.#whereabouts.set(nowMs, endpoints.slice(0, this.#limits.own)))
-      this.#push({ type: 'call', peer });
+    const { own } = this.#limits;
+    const waiting = this.#whereabouts.set(nowMs, endpoints.length > own ? endpoints.slice(0, own) : endpoints);
+    for (const peer of waiting) this.#push({ type: 'call', peer });
   }
 
   /** A peer is in use now. RangeError for an id that is taken, or keys that have not 32 bytes. */
@@ -125,7 +116,7 @@ export class Disco {
     if (nodeKey !== undefined) this.#peers.setNodeKey(peer, nodeKey);
     if (region !== undefined) peer.region = region;
     if ('discoKey' in changes) this.#changeKey(nowMs, peer, discoKey);
-    if (endpoints !== undefined) peer.list(nowMs, endpoints);
+    if (endpoints !== undefined) peer.list(nowMs, endpoints, this.#limits);
     this.#noteBest(peer, best);
   }
 
@@ -137,13 +128,14 @@ export class Disco {
     this.#peers.remove(peer);
     this.#heartbeats.stop(peer);
     this.#whereabouts.forget(peer);
-    this.#changed.delete(peer);
+    this.#changed?.delete(peer);
     this.#sent.removeAllOf(peer);
   }
 
   /** A disco message `buf[start, end)` came over UDP; it is not changed. 0, or why it was dropped (counted). */
   handleDatagram(nowMs: number, buf: Uint8Array, start: number, end: number, from: Endpoint): number {
-    return this.#handle(nowMs, buf, start, end, { from: plainEndpoint(from), region: 0, source: undefined });
+    const sender = senderOf(buf, start);
+    return this.#handle(nowMs, buf, start, end, { sender, from: plainEndpoint(from), region: 0, source: undefined });
   }
 
   /** The same through the relay of `region`, from the owner of node key `source` (32 bytes, lent). */
@@ -155,7 +147,7 @@ export class Disco {
     region: number,
     source: Uint8Array,
   ): number {
-    return this.#handle(nowMs, buf, start, end, { from: undefined, region, source });
+    return this.#handle(nowMs, buf, start, end, { sender: senderOf(buf, start), from: undefined, region, source });
   }
 
   /**
@@ -172,7 +164,8 @@ export class Disco {
     this.#nowMs = nowMs;
     const isTrusted = peer.isTrusted(nowMs);
     if (!isTrusted) this.#round(nowMs, peer, true);
-    this.direct = peer.best?.endpoint ?? (nowMs <= peer.recalledUntilMs ? peer.recalled : undefined);
+    if (peer.recalled !== undefined && nowMs > peer.recalled.untilMs) peer.recalled = undefined;
+    this.direct = peer.best ?? peer.recalled;
     this.isRelayed = !isTrusted;
     this.#noteTraffic(nowMs, peer);
   }
@@ -184,8 +177,8 @@ export class Disco {
   recall(nowMs: number, id: number, endpoint: Endpoint): void {
     const peer = this.#peers.expect(id);
     if (!isReachable(endpoint)) return; // CHECK: disco-recall
-    peer.recalled = plainEndpoint(endpoint);
-    peer.recalledUntilMs = nowMs + RECALL_MS;
+    const { address, port } = plainEndpoint(endpoint);
+    peer.recalled = { address, port, untilMs: nowMs + RECALL_MS };
   }
 
   /**
@@ -193,12 +186,14 @@ export class Disco {
    * that nobody has named is pinged with the others from now on.
    */
   noteReceived(nowMs: number, id: number, from: Endpoint | undefined): void {
+    if (from === undefined) return;
     const peer = this.#peers.get(id);
-    if (from === undefined || peer?.key === undefined) return;
-    if (sameEndpoint(from, peer.best?.endpoint) || sameEndpoint(from, peer.lastFrom)) return;
-    peer.lastFrom = from;
+    if (peer === undefined || peer.keyState === NO_KEY) return;
+    if (sameEndpoint(from, peer.best) || sameEndpoint(from, peer.lastFrom)) return;
     const { best } = peer;
-    peer.hear(nowMs, plainEndpoint(from));
+    const plain = plainEndpoint(from);
+    const candidate = peer.hear(nowMs, plain, this.#limits);
+    peer.lastFrom = plain === from ? candidate : from;
     this.#noteBest(peer, best);
   }
 
@@ -210,7 +205,7 @@ export class Disco {
     this.#nowMs = nowMs;
     const peer = this.#peers.expect(id);
     const ping = ++this.#lastPing;
-    if (peer.key === undefined) return ping;
+    if (peer.keyState === NO_KEY) return ping;
     if (peer.region > 0) this.#pushPing(peer, undefined, ping);
     if (peer.isTrusted(nowMs)) this.#pushPing(peer, peer.best, ping);
     else for (const candidate of peer.candidates) this.#pushPing(peer, candidate, ping);
@@ -243,14 +238,15 @@ export class Disco {
     this.#nowMs = nowMs;
     for (const peer of this.#heartbeats.values()) {
       if (nowMs - peer.lastSendMs > SESSION_ACTIVE_MS || peer.isTrusted(nowMs)) continue;
-      peer.calledMs = Number.NEGATIVE_INFINITY;
+      peer.calledMs = NEVER;
       this.#round(nowMs, peer, true);
     }
   }
 
-  /** The disco key of a peer; undefined when none is known yet, or there is no such peer. */
+  /** A copy of the disco key of a peer; undefined when none is known yet, or there is no such peer. */
   discoKeyOf(id: number): Uint8Array | undefined {
-    return this.#peers.get(id)?.key?.bytes;
+    const peer = this.#peers.get(id);
+    return peer === undefined ? undefined : this.#peers.discoKey(peer)?.slice();
   }
 
   /** How a peer is reached, as of `nowMs` or else of the last call that had a time. RangeError for an unknown one. */
@@ -265,7 +261,7 @@ export class Disco {
   pollTransmit(nowMs: number, slot: Slot): boolean {
     this.#nowMs = nowMs;
     for (let job = this.#outbox.shift(); job !== undefined; job = this.#outbox.shift()) {
-      if (job.peer.isGone) continue;
+      if (this.#peers.get(job.peer.id) !== job.peer) continue;
       slot.reset();
       if (this.#write(nowMs, slot, job)) return true;
       if (job.type === 'ping') job.peer.pings--;
@@ -276,10 +272,12 @@ export class Disco {
   /** Takes one event. */
   pollEvent(): DiscoEvent | undefined {
     if (this.#whereabouts.takeWanted()) return { type: 'endpoints-wanted' };
-    for (const peer of this.#changed) {
-      this.#changed.delete(peer);
-      return { type: 'path', id: peer.id, endpoint: peer.best?.endpoint, latencyMs: peer.best?.latencyMs };
+    for (const peer of this.#changed ?? []) {
+      this.#changed!.delete(peer);
+      const { id, best } = peer;
+      return { type: 'path', id, endpoint: best?.endpoint, latencyMs: best?.latencyMs };
     }
+    this.#changed = undefined;
     return this.#pongs.shift();
   }
 
@@ -307,57 +305,50 @@ export class Disco {
 
   #handle(nowMs: number, buf: Uint8Array, start: number, end: number, arrival: Arrival): number {
     this.#nowMs = nowMs;
-    const unopened = this.#opener.open(nowMs, buf, start, end, arrival.source !== undefined);
-    const reason = unopened < 0 ? unopened : this.#dispatch(nowMs, arrival);
+    const opened = this.#opener.open(nowMs, buf, start, end, arrival);
+    const reason = typeof opened === 'number' ? opened : this.#dispatch(nowMs, opened, arrival);
     return reason < 0 ? this.#drops.count(reason) : 0;
   }
 
-  #dispatch(nowMs: number, arrival: Arrival): number {
-    const [key, message] = [this.#opener.key!, this.#opener.message!];
+  #dispatch(nowMs: number, message: DiscoMessage, arrival: Arrival): number {
     switch (message.type) {
       case 'ping':
-        return this.#handlePing(nowMs, key, message.id, message.nodeKey, arrival);
+        return this.#handlePing(nowMs, message, arrival);
       case 'pong':
-        return this.#handlePong(nowMs, key, message.id, arrival);
+        return this.#handlePong(nowMs, message.id, arrival);
       case 'call':
-        return this.#handleCall(nowMs, key, message.endpoints, arrival);
+        return this.#handleCall(nowMs, message.endpoints, arrival);
       default:
         return UNKNOWN_TYPE;
     }
   }
 
-  #handlePing(
-    nowMs: number,
-    key: DiscoKey,
-    id: Uint8Array,
-    nodeKey: Uint8Array | undefined,
-    { from, region, source }: Arrival,
-  ): number {
-    const text = flatHex(id);
-    if (this.#sent.get(text) !== undefined) return REFLECTED; // CHECK: disco-reflected-id
-    if (nodeKey !== undefined && equalBytes(nodeKey, this.#sealer.nodeKey)) return REFLECTED; // CHECK: disco-reflected-key
+  #handlePing(nowMs: number, { id, nodeKey }: DiscoPing, { sender, from, region, source }: Arrival): number {
+    if (this.#sent.get(flatHex(id)) !== undefined) return REFLECTED; // CHECK: disco-reflected-id
+    if (nodeKey !== undefined && this.#sealer.isOwnNode(nodeKey)) return REFLECTED; // CHECK: disco-reflected-key
     const peers = this.#peers;
-    const peer = source === undefined ? peers.ofPing(nowMs, key, nodeKey) : peers.withKeys(nowMs, key, source);
+    const peer = source === undefined ? peers.ofPing(nowMs, sender, nodeKey) : peers.withKeys(nowMs, sender, source);
     if (peer === undefined) return UNKNOWN_PEER; // CHECK: disco-ping-peer
     if (from !== undefined) {
-      if (peer.find(from)?.lastPingId === text) return DUPLICATE; // CHECK: disco-duplicate
+      const number = pingNumber(id);
+      if (peer.find(from)?.lastPing === number) return DUPLICATE; // CHECK: disco-duplicate
       const { best } = peer;
-      peer.knock(nowMs, from, text);
+      peer.knock(nowMs, from, number, this.#limits);
       this.#noteBest(peer, best);
     }
     return this.#outbox.push({ type: 'pong', peer, id, to: from, region }) ? 0 : QUEUE_FULL;
   }
 
-  #handlePong(nowMs: number, key: DiscoKey, id: Uint8Array, arrival: Arrival): number {
+  #handlePong(nowMs: number, id: Uint8Array, arrival: Arrival): number {
     const sent = this.#sent.get(flatHex(id));
     if (sent === undefined) return UNEXPECTED_PONG;
     const { peer, candidate, ping, region } = sent;
-    if (peer.key !== key) return UNEXPECTED_PONG; // CHECK: disco-pong-key
+    if (!this.#peers.isKeyOf(peer, arrival.sender)) return UNEXPECTED_PONG; // CHECK: disco-pong-key
     const isRelayed = candidate === undefined;
     if (isRelayed !== (arrival.from === undefined)) return UNEXPECTED_PONG; // CHECK: disco-pong-path
     this.#sent.remove(sent);
     const latencyMs = nowMs - sent.atMs;
-    if (candidate !== undefined && !candidate.isGone) {
+    if (candidate !== undefined && !candidate.is(GONE)) {
       const { best } = peer;
       peer.answer(nowMs, candidate, latencyMs);
       this.#noteBest(peer, best);
@@ -366,12 +357,12 @@ export class Disco {
     return 0;
   }
 
-  #handleCall(nowMs: number, key: DiscoKey, endpoints: readonly Endpoint[], { source }: Arrival): number {
+  #handleCall(nowMs: number, endpoints: readonly Endpoint[], { sender, source }: Arrival): number {
     if (source === undefined) return NOT_RELAYED; // CHECK: disco-call-relayed
-    const peer = this.#peers.withKeys(nowMs, key, source);
+    const peer = this.#peers.withKeys(nowMs, sender, source);
     if (peer === undefined) return UNKNOWN_PEER; // CHECK: disco-call-peer
     const { best } = peer;
-    peer.call(nowMs, endpoints.map(plainEndpoint));
+    peer.call(nowMs, endpoints.map(plainEndpoint), this.#limits);
     this.#noteBest(peer, best);
     // No call in answer to a call, or two peers would call each other for ever.
     this.#round(nowMs, peer, false);
@@ -382,7 +373,7 @@ export class Disco {
 
   /** Pings all addresses that are due; if there was one and `mayCall`, tells the peer where we are. */
   #round(nowMs: number, peer: DiscoPeer, mayCall: boolean): void {
-    if (peer.key === undefined) return;
+    if (peer.keyState === NO_KEY) return;
     peer.lastRoundMs = nowMs;
     const hasPinged = nowMs >= peer.quietUntilMs && this.#pingDue(nowMs, peer);
     // Pings that a call of the peer brought about are told of by the next traffic of our own: it may know us at another
@@ -397,12 +388,13 @@ export class Disco {
   /** Pings the addresses whose turn it is. Whether there was one that has not knocked: that one needs no call. */
   #pingDue(nowMs: number, peer: DiscoPeer): boolean {
     const { best } = peer;
-    peer.prune(nowMs);
+    peer.prune(nowMs, this.#limits);
     this.#noteBest(peer, best);
     let quietUntilMs = Number.POSITIVE_INFINITY;
     let hasPinged = false;
     for (const candidate of peer.candidates) {
-      const { pingedMs, hasKnocked } = candidate;
+      const { pingedMs } = candidate;
+      const hasKnocked = candidate.is(KNOCKED);
       let nextMs = pingedMs + (hasKnocked ? KNOCK_INTERVAL_MS : PING_INTERVAL_MS);
       if (nextMs <= nowMs) {
         const isSent = this.#explore(nowMs, peer, candidate);
@@ -419,10 +411,12 @@ export class Disco {
   /** Pings an address to see whether the peer is there. */
   #explore(nowMs: number, peer: DiscoPeer, candidate: Candidate): boolean {
     const { pingBurst, pingsPerSecond } = this.#limits;
-    if (!peer.pingRate.take(nowMs, pingBurst, pingsPerSecond)) return false; // CHECK: disco-ping-rate
+    const freshMs = takeOne(peer.pingFreshMs, nowMs, pingBurst, pingsPerSecond);
+    if (freshMs === undefined) return false; // CHECK: disco-ping-rate
+    peer.pingFreshMs = freshMs;
     if (!this.#pushPing(peer, candidate, 0)) return false;
     candidate.pingedMs = nowMs;
-    candidate.hasKnocked = false;
+    candidate.marks &= ~KNOCKED;
     return true;
   }
 
@@ -436,7 +430,7 @@ export class Disco {
 
   #noteTraffic(nowMs: number, peer: DiscoPeer): void {
     peer.lastSendMs = nowMs;
-    if (peer.key !== undefined) this.#heartbeats.start(nowMs, peer);
+    if (peer.keyState !== NO_KEY) this.#heartbeats.start(nowMs, peer);
   }
 
   #pushPing(peer: DiscoPeer, candidate: Candidate | undefined, ping: number): boolean {
@@ -456,41 +450,43 @@ export class Disco {
   /** Writes a message that waits; false when it is not wanted any more. */
   #write(nowMs: number, slot: Slot, job: DiscoJob): boolean {
     const { peer } = job;
-    const boxKey = peer.key === undefined ? undefined : this.#keys.boxKey(peer.key);
+    const boxKey = this.#peers.boxKey(peer);
     if (boxKey === undefined) return false;
-    this.relayPeer = peer.nodeKey;
     this.relayRegion = job.type === 'call' ? peer.region : job.region;
     if (job.type === 'ping') {
       const { candidate, region, ping } = job;
-      if (candidate?.isGone === true) return false;
-      const id = new Uint8Array(DISCO_ID_BYTES);
-      this.#random(id);
-      this.#sealer.ping(slot, boxKey, id);
-      slot.to = candidate?.endpoint;
-      this.#sent.add({ id: flatHex(id), peer, candidate, region, ping, atMs: nowMs });
+      if (candidate?.is(GONE) === true) return false;
+      const id = this.#sealer.ping(slot, boxKey);
+      slot.to = candidate;
+      this.#sent.add({ id, peer, candidate, region, ping, atMs: nowMs });
     } else if (job.type === 'pong') {
-      this.#sealer.pong(slot, boxKey, job.id, job.to ?? { address: RELAY_ADDRESS, port: job.region });
+      this.#sealer.pong(slot, boxKey, job.id, job.to, job.region);
       slot.to = job.to;
     } else {
       if (peer.region === 0) return false;
       this.#sealer.call(slot, boxKey, this.#whereabouts.endpoints);
     }
+    this.relayPeer = slot.to === undefined ? this.#peers.nodeKey(peer) : undefined;
     return true;
   }
 
   // Peers and events
 
   #changeKey(nowMs: number, peer: DiscoPeer, discoKey: Uint8Array | undefined): void {
-    if ((discoKey === undefined ? undefined : flatHex(discoKey)) === peer.key?.text) return;
+    const hadKey = peer.keyState !== NO_KEY;
+    if (discoKey === undefined ? !hadKey : this.#peers.isKeyOf(peer, discoKey)) return;
     this.#peers.setDiscoKey(peer, discoKey);
+    if (!hadKey) return; // nothing was measured, and what it sends and is known to be at stays true
     this.#sent.removeAllOf(peer);
     this.#whereabouts.forget(peer);
     this.#heartbeats.stop(peer);
-    peer.restart(nowMs);
+    peer.restart(nowMs, this.#limits);
   }
 
   #noteBest(peer: DiscoPeer, before: Candidate | undefined): void {
-    if (peer.best !== before) this.#changed.add(peer);
+    if (peer.best === before) return;
+    this.#changed ??= new Set();
+    this.#changed.add(peer);
   }
 
   #notePong(event: DiscoEvent): void {

@@ -11,19 +11,17 @@ const BONUS_LINK_LOCAL = 30;
 const BONUS_PRIVATE = 20;
 const BONUS_IPV6 = 10;
 
-/** A path to compare. */
-export interface PathQuality {
+/** A path to compare: its address, and its round trip. */
+export interface PathQuality extends Endpoint {
   readonly latencyMs: number;
-  /** What {@link addressBonus} gives for its address. */
-  readonly bonus: number;
 }
 
 /** Whether path `a` is to be used instead of path `b`, which leads to another address. No path is the worst. */
 export function isBetterPath(a: PathQuality | undefined, b: PathQuality | undefined): boolean {
   if (a === undefined) return false;
   if (b === undefined) return true;
-  const aPoints = speedPoints(a.latencyMs, b.latencyMs) + a.bonus;
-  const bPoints = speedPoints(b.latencyMs, a.latencyMs) + b.bonus;
+  const aPoints = speedPoints(a.latencyMs, b.latencyMs) + addressBonus(a);
+  const bPoints = speedPoints(b.latencyMs, a.latencyMs) + addressBonus(b);
   // A hundredth faster is no reason to move, or two equal paths would take turns.
   if (aPoints <= 1 && bPoints === 0) return false;
   return aPoints > bPoints;

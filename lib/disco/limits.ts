@@ -2,6 +2,8 @@
  * The times of path discovery, which both sides of a path rely on, and the bounds of what a peer may make us keep or send.
  */
 
+import { MAX_CALL_ENDPOINTS } from './message.ts';
+
 /** User traffic younger than this keeps a peer's heartbeat going. */
 export const SESSION_ACTIVE_MS = 45_000;
 /** From one heartbeat ping to the next. */
@@ -59,6 +61,13 @@ export interface DiscoLimits {
   readonly strangersPerSecond: number;
   /** Answers to {@link Disco.ping} that nobody has taken; the oldest gives way. */
   readonly pongEvents: number;
+}
+
+/** Throws RangeError for limits outside what is said of them. */
+export function expectLimits({ own, messageBytes }: DiscoLimits): void {
+  if (!(own >= 0 && own <= MAX_CALL_ENDPOINTS))
+    throw new RangeError(`"own" expected 0 to ${MAX_CALL_ENDPOINTS}, got ${own}`);
+  if (!(messageBytes >= 46)) throw new RangeError(`"messageBytes" expected 46 or more, got ${messageBytes}`);
 }
 
 /** A microcontroller. */

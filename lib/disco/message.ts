@@ -10,7 +10,7 @@
  * Numbers are big-endian. Left out: the kinds for relays of peers (4 to 9), and padding of pings to measure MTUs.
  */
 import { formatAddress, parseAddress, type Endpoint } from '../base/address.ts';
-import { copyBytes, readU16BE, writeU16BE } from '../base/bytes.ts';
+import { copyBytes, readU16BE, readU32BE, writeU16BE } from '../base/bytes.ts';
 
 /** Bytes of the clear part of a message. */
 export const DISCO_HEADER_BYTES = 62;
@@ -31,8 +31,6 @@ const MAGIC = Object.freeze([0x54, 0x53, 0xf0, 0x9f, 0x92, 0xac]);
 const ENDPOINT_BYTES = 18;
 /** The address that stands for relays, with a region's number as port. No packet may ever be sent to it. */
 export const RELAY_ADDRESS = '127.3.3.40';
-/** Longest message in its box that is written here. */
-export const MAX_MESSAGE_BYTES = MESSAGE_HEADER_BYTES + ENDPOINT_BYTES * MAX_CALL_ENDPOINTS;
 
 const TYPE_PING = 1;
 const TYPE_PONG = 2;
@@ -52,10 +50,16 @@ export function writeDiscoHeader(out: Uint8Array, start: number, sender: Uint8Ar
   out.set(nonce, start + DISCO_NONCE_AT);
 }
 
+/** A ping. `nodeKey` is what the sender says it is; old programs leave it out. */
+export interface DiscoPing {
+  readonly type: 'ping';
+  readonly id: Uint8Array;
+  readonly nodeKey: Uint8Array | undefined;
+}
+
 /** What was in a box. Arrays are copies. */
 export type DiscoMessage =
-  /** `nodeKey` is what the sender says it is; old programs leave it out. */
-  | { readonly type: 'ping'; readonly id: Uint8Array; readonly nodeKey: Uint8Array | undefined }
+  | DiscoPing
   /** `observed`: where the ping came from, as its receiver saw it; undefined when that is no address. */
   | { readonly type: 'pong'; readonly id: Uint8Array; readonly observed: Endpoint | undefined }
   /** Addresses of the sender, as many as were asked for at most. */
@@ -115,6 +119,11 @@ function isMapped(buf: Uint8Array, at: number): boolean {
   return buf[at + 10] === 0xff && buf[at + 11] === 0xff;
 }
 
+/** The first 6 bytes of a transaction id, as a number. */
+export function pingNumber(id: Uint8Array): number {
+  return readU32BE(id, 0) * 0x1_0000 + readU16BE(id, 4);
+}
+
 /** Writes a ping with id (12 bytes) and own node key (32 bytes). Returns its length, 46. */
 export function writePing(out: Uint8Array, start: number, id: Uint8Array, nodeKey: Uint8Array): number {
   const at = writeHead(out, start, TYPE_PING);
@@ -129,6 +138,11 @@ export function writePong(out: Uint8Array, start: number, id: Uint8Array, from: 
   out.set(id, at);
   writeEndpoint(out, at + DISCO_ID_BYTES, from);
   return MESSAGE_HEADER_BYTES + DISCO_ID_BYTES + ENDPOINT_BYTES;
+}
+
+/** Bytes of a call with so many addresses. */
+export function callBytes(endpoints: number): number {
+  return MESSAGE_HEADER_BYTES + ENDPOINT_BYTES * endpoints;
 }
 
 /** Writes a call with own addresses, 32 at most. Returns its length. */

@@ -3,8 +3,9 @@
  * that asks much does not keep us from answering others.
  */
 import type { Endpoint } from '../base/address.ts';
+import type { Candidate } from './candidate.ts';
 import type { DiscoLimits } from './limits.ts';
-import type { Candidate, DiscoPeer } from './peer.ts';
+import type { DiscoPeer } from './peer.ts';
 
 /** What to send to a peer. Its bytes are made when it leaves, so that its time is right. */
 export type DiscoJob =
@@ -30,7 +31,8 @@ export type DiscoJob =
 /** The queue. */
 export class Outbox {
   readonly #limits: DiscoLimits;
-  #jobs: DiscoJob[] = [];
+  /** Undefined while there is none. */
+  #jobs: DiscoJob[] | undefined = undefined;
   #head = 0;
 
   /** An empty queue. */
@@ -40,7 +42,7 @@ export class Outbox {
 
   /** How many wait. */
   get size(): number {
-    return this.#jobs.length - this.#head;
+    return this.#jobs === undefined ? 0 : this.#jobs.length - this.#head;
   }
 
   /** Adds one; false when there is no room. */
@@ -48,20 +50,25 @@ export class Outbox {
     if (job.peer.queued >= this.#limits.queuedPerPeer) return false; // CHECK: disco-queue-peer
     if (this.size >= this.#limits.queued) return false; // CHECK: disco-queue
     job.peer.queued++;
+    this.#jobs ??= [];
     this.#jobs.push(job);
     return true;
   }
 
   /** Takes the oldest. */
   shift(): DiscoJob | undefined {
-    const job = this.#jobs[this.#head];
-    if (job === undefined) return undefined;
+    const jobs = this.#jobs;
+    const job = jobs?.[this.#head];
+    if (jobs === undefined || job === undefined) return undefined;
     job.peer.queued--;
     this.#head++;
-    if (this.#head * 2 > this.#jobs.length) {
-      this.#jobs = this.#jobs.slice(this.#head);
-      this.#head = 0;
-    }
+    if (this.#head === jobs.length) this.#restart(undefined);
+    else if (this.#head * 2 > jobs.length) this.#restart(jobs.slice(this.#head));
     return job;
+  }
+
+  #restart(jobs: DiscoJob[] | undefined): void {
+    this.#jobs = jobs;
+    this.#head = 0;
   }
 }

@@ -18,24 +18,33 @@ export interface DiscoOptions {
   readonly nodeKey: Uint8Array;
   readonly limits: DiscoLimits;
   readonly drops: DropCounters;
+  readonly owner: DiscoOwner;
+}
+
+/** Who knows all peers, in use or not. Keys are 32 bytes, lent. */
+export interface DiscoOwner {
   /**
-   * Whether a peer that we could talk to, in use or not, has this disco key (32 bytes, lent). Asked, no more often than
-   * the limits allow, about senders that no peer in use has, before anything is decrypted.
+   * Whether a peer that we could talk to, in use or not, has this disco key. Asked, no more often than the limits
+   * allow, about senders that no peer in use has, before anything is decrypted.
    */
-  readonly knowsPeer: (discoKey: Uint8Array) => boolean;
+  knowsPeer(discoKey: Uint8Array): boolean;
   /**
-   * Asked when an authentic message came of a peer that is not in use. With a node key: the id of the peer that has
-   * both keys. Without: of the only peer that has this disco key. The call may add the peer (`addPeer`) first, and
-   * remove others. Undefined: there is none, or it shall not be used. Keys are 32 bytes, lent.
+   * Asked when an authentic message came of a disco key, or of one and a node key, that no peer in use has. With a node
+   * key: the id of the peer that has both. Without: of the only peer that has this disco key. The call may add the peer
+   * (`addPeer`) first, give the disco key to one that had none (`updatePeer`), and remove others. Undefined: there is
+   * none, or it shall not be used.
    */
-  readonly resolvePeer: (nowMs: number, discoKey: Uint8Array, nodeKey: Uint8Array | undefined) => number | undefined;
+  resolvePeer(nowMs: number, discoKey: Uint8Array, nodeKey: Uint8Array | undefined): number | undefined;
 }
 
 /** A peer in use. */
 export interface DiscoPeerConfig {
   /** Public node key, 32 bytes. */
   readonly nodeKey: Uint8Array;
-  /** Public disco key, 32 bytes; undefined for a peer that is reached through relays only. */
+  /**
+   * Public disco key, 32 bytes; undefined for a peer that is reached through relays only, or whose key is not known yet:
+   * see {@link DiscoOwner.resolvePeer}.
+   */
   readonly discoKey: Uint8Array | undefined;
   /** Where the netmap says that it is. */
   readonly endpoints: readonly Endpoint[];

@@ -3,28 +3,28 @@
  * NAT forgets, so a peer that is told an old address would call at a closed door.
  */
 import type { Endpoint } from '../base/address.ts';
+import { NEVER } from './candidate.ts';
 import { ENDPOINTS_FRESH_MS, ENDPOINTS_RETRY_MS } from './limits.ts';
 import type { DiscoPeer } from './peer.ts';
-
-const NEVER = Number.NEGATIVE_INFINITY;
 
 /** Our addresses. */
 export class Whereabouts {
   /** What peers are told. */
   endpoints: readonly Endpoint[] = [];
   #atMs = NEVER;
-  readonly #waiting = new Set<DiscoPeer>();
+  /** Undefined while nobody waits. */
+  #waiting: Set<DiscoPeer> | undefined = undefined;
   #askedMs = NEVER;
   #isWanted = false;
 
   /** They are known as of now. Gives the peers that wait for it. */
-  set(nowMs: number, endpoints: readonly Endpoint[]): readonly DiscoPeer[] {
+  set(nowMs: number, endpoints: readonly Endpoint[]): Iterable<DiscoPeer> {
+    const waiting = this.#waiting ?? [];
     this.endpoints = endpoints;
     this.#atMs = nowMs;
     this.#askedMs = NEVER;
     this.#isWanted = false;
-    const waiting = [...this.#waiting];
-    this.#waiting.clear();
+    this.#waiting = undefined;
     return waiting;
   }
 
@@ -41,6 +41,7 @@ export class Whereabouts {
 
   /** A peer is to be told; asks for addresses, again if nobody has answered for 5 s. */
   await(nowMs: number, peer: DiscoPeer): void {
+    this.#waiting ??= new Set();
     this.#waiting.add(peer);
     if (nowMs - this.#askedMs < ENDPOINTS_RETRY_MS) return;
     this.#askedMs = nowMs;
@@ -49,7 +50,7 @@ export class Whereabouts {
 
   /** A peer need not be told. */
   forget(peer: DiscoPeer): void {
-    this.#waiting.delete(peer);
+    this.#waiting?.delete(peer);
   }
 
   /** Whether addresses are asked for; true once. */

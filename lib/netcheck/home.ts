@@ -21,21 +21,41 @@ const HEARD_UNMEASURED_MS = 120_000;
 /** A relay that could not be reached is not chosen for this long, unless it is heard. */
 const FAILED_MS = 300_000;
 
+const NEVER = Number.NEGATIVE_INFINITY;
+
 /** What was chosen. */
 export interface HomeChoice {
   readonly region: number;
   readonly why: HomeReason;
 }
 
+/** A round trip that was measured by the report that ended at `atMs`. */
+interface Sample {
+  readonly region: number;
+  readonly atMs: number;
+  readonly latencyMs: number;
+}
+
+/** What is known of a region's relay: when it was last heard, and when it could last not be reached. */
+interface RelayNews {
+  readonly region: number;
+  heardMs: number;
+  failedMs: number;
+}
+
 /** Chooses home, report by report. */
 export class HomeChooser {
   readonly #seed: number;
-  readonly #history: { readonly atMs: number; readonly latencies: ReadonlyMap<number, number> }[] = [];
-  readonly #heardMs = new Map<number, number>();
-  readonly #failedMs = new Map<number, number>();
-  #regions: ReadonlyMap<number, WireDerpRegion> = new Map();
-  #scores: ReadonlyMap<number, number> = new Map();
+  /** What the last report measured, and what was less within {@link HISTORY_MS}; the oldest first. */
+  #samples: Sample[] = [];
+  /** Of relays that were heard or failed. */
+  #news: RelayNews[] = [];
+  #regions: ReadonlyMap<number, WireDerpRegion> | undefined = undefined;
+  #scores: ReadonlyMap<number, number> | undefined = undefined;
   #region = 0;
+  /** When the last report ended. Round trips up to `#voidMs` were of another network. */
+  #reportMs = NEVER;
+  #voidMs = NEVER;
 
   /** `random` is asked once. */
   constructor(random: (out: Uint8Array) => void) {
@@ -49,37 +69,52 @@ export class HomeChooser {
     return this.#canBeHome(this.#region) ? this.#region : 0;
   }
 
+  /** Whether the last report measured anything. */
+  get hasMeasured(): boolean {
+    return this.#samples.some(({ atMs }) => atMs === this.#reportMs);
+  }
+
+  /** The round trip to a region by the last report, in ms. */
+  latencyOf(region: number): number | undefined {
+    return this.#samples.find(sample => sample.region === region && sample.atMs === this.#reportMs)?.latencyMs;
+  }
+
   /** The map as it is now. A score multiplies the round trips of its region; those that are not above 0 count as 1. */
-  setRegions(regions: ReadonlyMap<number, WireDerpRegion>, scores: ReadonlyMap<number, number>): void {
+  setRegions(regions: ReadonlyMap<number, WireDerpRegion>, scores: ReadonlyMap<number, number> | undefined): void {
     this.#regions = regions;
     this.#scores = scores;
-    for (const times of [this.#heardMs, this.#failedMs])
-      for (const region of times.keys()) if (!regions.has(region)) times.delete(region);
+    this.#news = this.#news.filter(({ region }) => regions.has(region));
   }
 
   /** The relay of a region has sent something. */
   noteHeard(nowMs: number, region: number): void {
-    if (!this.#regions.has(region)) return;
-    this.#heardMs.set(region, nowMs);
-    if (this.#failedMs.size > 0) this.#failedMs.delete(region);
+    const news = this.#newsOf(region);
+    if (news === undefined) return;
+    news.heardMs = nowMs;
+    news.failedMs = NEVER;
   }
 
   /** The relay of a region could not be reached. */
   noteFailed(nowMs: number, region: number): void {
-    if (!this.#regions.has(region)) return;
-    this.#failedMs.set(region, nowMs);
-    this.#heardMs.delete(region);
+    const news = this.#newsOf(region);
+    if (news === undefined) return;
+    news.failedMs = nowMs;
+    news.heardMs = NEVER;
   }
 
-  /** Forgets round trips: they were of another network. */
-  forgetHistory(): void {
-    this.#history.length = 0;
+  /** Round trips until now were of another network: they do not count any more. */
+  forgetHistory(nowMs: number): void {
+    this.#voidMs = nowMs;
   }
 
   /** Chooses by the round trips of a report that began at `startMs` and has just ended. */
   choose(nowMs: number, startMs: number, latencies: ReadonlyMap<number, number>): HomeChoice {
-    this.#history.push({ atMs: nowMs, latencies });
-    while (nowMs - this.#history[0]!.atMs > HISTORY_MS) this.#history.shift();
+    const isLess = ({ region, latencyMs }: Sample) => latencyMs < (latencies.get(region) ?? Number.POSITIVE_INFINITY);
+    const isOf = ({ atMs }: Sample) => atMs > this.#voidMs && nowMs - atMs <= HISTORY_MS;
+    this.#samples = this.#samples.filter(sample => isOf(sample) && isLess(sample));
+    for (const [region, latencyMs] of latencies) this.#samples.push({ region, atMs: nowMs, latencyMs });
+    this.#reportMs = nowMs;
+    this.#voidMs = NEVER;
     const choice = this.#byLatency(nowMs, startMs, latencies) ?? this.#unmeasured(nowMs);
     this.#region = choice.region;
     return choice;
@@ -101,7 +136,7 @@ export class HomeChooser {
     if (old === 0 || old === best || this.#hasFailed(nowMs, old)) return { region: best, why: 'nearest' };
     const measuredMs = latencies.get(old);
     if (measuredMs === undefined) {
-      const heardMs = this.#heardMs.get(old) ?? Number.NEGATIVE_INFINITY;
+      const heardMs = this.#heardMs(old);
       const isHeard = heardMs > startMs || heardMs > nowMs - HEARD_MS;
       return isHeard ? { region: old, why: 'heard' } : { region: best, why: 'nearest' };
     }
@@ -112,13 +147,11 @@ export class HomeChooser {
 
   #unmeasured(nowMs: number): HomeChoice {
     const old = this.#hasFailed(nowMs, this.#region) ? 0 : this.region;
-    const isHeard = (region: number) =>
-      (this.#heardMs.get(region) ?? Number.NEGATIVE_INFINITY) > nowMs - HEARD_UNMEASURED_MS;
-    if (old !== 0 && isHeard(old)) return { region: old, why: 'unmeasured' };
+    const sinceMs = nowMs - HEARD_UNMEASURED_MS;
+    if (old !== 0 && this.#heardMs(old) > sinceMs) return { region: old, why: 'unmeasured' };
     let heard = 0;
-    for (const [region, atMs] of this.#heardMs)
-      if (isHeard(region) && this.#canBeHome(region) && atMs > (this.#heardMs.get(heard) ?? Number.NEGATIVE_INFINITY))
-        heard = region;
+    for (const { region, heardMs } of this.#news)
+      if (heardMs > sinceMs && heardMs > this.#heardMs(heard) && this.#canBeHome(region)) heard = region;
     if (heard !== 0) return { region: heard, why: 'unmeasured' };
     if (old !== 0) return { region: old, why: 'arbitrary' };
     const choices = this.#choices(nowMs);
@@ -128,31 +161,45 @@ export class HomeChooser {
 
   /** Regions to choose from at random: those that work, those that are not to be avoided, as far as there are any. */
   #choices(nowMs: number): number[] {
-    const all = [...this.#regions.keys()].filter(region => this.#canBeHome(region)).sort((a, b) => a - b);
-    const welcome = all.filter(region => this.#regions.get(region)!.Avoid !== true);
+    const all = [...(this.#regions?.keys() ?? [])].filter(region => this.#canBeHome(region)).sort((a, b) => a - b);
+    const welcome = all.filter(region => this.#regions?.get(region)?.Avoid !== true);
     const known = welcome.length > 0 ? welcome : all;
     const working = known.filter(region => !this.#hasFailed(nowMs, region));
     return working.length > 0 ? working : known;
   }
 
+  #heardMs(region: number): number {
+    return this.#news.find(each => each.region === region)?.heardMs ?? NEVER;
+  }
+
+  /** Undefined for a region that is not on the map. */
+  #newsOf(region: number): RelayNews | undefined {
+    for (const news of this.#news) if (news.region === region) return news;
+    if (this.#regions?.has(region) !== true) return undefined;
+    const news = { region, heardMs: NEVER, failedMs: NEVER };
+    this.#news.push(news);
+    return news;
+  }
+
   #canBeHome(id: number): boolean {
-    const region = this.#regions.get(id);
+    const region = this.#regions?.get(id);
     return region !== undefined && region.NoMeasureNoHome !== true && region.Nodes.some(node => node.STUNOnly !== true);
   }
 
   #hasFailed(nowMs: number, region: number): boolean {
-    return nowMs - (this.#failedMs.get(region) ?? Number.NEGATIVE_INFINITY) < FAILED_MS;
+    const news = this.#news.find(each => each.region === region);
+    return news !== undefined && nowMs - news.failedMs < FAILED_MS;
   }
 
   /** The least round trip of the last minutes, by its score. */
   #recentMs(region: number): number {
     let least = Number.POSITIVE_INFINITY;
-    for (const { latencies } of this.#history) least = Math.min(least, latencies.get(region) ?? least);
+    for (const sample of this.#samples) if (sample.region === region) least = Math.min(least, sample.latencyMs);
     return least * this.#score(region);
   }
 
   #score(region: number): number {
-    const score = this.#scores.get(region) ?? 1;
+    const score = this.#scores?.get(region) ?? 1;
     return score > 0 ? score : 1;
   }
 }

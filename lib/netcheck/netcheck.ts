@@ -14,7 +14,7 @@ import { StunClient } from '../stun/client.ts';
 import type { StunServer } from '../stun/limits.ts';
 import { HomeChooser } from './home.ts';
 import { NETCHECK_LIMITS_LARGE, type NetcheckLimits, type NetcheckReport } from './limits.ts';
-import { makePlan, type ProbeSet } from './plan.ts';
+import { makePlan, placesOf, type ProbeSet } from './plan.ts';
 import { isPossibleSource, ReflexiveAddresses } from './reflexive.ts';
 import { NameBook } from './servers.ts';
 
@@ -30,7 +30,7 @@ const ENOUGH_REGIONS = 3;
 export interface NetcheckOptions {
   readonly nowMs: number;
   readonly random: (out: Uint8Array) => void;
-  readonly limits?: Partial<NetcheckLimits>;
+  readonly limits?: NetcheckLimits;
 }
 
 /** What a {@link Netcheck} tells. */
@@ -53,11 +53,10 @@ interface Asking {
 
 /** A check under way. */
 interface Check {
+  readonly stun: StunClient;
   readonly startMs: number;
   readonly isFull: boolean;
   readonly asking: Asking[];
-  /** Numbers of the requests that may be answered. */
-  readonly probes: Set<number>;
   readonly latencies: Map<number, number>;
   readonly latenciesV4: Map<number, number>;
   readonly latenciesV6: Map<number, number>;
@@ -73,8 +72,10 @@ interface Check {
 export class Netcheck {
   /** Answers from the right server that name an address we cannot have. */
   refused = 0;
+  /** STUN datagrams that answered nothing that was asked, or came from somebody else. */
+  ignored = 0;
+  readonly #random: (out: Uint8Array) => void;
   readonly #limits: NetcheckLimits;
-  readonly #stun: StunClient;
   readonly #names: NameBook;
   readonly #home: HomeChooser;
   readonly #reflexive: ReflexiveAddresses;
@@ -82,22 +83,19 @@ export class Netcheck {
   #hasV4 = true;
   #hasV6 = true;
   #check: Check | undefined;
-  #report: NetcheckReport | undefined;
+  /** Whether the last report had answers on each family. */
+  #had4 = false;
+  #had6 = false;
   #event: NetcheckEvent | undefined;
   #fullMs = Number.NEGATIVE_INFINITY;
 
   /** See {@link NetcheckOptions}. Both families count as there until {@link setFamilies}. */
   constructor(options: NetcheckOptions) {
-    this.#limits = { ...NETCHECK_LIMITS_LARGE, ...options.limits };
-    this.#stun = new StunClient({ random: options.random, limits: { probes: this.#limits.probes } });
+    this.#random = options.random;
+    this.#limits = options.limits ?? NETCHECK_LIMITS_LARGE;
     this.#names = new NameBook(this.#limits.names);
     this.#home = new HomeChooser(options.random);
     this.#reflexive = new ReflexiveAddresses(this.#limits.endpoints);
-  }
-
-  /** The last report; undefined before the first. */
-  get report(): NetcheckReport | undefined {
-    return this.#report;
   }
 
   /** Whether a check is under way. */
@@ -105,20 +103,11 @@ export class Netcheck {
     return this.#check !== undefined;
   }
 
-  /** STUN datagrams that answered nothing that was asked, or came from somebody else. */
-  get ignored(): number {
-    return this.#stun.ignored;
-  }
-
   /**
    * The relays as they are known now, by region id. `scores` multiply round trips where home is chosen (HomeParams of
    * the map); 1 unless told. Regions that are new make the next check a full one; a check under way goes on.
    */
-  setRegions(
-    nowMs: number,
-    regions: ReadonlyMap<number, WireDerpRegion>,
-    scores: ReadonlyMap<number, number> = new Map(),
-  ): void {
+  setRegions(nowMs: number, regions: ReadonlyMap<number, WireDerpRegion>, scores?: ReadonlyMap<number, number>): void {
     for (const id of regions.keys()) if (!this.#regions.has(id)) this.makeNextFull();
     this.#regions = regions;
     this.#home.setRegions(regions, scores);
@@ -126,7 +115,7 @@ export class Netcheck {
     for (const region of regions.values()) for (const node of region.Nodes) names.add(node.HostName);
     this.#names.keepOnly(names);
     if (this.#check === undefined) return;
-    for (const asking of this.#check.asking) if (!regions.has(asking.set.region)) asking.isDone = true;
+    for (const asking of this.#check.asking) if (!regions.has(asking.set.region.RegionID)) asking.isDone = true;
     this.#finishIfDone(nowMs, this.#check);
   }
 
@@ -148,28 +137,36 @@ export class Netcheck {
    */
   linkChanged(nowMs: number): void {
     this.makeNextFull();
-    this.#home.forgetHistory();
+    this.#home.forgetHistory(nowMs);
     this.#reflexive.clear();
     this.#names.expire();
     if (this.#check === undefined) return;
-    this.#abandon(this.#check);
+    this.#check = undefined;
     this.start(nowMs);
   }
 
   /** Begins a check; while one is under way, that one's report is the answer. */
   start(nowMs: number): void {
     if (this.#check !== undefined) return;
-    const last = this.#report;
     const isDue = nowMs - this.#fullMs >= FULL_INTERVAL_MS;
-    const isFull = isDue || last === undefined || last.latencies.size === 0;
+    const isFull = isDue || !this.#home.hasMeasured;
     if (isFull) this.#fullMs = nowMs;
-    const input = { regions: this.#regions, hasV4: this.#hasV4, hasV6: this.#hasV6, last, isFull };
-    const plan = makePlan({ ...input, home: this.#home.region, limit: this.#limits.regions });
+    const plan = makePlan({
+      isFull,
+      regions: this.#regions,
+      hasV4: this.#hasV4,
+      hasV6: this.#hasV6,
+      home: this.#home.region,
+      limit: this.#limits.regions,
+      latencyOf: region => this.#home.latencyOf(region),
+      had4: this.#had4,
+      had6: this.#had6,
+    });
     this.#check = {
+      stun: new StunClient({ random: this.#random, limits: { probes: this.#limits.probes } }),
       startMs: nowMs,
       isFull,
       asking: plan.map(set => ({ set, baseMs: nowMs, tries: 0, isBlocked: false, isDone: false })),
-      probes: new Set(),
       latencies: new Map(),
       latenciesV4: new Map(),
       latenciesV6: new Map(),
@@ -179,8 +176,8 @@ export class Netcheck {
       firstServer: '',
       mappingVaries: undefined,
     };
-    for (const { places } of plan)
-      for (const place of places) if (place.address === undefined) this.#names.want(nowMs, place.name);
+    for (const set of plan)
+      for (const place of placesOf(set)) if (place.address === undefined) this.#names.want(nowMs, place.name);
     for (const asking of this.#check.asking) this.#unblock(nowMs, asking);
     this.#finishIfDone(nowMs, this.#check);
   }
@@ -199,15 +196,19 @@ export class Netcheck {
 
   /** A datagram that looks like STUN (`isStun`) came on the shared socket. True when it answers a request of ours. */
   handleStun(nowMs: number, buf: Uint8Array, start: number, end: number, from: Endpoint): boolean {
-    const isOurs = this.#stun.handleDatagram(nowMs, buf, start, end, from);
+    const isOurs = this.#check?.stun.handleDatagram(nowMs, buf, start, end, from) ?? false;
     if (isOurs) this.#drainStun(nowMs);
+    else this.ignored++;
     return isOurs;
   }
 
   /** Writes one request that is due into the slot, with its destination. False when none is. */
   pollTransmit(nowMs: number, slot: Slot): boolean {
-    while (!this.#stun.pollTransmit(nowMs, slot)) if (!this.#ask(nowMs)) return false;
-    return true;
+    while (this.#check !== undefined) {
+      if (this.#check.stun.pollTransmit(nowMs, slot)) return true;
+      if (!this.#ask(nowMs)) return false;
+    }
+    return false;
   }
 
   /** Takes the report of a check that has ended. */
@@ -257,8 +258,7 @@ export class Netcheck {
       asking.isBlocked = server === undefined;
       if (server !== undefined) {
         asking.tries++;
-        const probe = this.#stun.probe(nowMs, server, { tries: 1, timeoutMs: REPORT_MS });
-        if (probe >= 0) check.probes.add(probe);
+        check.stun.probe(nowMs, server, { tries: 1, timeoutMs: REPORT_MS });
       }
     }
     this.#finishIfDone(nowMs, check);
@@ -267,10 +267,11 @@ export class Netcheck {
 
   /** The server of a try, or the next one whose address is known. */
   #server(set: ProbeSet, tries: number): StunServer | undefined {
-    for (let i = 0; i < set.places.length; i++) {
-      const place = set.places[(tries + i) % set.places.length]!;
+    const places = placesOf(set);
+    for (let i = 0; i < places.length; i++) {
+      const place = places[(tries + i) % places.length]!;
       const address = this.#names.addressOf(place, set.isV6);
-      if (address !== undefined) return { region: set.region, endpoint: { address, port: place.port } };
+      if (address !== undefined) return { region: set.region.RegionID, endpoint: { address, port: place.port } };
     }
     return undefined;
   }
@@ -285,14 +286,14 @@ export class Netcheck {
   }
 
   #isWaiting({ set, isBlocked, isDone }: Asking): boolean {
-    return isBlocked && !isDone && set.places.some(place => this.#names.isAsked(place.name));
+    return isBlocked && !isDone && placesOf(set).some(place => this.#names.isAsked(place.name));
   }
 
   #drainStun(nowMs: number): void {
-    for (let event = this.#stun.pollEvent(); event !== undefined; event = this.#stun.pollEvent()) {
-      const check = this.#check;
-      if (check === undefined || event.type !== 'response') continue;
-      check.probes.delete(event.probe);
+    for (let check = this.#check; check !== undefined; check = this.#check) {
+      const event = check.stun.pollEvent();
+      if (event === undefined) return;
+      if (event.type !== 'response') continue;
       this.#answered(nowMs, check, event.server, event.latencyMs, event.address);
     }
   }
@@ -309,7 +310,7 @@ export class Netcheck {
     if (isV6) check.globalV6 ??= seen;
     else noteMapping(check, endpoint.address, seen);
     for (const asking of check.asking)
-      if (asking.set.region === region && asking.set.isV6 === isV6) asking.isDone = true;
+      if (asking.set.region.RegionID === region && asking.set.isV6 === isV6) asking.isDone = true;
     if (isNew && check.latencies.size === ENOUGH_REGIONS) {
       const moreMs = Math.max(...check.latencies.values()) * (check.isFull ? 2 : 1);
       check.endMs = Math.min(check.endMs, nowMs + moreMs);
@@ -326,7 +327,7 @@ export class Netcheck {
   }
 
   #finish(nowMs: number, check: Check): void {
-    this.#abandon(check);
+    this.#check = undefined;
     const { startMs, isFull, globalV4, globalV6, latencies, latenciesV4, latenciesV6 } = check;
     for (const each of [latencies, latenciesV4, latenciesV6])
       for (const region of each.keys()) if (!this.#regions.has(region)) each.delete(region);
@@ -348,14 +349,9 @@ export class Netcheck {
       preferredWhy: why,
       endpoints: this.#reflexive.list(nowMs, [globalV4, globalV6]),
     };
-    this.#report = report;
+    this.#had4 = report.ipv4;
+    this.#had6 = report.ipv6;
     this.#event = { type: 'report', report };
-  }
-
-  /** Ends a check: what is still on its way answers nothing. */
-  #abandon(check: Check): void {
-    for (const probe of check.probes) this.#stun.cancel(probe);
-    this.#check = undefined;
   }
 }
 
@@ -366,7 +362,7 @@ function dueMs({ set, baseMs, tries, isBlocked, isDone }: Asking): number {
 
 /** Whether another answer of this region on this family would tell anything new. */
 function helps(check: Check, { region, isV6 }: ProbeSet): boolean {
-  if (!check.latencies.has(region)) return true;
+  if (!check.latencies.has(region.RegionID)) return true;
   return isV6 ? check.latenciesV6.size === 0 : check.mappingVaries === undefined;
 }
 

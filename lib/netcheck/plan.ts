@@ -2,8 +2,7 @@
  * Whom a check asks, and when: all regions three times each in a full check; in between only those that were nearest,
  * with most patience for home, so that a lost packet does not move it.
  */
-import type { WireDerpNode, WireDerpRegion } from '../derp/map.ts';
-import type { NetcheckReport } from './limits.ts';
+import type { WireDerpRegion } from '../derp/map.ts';
 import { isLoopbackPlace, type StunPlace, stunPlace } from './servers.ts';
 
 /** Tries per region and family of a full check, and the pause between them. */
@@ -23,10 +22,10 @@ const LATE_TRY_MS = 50;
 
 /** One region on one family: asked until it answers. */
 export interface ProbeSet {
-  readonly region: number;
+  readonly region: WireDerpRegion;
   readonly isV6: boolean;
-  /** Try i goes to server `i % places.length`. */
-  readonly places: readonly StunPlace[];
+  /** Whether this machine has an address of the family; without one only loopback can be asked. */
+  readonly hasFamily: boolean;
   /** When each try leaves, in ms from the beginning. */
   readonly delaysMs: readonly number[];
 }
@@ -38,8 +37,10 @@ export interface PlanInput {
   readonly hasV6: boolean;
   /** The region that is home; 0: none. */
   readonly home: number;
-  /** The last report. */
-  readonly last: NetcheckReport | undefined;
+  /** The round trip to a region by the last report, in ms; and whether any answered, on each family. */
+  readonly latencyOf: (region: number) => number | undefined;
+  readonly had4: boolean;
+  readonly had6: boolean;
   readonly isFull: boolean;
   /** Regions at most. */
   readonly limit: number;
@@ -47,10 +48,10 @@ export interface PlanInput {
 
 /** Regions that may be asked at all, nearest first by the last report, then by id. */
 export function measuredRegions(input: PlanInput): WireDerpRegion[] {
-  const { regions, home, last } = input;
+  const { regions, home } = input;
   const allowed = [...regions.values()].filter(region => region.NoMeasureNoHome !== true);
   const preferred = allowed.filter(region => region.Avoid !== true || region.RegionID === home);
-  const latencyOf = (region: WireDerpRegion) => last?.latencies.get(region.RegionID) ?? Number.MAX_VALUE;
+  const latencyOf = (region: WireDerpRegion) => input.latencyOf(region.RegionID) ?? Number.MAX_VALUE;
   return (preferred.length > 0 ? preferred : allowed).sort(
     (a, b) => latencyOf(a) - latencyOf(b) || a.RegionID - b.RegionID,
   );
@@ -73,9 +74,7 @@ function fullPlan(input: PlanInput): ProbeSet[] {
 }
 
 function nearPlan(input: PlanInput): ProbeSet[] {
-  const { home, last } = input;
-  const had4 = last !== undefined && last.latenciesV4.size > 0;
-  const had6 = last !== undefined && last.latenciesV6.size > 0;
+  const { home, had4, had6 } = input;
   const sets: (ProbeSet | undefined)[] = [];
   measuredRegions(input).forEach((region, rank) => {
     const isHome = region.RegionID === home;
@@ -83,7 +82,7 @@ function nearPlan(input: PlanInput): ProbeSet[] {
     const isPatient = rank < NEAREST_REGIONS || isHome;
     const isAlternating = !isPatient && had4 && had6;
     const tries = isHome ? HOME_TRIES : isPatient ? NEAREST_TRIES : 1;
-    const delaysMs = delaysOf(tries, last?.latencies.get(region.RegionID));
+    const delaysMs = delaysOf(tries, input.latencyOf(region.RegionID));
     const asksV4 = !isAlternating || rank % 2 === 0;
     const asksV6 = isAlternating ? rank % 2 === 1 : isPatient || had6;
     if (asksV4) sets.push(makeSet(input, region, false, delaysMs));
@@ -105,9 +104,16 @@ function makeSet(
   isV6: boolean,
   delaysMs: readonly number[],
 ): ProbeSet | undefined {
-  const hasFamily = isV6 ? input.hasV6 : input.hasV4;
-  const places = region.Nodes.map((node: WireDerpNode) => stunPlace(node, isV6)).filter(
-    place => place !== undefined && (hasFamily || isLoopbackPlace(place)),
-  );
-  return places.length === 0 ? undefined : { region: region.RegionID, isV6, places: places as StunPlace[], delaysMs };
+  const set = { region, isV6, hasFamily: isV6 ? input.hasV6 : input.hasV4, delaysMs };
+  return placesOf(set).length === 0 ? undefined : set;
+}
+
+/** The servers of a set, worked out: try i goes to server `i % placesOf(set).length`. */
+export function placesOf({ region, isV6, hasFamily }: ProbeSet): readonly StunPlace[] {
+  const places: StunPlace[] = [];
+  for (const node of region.Nodes) {
+    const place = stunPlace(node, isV6);
+    if (place !== undefined && (hasFamily || isLoopbackPlace(place))) places.push(place);
+  }
+  return places;
 }

@@ -1,7 +1,7 @@
 /**
  * The addresses under which servers have seen us lately: peers may reach us there.
  */
-import { type Endpoint, formatEndpoint, parseAddress } from '../base/address.ts';
+import { type Endpoint, parseAddress, sameEndpoint } from '../base/address.ts';
 import { isLoopback } from './servers.ts';
 
 /** How long an address counts after it was seen. */
@@ -10,8 +10,8 @@ const KEEP_MS = 300_000;
 /** Recent addresses, each once. */
 export class ReflexiveAddresses {
   readonly #limit: number;
-  /** By text, the one that was seen last at the end. */
-  readonly #seen = new Map<string, { readonly endpoint: Endpoint; readonly atMs: number }>();
+  /** The one that was seen last at the end. */
+  #seen: { readonly endpoint: Endpoint; readonly atMs: number }[] = [];
 
   /** Keeps `limit` addresses at most: the ones that were seen last. */
   constructor(limit: number) {
@@ -20,29 +20,23 @@ export class ReflexiveAddresses {
 
   /** A server saw us there. */
   note(nowMs: number, endpoint: Endpoint): void {
-    const text = formatEndpoint(endpoint);
-    this.#seen.delete(text);
-    this.#seen.set(text, { endpoint, atMs: nowMs });
-    for (const oldest of this.#seen.keys()) {
-      if (this.#seen.size <= this.#limit) return; // CHECK: netcheck-endpoints
-      this.#seen.delete(oldest);
-    }
+    this.#seen = this.#seen.filter(each => !sameEndpoint(each.endpoint, endpoint));
+    this.#seen.push({ endpoint, atMs: nowMs });
+    if (this.#seen.length > this.#limit) this.#seen.shift(); // CHECK: netcheck-endpoints
   }
 
   /** Forgets all. */
   clear(): void {
-    this.#seen.clear();
+    this.#seen = [];
   }
 
   /** What counts: `first` as far as they are there, then what was seen last. */
   list(nowMs: number, first: readonly (Endpoint | undefined)[]): Endpoint[] {
-    const out = new Map<string, Endpoint>();
-    for (const endpoint of first) if (endpoint !== undefined) out.set(formatEndpoint(endpoint), endpoint);
-    for (const [text, { endpoint, atMs }] of [...this.#seen].reverse()) {
-      if (nowMs - atMs >= KEEP_MS) this.#seen.delete(text);
-      else if (!out.has(text)) out.set(text, endpoint);
-    }
-    return [...out.values()].slice(0, this.#limit);
+    this.#seen = this.#seen.filter(({ atMs }) => nowMs - atMs < KEEP_MS);
+    const out: Endpoint[] = [];
+    for (const endpoint of [...first, ...this.#seen.map(each => each.endpoint).reverse()])
+      if (endpoint !== undefined && !out.some(each => sameEndpoint(each, endpoint))) out.push(endpoint);
+    return out.slice(0, this.#limit);
   }
 }
 

@@ -79,8 +79,9 @@ interface Entry {
 /** The addresses of names. */
 export class NameBook {
   readonly #limit: number;
-  readonly #entries = new Map<string, Entry>();
-  readonly #questions: string[] = [];
+  /** Undefined while no name was wanted. */
+  #entries: Map<string, Entry> | undefined = undefined;
+  #questions: string[] | undefined = undefined;
 
   /** Keeps `limit` names at most. */
   constructor(limit: number) {
@@ -89,16 +90,17 @@ export class NameBook {
 
   /** Forgets all names but these. */
   keepOnly(names: ReadonlySet<string>): void {
-    for (const name of this.#entries.keys()) if (!names.has(name)) this.#entries.delete(name);
+    for (const name of this.#entries?.keys() ?? []) if (!names.has(name)) this.#entries?.delete(name);
   }
 
   /** Asks anew for every name that is wanted again, be its addresses fresh or not. */
   expire(): void {
-    for (const entry of this.#entries.values()) entry.atMs = Number.NEGATIVE_INFINITY;
+    for (const entry of this.#entries?.values() ?? []) entry.atMs = Number.NEGATIVE_INFINITY;
   }
 
   /** A name's addresses are wanted: asks for them unless they are fresh or asked for. */
   want(nowMs: number, name: string): void {
+    this.#entries ??= new Map();
     let entry = this.#entries.get(name);
     if (entry === undefined) {
       if (this.#entries.size >= this.#limit) return; // CHECK: netcheck-names
@@ -107,13 +109,15 @@ export class NameBook {
     }
     if (entry.isAsked || nowMs - entry.atMs < FRESH_MS) return;
     entry.isAsked = true;
+    this.#questions ??= [];
     this.#questions.push(name);
   }
 
   /** Takes the next name to look up. */
   pollQuestion(): string | undefined {
-    for (let name = this.#questions.shift(); name !== undefined; name = this.#questions.shift())
-      if (this.#entries.get(name)?.isAsked === true) return name;
+    for (let name = this.#questions?.shift(); name !== undefined; name = this.#questions?.shift())
+      if (this.isAsked(name)) return name;
+    this.#questions = undefined;
     return undefined;
   }
 
@@ -122,7 +126,7 @@ export class NameBook {
    * when nobody asked.
    */
   answer(nowMs: number, name: string, addresses: readonly string[]): boolean {
-    const entry = this.#entries.get(name);
+    const entry = this.#entries?.get(name);
     if (entry === undefined || !entry.isAsked) return false; // CHECK: netcheck-name-unasked
     entry.isAsked = false;
     const known = addresses.slice(0, MAX_ADDRESSES);
@@ -138,12 +142,12 @@ export class NameBook {
   /** The address to ask at; undefined when it is not known (yet). */
   addressOf(place: StunPlace, isV6: boolean): string | undefined {
     if (place.address !== undefined) return place.address;
-    const entry = this.#entries.get(place.name);
+    const entry = this.#entries?.get(place.name);
     return isV6 ? entry?.v6 : entry?.v4;
   }
 
   /** Whether a name is being looked up. */
   isAsked(name: string): boolean {
-    return this.#entries.get(name)?.isAsked === true;
+    return this.#entries?.get(name)?.isAsked === true;
   }
 }

@@ -7,7 +7,7 @@
  * NAT this is), and RFC 8489's growing intervals: probes here are few and short.
  */
 import { type Endpoint, sameEndpoint } from '../base/address.ts';
-import { equalRange } from '../base/bytes.ts';
+import { readU16BE, readU32BE } from '../base/bytes.ts';
 import type { Slot } from '../base/slot.ts';
 import {
   STUN_LIMITS_LARGE,
@@ -17,6 +17,8 @@ import {
   type StunServer,
 } from './limits.ts';
 import { BINDING_REQUEST_BYTES, parseBindingResponse, TRANSACTION_ID_BYTES, writeBindingRequest } from './message.ts';
+
+const HALF_ID_BYTES = TRANSACTION_ID_BYTES / 2;
 
 /** What a {@link StunClient} needs. */
 export interface StunClientOptions {
@@ -34,10 +36,8 @@ interface Probe {
   readonly untilMs: number;
   /** When the next request may leave; Infinity when all have. */
   nextMs: number;
-  sent: number;
-  /** The transaction ids of the requests that left, one after the other, and when they did. */
-  readonly ids: Uint8Array;
-  readonly sentMs: Float64Array;
+  /** Of each request that left: its transaction id as two numbers of 48 bits, and when it left. */
+  readonly sent: number[];
 }
 
 /** The machine; see the top of the file. */
@@ -81,9 +81,7 @@ export class StunClient {
       spacingMs,
       untilMs: firstMs + timeoutMs,
       nextMs: firstMs,
-      sent: 0,
-      ids: new Uint8Array(tries * TRANSACTION_ID_BYTES),
-      sentMs: new Float64Array(tries),
+      sent: [],
     });
     return id;
   }
@@ -97,11 +95,10 @@ export class StunClient {
   pollTransmit(nowMs: number, slot: Slot): boolean {
     for (const probe of this.#probes.values()) {
       if (probe.nextMs > nowMs) continue;
-      const at = probe.sent * TRANSACTION_ID_BYTES;
-      const id = probe.ids.subarray(at, at + TRANSACTION_ID_BYTES);
+      const id = new Uint8Array(TRANSACTION_ID_BYTES);
       this.#random(id);
-      probe.sentMs[probe.sent++] = nowMs;
-      probe.nextMs = probe.sent < probe.tries ? nowMs + probe.spacingMs : Infinity;
+      probe.sent.push(readHalf(id, 0), readHalf(id, HALF_ID_BYTES), nowMs);
+      probe.nextMs = probe.sent.length < 3 * probe.tries ? nowMs + probe.spacingMs : Infinity;
       slot.reset();
       slot.end = slot.start + BINDING_REQUEST_BYTES;
       writeBindingRequest(slot.buf, slot.start, id);
@@ -115,13 +112,15 @@ export class StunClient {
   handleDatagram(nowMs: number, buf: Uint8Array, start: number, end: number, from: Endpoint): boolean {
     const response = parseBindingResponse(buf, start, end);
     if (response === undefined) return this.#ignore();
+    const { idOffset } = response;
+    const [first, second] = [readHalf(buf, idOffset), readHalf(buf, idOffset + HALF_ID_BYTES)];
     for (const probe of this.#probes.values()) {
-      const request = requestOf(probe, buf, response.idOffset);
-      if (request < 0) continue; // CHECK: stun-transaction
+      const sentMs = sentMsOf(probe, first, second);
+      if (sentMs === undefined) continue; // CHECK: stun-transaction
       if (!sameEndpoint(from, probe.server.endpoint)) return this.#ignore(); // CHECK: stun-source
       this.#probes.delete(probe.id);
       const { address, port } = response;
-      const latencyMs = nowMs - probe.sentMs[request]!;
+      const latencyMs = nowMs - sentMs;
       this.#events.push({
         type: 'response',
         probe: probe.id,
@@ -161,9 +160,13 @@ export class StunClient {
   }
 }
 
-/** Which request of a probe has the transaction id at `idOffset`; -1 for none. */
-function requestOf(probe: Probe, buf: Uint8Array, idOffset: number): number {
-  for (let i = 0; i < probe.sent; i++)
-    if (equalRange(probe.ids, i * TRANSACTION_ID_BYTES, buf, idOffset, TRANSACTION_ID_BYTES)) return i;
-  return -1;
+/** When the request of a probe with this transaction id left; undefined: there is none. */
+function sentMsOf({ sent }: Probe, first: number, second: number): number | undefined {
+  for (let i = 0; i < sent.length; i += 3) if (sent[i] === first && sent[i + 1] === second) return sent[i + 2];
+  return undefined;
+}
+
+/** Half of a transaction id as a number. */
+function readHalf(buf: Uint8Array, at: number): number {
+  return readU32BE(buf, at) * 0x1_0000 + readU16BE(buf, at + 4);
 }

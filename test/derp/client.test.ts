@@ -22,6 +22,7 @@ import {
 const test = suite('derp client');
 
 const CLIENT = 0x44;
+const PEER_SECRET = 0x66;
 const SERVER = 0x55;
 const SERVER_KEY = frame(wire.FRAME_SERVER_KEY, serverKeyPayload(publicOf(SERVER)));
 const HTTP = utf8('HTTP/1.1 101 Switching Protocols\r\nUpgrade: DERP\r\nConnection: Upgrade\r\n\r\n');
@@ -332,17 +333,47 @@ test('what nobody takes is bounded: packets by bytes, events by number, and the 
   assert.ok(kept[6]!.endsWith('63'.repeat(1000)), 'the newest are kept');
 });
 
-test('memory that traffic took is given back at the next sign of life', () => {
+test('memory that traffic took is given back 100 ms after it, not before', () => {
   const client = loggedIn();
-  for (let i = 0; i < 20; i++) {
+  assert.is(client.memoryBytes, 0);
+  assert.is(client.nextTimeout(), 121_000, 'a login leaves nothing to give back');
+  for (let i = 0; i < 40; i++) {
     feed(client, 1000, frame(wire.FRAME_RECV_PACKET, PEER, new Uint8Array(1300)));
     send(client, 1000, new Uint8Array(1300));
   }
-  packets(client);
+  assert.is(client.droppedPackets, 8);
+  assert.is(client.nextTimeout(), 1100);
+  client.handleTimeout(1100);
+  assert.is(client.nextTimeout(), 1200, 'packets wait');
+  assert.is(packets(client).length, 40);
   sent(client);
-  assert.ok(client.memoryBytes > 50_000);
-  feed(client, 2000, frame(wire.FRAME_KEEP_ALIVE));
+  assert.ok(client.memoryBytes > 90_000, `${client.memoryBytes}`);
+  client.handleTimeout(1199);
+  assert.ok(client.memoryBytes > 90_000);
+  client.handleTimeout(1200);
   assert.is(client.memoryBytes, 0);
+  assert.is(client.droppedPackets, 8, 'still counted');
+  assert.is(client.nextTimeout(), 121_000);
+  feed(client, 4000, frame(wire.FRAME_RECV_PACKET, PEER, ramp(3)).subarray(0, 39));
+  client.handleTimeout(4100);
+  feed(client, 5000, ramp(3).subarray(2));
+  assert.equal(packets(client), [`${toHex(PEER)}:000102`], 'a frame in the midst is kept');
+  assert.is(client.nextTimeout(), 5100);
+  feed(client, 6000, frame(wire.FRAME_KEEP_ALIVE));
+  client.handleTimeout(6100);
+  assert.is(client.memoryBytes, 0);
+});
+
+test('server information is heard once', () => {
+  const client = loggedIn();
+  feed(client, 1000, serverInfo({ version: 2, TokenBucketBytesPerSecond: 1000, TokenBucketBytesBurst: 100 }));
+  feed(client, 1000, serverInfo({ version: 2 }));
+  feed(client, 1000, serverInfo({ version: 2 }, boxKeyOf(PEER_SECRET, CLIENT)));
+  assert.equal(
+    events(client).map(({ type }) => type),
+    ['server-info'],
+  );
+  assert.ok(!send(client, 1000, new Uint8Array(200)), 'the first one counts');
 });
 
 test('the end of the stream and our own close are told once', () => {

@@ -65,8 +65,7 @@ class World {
     discoKey: SecretKey.fromBytes(new Uint8Array(32).fill(0x67)),
     nodeKey: new Uint8Array(32).fill(1),
     drops: new DropCounters(),
-    knowsPeer: () => false,
-    resolvePeer: () => undefined,
+    owner: { knowsPeer: () => false, resolvePeer: () => undefined },
   });
 
   constructor(maxPeers = 100, decoder = new MapDecoder()) {

@@ -1,14 +1,12 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { flatHex } from '../../lib/disco/flat-hex.ts';
-import { KeyRing } from '../../lib/disco/key-ring.ts';
 import { toHex } from '../../lib/base/bytes.ts';
 import {
   at,
   Bench,
   callBytes,
   countingSuite,
-  noble,
   OWN,
   PEER,
   PEER_NODE,
@@ -16,7 +14,6 @@ import {
   pongBytes,
   publicOf,
   sealed,
-  secretOf,
   text,
   unsealed,
 } from './support.ts';
@@ -348,23 +345,86 @@ test('messages that wait are bounded for all peers', () => {
   assert.is(bench.drops.get('disco-queue-full'), 2);
 });
 
-test('keys of peers are kept while in use, and of others the last few', () => {
-  const ring = new KeyRing(noble, secretOf(OWN), 2);
-  const first = ring.join(publicOf(PEER));
-  assert.is(ring.join(publicOf(PEER)), first);
-  const box = ring.boxKey(first)!;
-  assert.is(ring.boxKey(first), box);
-  ring.leave(first);
-  assert.is(ring.find(first.text), first);
-  ring.leave(first);
-  assert.is(ring.find(first.text), undefined);
-  assert.equal(box, new Uint8Array(32), 'erased');
-  const strangers = [1, 2, 3].map(i => ring.addStranger(keyOf(i), toHex(keyOf(i))));
-  assert.is(ring.size, 2);
-  assert.is(ring.find(strangers[0]!.text), undefined);
-  assert.is(ring.find(strangers[2]!.text), strangers[2]);
-  assert.is(ring.join(keyOf(3)), strangers[2], 'a stranger that becomes a peer');
-  assert.is(ring.boxKey(ring.addStranger(new Uint8Array(32), 'zero')), undefined);
+test('box keys of peers are kept while in use, and of others the last few', () => {
+  const { suite: counting, exchanges } = countingSuite();
+  const bench = new Bench({ strangers: 2 }, counting);
+  bench.knows = () => true;
+  const ping = (secret: number) => bench.udp(sealed(secret, OWN, pingBytes(1, undefined)), A);
+  for (const secret of [1, 2, 1, 2]) assert.is(ping(secret), 'disco-unknown-peer');
+  assert.is(exchanges(), 2);
+  ping(3);
+  ping(2);
+  assert.is(exchanges(), 3);
+  ping(1);
+  assert.is(exchanges(), 4, 'the first had given way');
+  bench.addPeer({ discoKey: publicOf(1) }, 1);
+  bench.addPeer({ discoKey: publicOf(1), nodeKey: publicOf(NEW) }, 2);
+  ping(1);
+  assert.is(exchanges(), 4, 'a stranger that becomes a peer, and another peer with its key');
+  for (const secret of [4, 5, 6]) ping(secret);
+  ping(1);
+  bench.disco.removePeer(bench.nowMs, 1);
+  ping(1);
+  assert.is(exchanges(), 7);
+  bench.disco.removePeer(bench.nowMs, 2);
+  ping(1);
+  assert.is(exchanges(), 8, 'forgotten with the last that had it');
+  assert.is(bench.udp(sealed(PEER, OWN, pingBytes(1, undefined), new Uint8Array(32)), A), 'disco-bad-key');
+});
+
+test('peers are found by their disco keys in whatever order they came and left', () => {
+  const bench = new Bench();
+  const ids = Array.from({ length: 20 }, (_, i) => (i * 7) % 20);
+  for (const id of ids) bench.addPeer({ discoKey: publicOf(id + 101), nodeKey: keyOf(id) }, id);
+  for (const id of [3, 19, 0]) bench.disco.removePeer(bench.nowMs, id);
+  for (const id of ids) {
+    const isThere = ![3, 19, 0].includes(id);
+    const said = bench.udp(sealed(id + 101, OWN, pingBytes(id, keyOf(id))), `10.0.0.1:${id + 1}`);
+    assert.is(said, isThere ? 'ok' : 'disco-unknown-key', `${id}`);
+    if (isThere) assert.is(bench.disco.status(id).candidates, 1);
+  }
+  assert.throws(() => bench.addPeer({}, -1), /"id" expected a new one/);
+  assert.throws(() => bench.addPeer({}, 5), /"id" expected a new one/);
+});
+
+test('a peer whose disco key is not known is taught it by an authentic message, once its owner agrees', () => {
+  const bench = new Bench();
+  bench.disco.setOwnEndpoints(bench.nowMs, [at(ME)]);
+  bench.addPeer({ discoKey: undefined });
+  assert.is(bench.path(), 'relay');
+  assert.equal(bench.sent(), []);
+  assert.is(bench.disco.discoKeyOf(1), undefined);
+  const call = sealed(PEER, OWN, callBytes(A));
+  assert.is(bench.relayed(call), 'disco-unknown-key');
+  bench.knows = () => true;
+  assert.is(bench.relayed(call), 'disco-unknown-peer');
+  bench.resolve = () => 1;
+  assert.is(bench.relayed(call), 'disco-unknown-peer', 'an owner that names it without its key');
+  bench.resolve = (nowMs, discoKey) => {
+    bench.disco.updatePeer(nowMs, 1, { discoKey });
+    return 1;
+  };
+  assert.is(bench.relayed(call), 'ok');
+  assert.equal(bench.disco.discoKeyOf(1), publicOf(PEER));
+  const pings = bench.sent();
+  assert.equal(
+    pings.map(({ to }) => text(to!)),
+    [A],
+  );
+  assert.is(bench.answer(pings[0]!), 'ok');
+  assert.is(bench.path(), `direct ${A}`);
+  bench.disco.updatePeer(bench.nowMs, 1, { endpoints: [], region: 7 });
+  assert.equal(bench.disco.discoKeyOf(1), publicOf(PEER), 'news without a disco key leave it');
+  assert.is(bench.path(), `direct ${A}`);
+  assert.is(bench.disco.discoKeyOf(99), undefined);
+});
+
+test('what an earlier run knew of the way stays when the disco key is learned', () => {
+  const bench = new Bench();
+  bench.addPeer({ discoKey: undefined });
+  bench.disco.recall(bench.nowMs, 1, at(B));
+  bench.disco.updatePeer(bench.nowMs, 1, { discoKey: publicOf(PEER) });
+  assert.is(bench.path(), `both ${B}`);
 });
 
 test('hex in one piece is the same hex', () => {

@@ -6,7 +6,7 @@ import { at } from './support.ts';
 const test = suite('disco endpoint');
 
 function path(endpoint: string, latencyMs: number) {
-  return { latencyMs, bonus: addressBonus(at(endpoint)) };
+  return { ...at(endpoint), latencyMs };
 }
 
 /** Whether a beats b; asserts that b does not beat a then. */

@@ -8,7 +8,7 @@ import { createNobleSuite } from '../../lib/crypto/noble.ts';
 import { Disco } from '../../lib/disco/disco.ts';
 import { DISCO_LIMITS_LARGE, type DiscoLimits } from '../../lib/disco/limits.ts';
 import { type DiscoMessage, parseDiscoMessage, writeDiscoHeader } from '../../lib/disco/message.ts';
-import type { DiscoEvent, DiscoOptions, DiscoPeerConfig } from '../../lib/disco/types.ts';
+import type { DiscoEvent, DiscoOwner, DiscoPeerConfig } from '../../lib/disco/types.ts';
 import { Seeded } from '../crypto/support.ts';
 
 export const noble = createNobleSuite();
@@ -148,8 +148,8 @@ export class Bench {
   readonly drops = new DropCounters();
   nowMs = 1000;
   /** What `resolvePeer` does; nobody is known unless told. */
-  resolve: DiscoOptions['resolvePeer'] = () => undefined;
-  knows: DiscoOptions['knowsPeer'] = () => false;
+  resolve: DiscoOwner['resolvePeer'] = () => undefined;
+  knows: DiscoOwner['knowsPeer'] = () => false;
   readonly asked: string[] = [];
   readonly slot = new Slot(1400);
 
@@ -163,10 +163,12 @@ export class Bench {
       nodeKey: publicOf(OWN_NODE),
       limits: { ...DISCO_LIMITS_LARGE, ...limits },
       drops: this.drops,
-      knowsPeer: discoKey => this.knows(discoKey),
-      resolvePeer: (nowMs, discoKey, nodeKey) => {
-        this.asked.push(`${toHex(discoKey).slice(0, 8)} ${nodeKey === undefined ? '-' : toHex(nodeKey).slice(0, 8)}`);
-        return this.resolve(nowMs, discoKey, nodeKey);
+      owner: {
+        knowsPeer: discoKey => this.knows(discoKey),
+        resolvePeer: (nowMs, discoKey, nodeKey) => {
+          this.asked.push(`${toHex(discoKey).slice(0, 8)} ${nodeKey === undefined ? '-' : toHex(nodeKey).slice(0, 8)}`);
+          return this.resolve(nowMs, discoKey, nodeKey);
+        },
       },
     });
   }
@@ -187,7 +189,12 @@ export class Bench {
     while (this.disco.pollTransmit(this.nowMs, this.slot)) {
       const { to, buf, start, end } = this.slot;
       const { relayPeer, relayRegion } = this.disco;
-      out.push({ to, relayPeer: toHex(relayPeer), region: relayRegion, bytes: buf.slice(start, end) });
+      out.push({
+        to,
+        relayPeer: relayPeer === undefined ? '' : toHex(relayPeer),
+        region: relayRegion,
+        bytes: buf.slice(start, end),
+      });
     }
     return out;
   }

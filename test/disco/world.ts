@@ -60,8 +60,7 @@ export class Member {
       nodeKey: this.nodeKey,
       limits: DISCO_LIMITS_LARGE,
       drops: this.drops,
-      knowsPeer: () => false,
-      resolvePeer: () => undefined,
+      owner: { knowsPeer: () => false, resolvePeer: () => undefined },
     });
   }
 
@@ -122,8 +121,8 @@ export class Member {
     const slot = new Slot(1400);
     while (disco.pollTransmit(world.nowMs, slot)) {
       const bytes = slot.buf.slice(slot.start, slot.end);
-      if (slot.to === undefined) world.relay(this, disco.relayPeer, bytes);
-      else world.udp(this, slot.to, bytes);
+      if (slot.to !== undefined) world.udp(this, slot.to, bytes);
+      else world.relay(this, disco.relayPeer!, bytes);
     }
   }
 

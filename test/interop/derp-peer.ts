@@ -20,6 +20,7 @@ class Link {
   readonly packets = new Queue<{ bytes: number; sha256: string; from: string }>();
   readonly pongs = new Queue<number>();
   readonly opened: Promise<DerpClientEvent>;
+  serverKey: Uint8Array | undefined;
   #stream!: HostStream;
   readonly #out = new Uint8Array(65_536);
   #held = 0;
@@ -74,8 +75,10 @@ class Link {
 
   #settleEvents(): void {
     for (let event = this.client.pollEvent(); event !== undefined; event = this.client.pollEvent()) {
-      if (event.type === 'connected') this.#settle.done(event);
-      else if (event.type === 'pong') this.pongs.push(event.rttMs);
+      if (event.type === 'connected') {
+        this.serverKey = event.serverKey;
+        this.#settle.done(event);
+      } else if (event.type === 'pong') this.pongs.push(event.rttMs);
       else if (event.type === 'closed') this.#settle.failed(event.error);
     }
     const { client } = this;
@@ -107,7 +110,7 @@ serveJsonLines(async (op, args) => {
   if (op === 'open') {
     link = new Link(args);
     await link.opened;
-    return { publicKey: toHex(link.client.publicKey), serverKey: toHex(link.client.serverKey!) };
+    return { publicKey: toHex(link.client.publicKey), serverKey: toHex(link.serverKey!) };
   }
   if (link === undefined) throw new Error('not open yet');
   if (op === 'send') return { isTaken: link.send(fromHex(args.to)!, patternBytes(args.seed, args.bytes)) };

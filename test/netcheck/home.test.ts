@@ -209,7 +209,7 @@ test('unless it is heard, or none can be reached', () => {
 test('after a change of network the old round trips do not count', () => {
   const story = new Story(THREE);
   story.report({ 1: 50, 2: 20 });
-  story.home.forgetHistory();
+  story.home.forgetHistory(story.nowMs);
   assert.is(story.later(1000, { 1: 50, 2: 200 }), '1 nearest');
 });
 
@@ -219,6 +219,21 @@ test('memory follows the map: regions that are unknown are not noted', () => {
   story.setRegions([...THREE, region(900)]);
   for (let i = 0; i < 8; i++) assert.not.match(new Story(THREE, {}, i + 1).report({}), /900/);
   assert.match(story.report({}), /arbitrary$/);
+});
+
+test('the last report’s round trips are known until the next one, also on another network', () => {
+  const story = new Story(THREE);
+  assert.is(story.home.hasMeasured, false);
+  story.report({ 1: 30, 2: 10 });
+  assert.equal([story.home.latencyOf(1), story.home.latencyOf(2), story.home.latencyOf(3)], [30, 10, undefined]);
+  story.later(20_000, { 1: 40, 3: 5 });
+  assert.equal([story.home.latencyOf(1), story.home.latencyOf(2), story.home.latencyOf(3)], [40, undefined, 5]);
+  story.home.forgetHistory(story.nowMs);
+  assert.is(story.home.latencyOf(1), 40);
+  assert.is(story.home.hasMeasured, true);
+  story.later(20_000, {});
+  assert.is(story.home.latencyOf(1), undefined);
+  assert.is(story.home.hasMeasured, false);
 });
 
 test.run();

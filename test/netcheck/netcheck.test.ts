@@ -37,7 +37,6 @@ test('a check tells families, addresses, round trips and home', () => {
   assert.equal([preferredRegion, preferredWhy], [2, 'nearest']);
   assert.equal(report.endpoints, [SEEN_V4, SEEN_V6]);
   assert.equal([report.tookMs, report.atMs, report.isFull], [60, 1060, true]);
-  assert.is(world.check.report, report);
   assert.is(world.check.nextTimeout(), Number.POSITIVE_INFINITY);
   assert.is(world.check.isRunning, false);
 });
@@ -250,8 +249,9 @@ test('a server that names an address which we cannot have is not believed', () =
 test('an answer that comes after the check has ended counts for nothing', () => {
   const world = worldOf([1, 2, 3, 4]);
   world.latencies({ 1: 10, 2: 10, 3: 10, 4: 500 });
-  assert.is(world.run().tookMs, 30);
-  assert.is(world.check.report!.latencies.size, 3);
+  const report = world.run();
+  assert.is(report.tookMs, 30);
+  assert.is(report.latencies.size, 3);
   assert.is(world.check.ignored, 1);
 });
 

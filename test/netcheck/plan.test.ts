@@ -1,37 +1,20 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { WireDerpRegion } from '../../lib/derp/map.ts';
-import type { NetcheckReport } from '../../lib/netcheck/limits.ts';
-import { makePlan, type PlanInput } from '../../lib/netcheck/plan.ts';
+import { makePlan, placesOf, type PlanInput } from '../../lib/netcheck/plan.ts';
 import { mapOf, region } from './support.ts';
 
 const test = suite('netcheck plan');
 
-const EMPTY: NetcheckReport = {
-  atMs: 0,
-  tookMs: 0,
-  isFull: true,
-  udp: false,
-  ipv4: false,
-  ipv6: false,
-  globalV4: undefined,
-  globalV6: undefined,
-  mappingVariesByDestIp: undefined,
-  latencies: new Map(),
-  latenciesV4: new Map(),
-  latenciesV6: new Map(),
-  preferredRegion: 0,
-  preferredWhy: 'none',
-  endpoints: [],
-};
+type Times = Readonly<Record<number, number>>;
 
-/** A report with these round trips. */
-function reportOf(v4: Readonly<Record<number, number>>, v6: Readonly<Record<number, number>> = {}): NetcheckReport {
-  const mapOfTimes = (times: Readonly<Record<number, number>>) =>
-    new Map(Object.entries(times).map(([id, ms]) => [Number(id), ms]));
-  const latencies = mapOfTimes(v4);
-  for (const [id, ms] of mapOfTimes(v6)) latencies.set(id, Math.min(ms, latencies.get(id) ?? ms));
-  return { ...EMPTY, latencies, latenciesV4: mapOfTimes(v4), latenciesV6: mapOfTimes(v6) };
+/** A report with these round trips, as a plan needs it. */
+function lastOf(v4: Times, v6: Times = {}): Pick<PlanInput, 'latencyOf' | 'had4' | 'had6'> {
+  const latencyOf = (region: number) => {
+    const ms = Math.min(v4[region] ?? Infinity, v6[region] ?? Infinity);
+    return ms < Infinity ? ms : undefined;
+  };
+  return { latencyOf, had4: Object.keys(v4).length > 0, had6: Object.keys(v6).length > 0 };
 }
 
 function regions(count: number): WireDerpRegion[] {
@@ -40,9 +23,9 @@ function regions(count: number): WireDerpRegion[] {
 
 /** `REGION/FAMILY: delay delay …` */
 function planTexts(map: readonly WireDerpRegion[], input: Partial<PlanInput>): string[] {
-  const full = { hasV4: true, hasV6: true, home: 0, last: undefined, isFull: false, limit: 99 };
+  const full = { hasV4: true, hasV6: true, home: 0, ...lastOf({}), isFull: false, limit: 99 };
   return makePlan({ regions: mapOf(...map), ...full, ...input }).map(
-    set => `${set.region}/${set.isV6 ? 6 : 4}: ${set.delaysMs.map(ms => Math.round(ms)).join(' ')}`,
+    set => `${set.region.RegionID}/${set.isV6 ? 6 : 4}: ${set.delaysMs.map(ms => Math.round(ms)).join(' ')}`,
   );
 }
 
@@ -59,7 +42,7 @@ test('a full plan asks all regions three times on both families', () => {
 });
 
 test('a full plan is bounded: home, then the nearest, then by id', () => {
-  const input = { isFull: true, hasV6: false, limit: 3, home: 5, last: reportOf({ 4: 10 }) };
+  const input = { isFull: true, hasV6: false, limit: 3, home: 5, ...lastOf({ 4: 10 }) };
   assert.equal(
     planTexts(regions(6), input).map(text => text[0]),
     ['5', '4', '1'],
@@ -70,7 +53,7 @@ test('regions not to be measured are left out, even home; those to be avoided un
   const map = [region(1, {}, { Avoid: true }), region(2, {}, { NoMeasureNoHome: true }), region(3)];
   for (const isFull of [true, false]) {
     const asked = (home: number, list = map) =>
-      planTexts(list, { isFull, home, hasV6: false, last: reportOf({ 3: 5 }) }).map(text => Number(text[0]));
+      planTexts(list, { isFull, home, hasV6: false, ...lastOf({ 3: 5 }) }).map(text => Number(text[0]));
     assert.equal(asked(0), [3]);
     assert.equal(asked(1).sort(), [1, 3]);
     assert.equal(asked(2), [3]);
@@ -79,20 +62,20 @@ test('regions not to be measured are left out, even home; those to be avoided un
 });
 
 test('in between, the nearest two are asked twice, the third once, home four times', () => {
-  const last = reportOf({ 5: 10, 3: 20, 1: 30, 2: 40 });
-  assert.equal(planTexts(regions(5), { last, home: 2, hasV6: false }), [
+  const last = lastOf({ 5: 10, 3: 20, 1: 30, 2: 40 });
+  assert.equal(planTexts(regions(5), { ...last, home: 2, hasV6: false }), [
     '5/4: 0 12',
     '3/4: 0 24',
     '1/4: 0',
     '2/4: 0 48 196 294',
   ]);
-  assert.equal(planTexts(regions(5), { last, home: 5, hasV6: false }), ['5/4: 0 12 124 186', '3/4: 0 24', '1/4: 0']);
-  assert.equal(planTexts(regions(5), { last, home: 0, hasV6: false }), ['5/4: 0 12', '3/4: 0 24', '1/4: 0']);
+  assert.equal(planTexts(regions(5), { ...last, home: 5, hasV6: false }), ['5/4: 0 12 124 186', '3/4: 0 24', '1/4: 0']);
+  assert.equal(planTexts(regions(5), { ...last, home: 0, hasV6: false }), ['5/4: 0 12', '3/4: 0 24', '1/4: 0']);
 });
 
 test('where a round trip is not known, 200 ms lie between tries', () => {
-  const last = reportOf({ 1: 10 });
-  assert.equal(planTexts(regions(4), { last, home: 4, hasV6: false }), [
+  const last = lastOf({ 1: 10 });
+  assert.equal(planTexts(regions(4), { ...last, home: 4, hasV6: false }), [
     '1/4: 0 12',
     '2/4: 0 200',
     '3/4: 0',
@@ -101,8 +84,8 @@ test('where a round trip is not known, 200 ms lie between tries', () => {
 });
 
 test('with both families working, the third is asked on IPv4 alone', () => {
-  const last = reportOf({ 1: 10, 2: 20, 3: 30, 4: 40 }, { 1: 9 });
-  assert.equal(planTexts(regions(4), { last, home: 4 }), [
+  const last = lastOf({ 1: 10, 2: 20, 3: 30, 4: 40 }, { 1: 9 });
+  assert.equal(planTexts(regions(4), { ...last, home: 4 }), [
     '1/4: 0 11',
     '1/6: 0 11',
     '2/4: 0 24',
@@ -114,8 +97,8 @@ test('with both families working, the third is asked on IPv4 alone', () => {
 });
 
 test('where IPv6 gave nothing, only the nearest two and home are asked on it, once', () => {
-  const last = reportOf({ 1: 10, 2: 20, 3: 30, 4: 40 });
-  assert.equal(planTexts(regions(4), { last, home: 4 }), [
+  const last = lastOf({ 1: 10, 2: 20, 3: 30, 4: 40 });
+  assert.equal(planTexts(regions(4), { ...last, home: 4 }), [
     '1/4: 0 12',
     '1/6: 0',
     '2/4: 0 24',
@@ -127,8 +110,8 @@ test('where IPv6 gave nothing, only the nearest two and home are asked on it, on
 });
 
 test('where IPv4 gave nothing, all go on being asked on both', () => {
-  const last = reportOf({}, { 1: 10, 2: 20, 3: 30 });
-  assert.equal(planTexts(regions(3), { last }), [
+  const last = lastOf({}, { 1: 10, 2: 20, 3: 30 });
+  assert.equal(planTexts(regions(3), { ...last }), [
     '1/4: 0 12',
     '1/6: 0 12',
     '2/4: 0 24',
@@ -146,9 +129,9 @@ test('tries go round the servers of a region that answer STUN on the family', ()
     region(1, { IPv4: '10.1.0.4', IPv6: 'none', STUNOnly: true }),
   ].flatMap(({ Nodes }) => Nodes);
   const map = mapOf(region(1, {}, { Nodes: nodes }));
-  const plan = makePlan({ regions: map, hasV4: true, hasV6: true, home: 0, last: undefined, isFull: true, limit: 9 });
+  const plan = makePlan({ regions: map, hasV4: true, hasV6: true, home: 0, ...lastOf({}), isFull: true, limit: 9 });
   assert.equal(
-    plan.map(({ places }) => places.map(({ address, port }) => `${address} ${port}`)),
+    plan.map(set => placesOf(set).map(({ address, port }) => `${address} ${port}`)),
     [['10.1.0.1 3478', '10.1.0.4 3478'], ['2001:db8::3 99']],
   );
   const none = makePlan({
@@ -156,7 +139,7 @@ test('tries go round the servers of a region that answer STUN on the family', ()
     hasV4: true,
     hasV6: true,
     home: 0,
-    last: undefined,
+    ...lastOf({}),
     isFull: true,
     limit: 9,
   });

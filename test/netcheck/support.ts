@@ -2,7 +2,7 @@
 import type { Endpoint } from '../../lib/base/address.ts';
 import { Slot } from '../../lib/base/slot.ts';
 import type { WireDerpNode, WireDerpRegion } from '../../lib/derp/map.ts';
-import type { NetcheckLimits, NetcheckReport } from '../../lib/netcheck/limits.ts';
+import { NETCHECK_LIMITS_LARGE, type NetcheckLimits, type NetcheckReport } from '../../lib/netcheck/limits.ts';
 import { Netcheck } from '../../lib/netcheck/netcheck.ts';
 import { parseBindingRequest, writeBindingResponse } from '../../lib/stun/message.ts';
 import { Seeded } from '../crypto/support.ts';
@@ -67,7 +67,7 @@ export class World {
   constructor(limits: Partial<NetcheckLimits> = {}) {
     const seeded = new Seeded(9);
     const random = (out: Uint8Array) => out.set(seeded.bytes(out.length));
-    this.check = new Netcheck({ nowMs: this.nowMs, random, limits });
+    this.check = new Netcheck({ nowMs: this.nowMs, random, limits: { ...NETCHECK_LIMITS_LARGE, ...limits } });
   }
 
   /** Every region's server answers after so many ms on IPv4, and IPv6 if told. */

@@ -13,7 +13,7 @@ import { SecretKey } from '../../lib/crypto/keys.ts';
 import { selectSuite } from '../../lib/crypto/select.ts';
 import { createWasmSuite } from '../../lib/crypto/wasm.ts';
 import { DerpClient } from '../../lib/derp/client.ts';
-import type { DerpClientEvent } from '../../lib/derp/client-types.ts';
+import { DERP_CLIENT_LIMITS_LARGE, type DerpClientEvent } from '../../lib/derp/client-types.ts';
 import { startServer } from '../../targets/server/server.ts';
 import type { Server, ServerOptions } from '../../targets/server/types.ts';
 
@@ -259,7 +259,7 @@ export class TestRelayClient {
       suite: suiteOfTests,
       privateKey: this.secret,
       host,
-      limits: { sendPackets: 1 << 20, sendBytes: 1 << 28 },
+      limits: { ...DERP_CLIENT_LIMITS_LARGE, sendPackets: 1 << 20, sendBytes: 1 << 28 },
     });
     if (way === 'websocket') await this.#openWebSocket(port);
     else await this.#openSocket(port, way);
