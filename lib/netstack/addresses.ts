@@ -6,12 +6,11 @@
  * and broadcast, which cryptokey routing could not carry anyway.
  */
 import { formatAddress, type Prefix } from '../base/address.ts';
-import { concatBytes, equalRange } from '../base/bytes.ts';
+import { concatBytes, equalRange, NO_BYTES } from '../base/bytes.ts';
 import { NetError } from '../base/errors.ts';
 import { isBogusIpv4Source } from '../packet/ipv4.ts';
 import { isBogusIpv6Source } from '../packet/ipv6.ts';
 
-const NO_BYTES = /* @__PURE__ */ new Uint8Array(0);
 /** An entry: bytes of the address, prefix length, whether it is a service's, room for an address. */
 const ENTRY_BYTES = 19;
 const ENTRY_BITS = 1;

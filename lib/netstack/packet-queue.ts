@@ -5,7 +5,7 @@
  * up to its limit, and is given back once it is empty and larger than what is worth keeping: in a queue of a
  * microcontroller that is nothing. A full queue refuses the newest record; nothing that was accepted is lost.
  */
-import { readU32BE, writeU32BE } from '../base/bytes.ts';
+import { NO_BYTES, readU32BE, writeU32BE } from '../base/bytes.ts';
 
 /** Bytes that each record costs on top of its own. */
 const RECORD_OVERHEAD_BYTES = 4;
@@ -15,13 +15,12 @@ const KEPT_CAPACITY_BYTES = 65_536;
 /** A queue with a limit of at most this is a small one: its ring starts smaller, and none is kept while it is empty. */
 const SMALL_LIMIT_BYTES = 16_384;
 const SMALL_FIRST_CAPACITY_BYTES = 128;
-const EMPTY = /* @__PURE__ */ new Uint8Array(0);
 
 /** The queue; see the top of the file. */
 export class PacketQueue {
   readonly #limitBytes: number;
   readonly #limitRecords: number;
-  #buf = EMPTY;
+  #buf = NO_BYTES;
   #head = 0;
   #tail = 0;
   /** Where the records before the wrap end; meaningful only while `#isWrapped`. */
@@ -118,12 +117,12 @@ export class PacketQueue {
    */
   trim(): void {
     const kept = this.#limitBytes <= SMALL_LIMIT_BYTES ? 0 : KEPT_CAPACITY_BYTES;
-    if (this.#count === 0 && this.#buf.length > kept) this.#buf = EMPTY;
+    if (this.#count === 0 && this.#buf.length > kept) this.#buf = NO_BYTES;
   }
 
   /** Forgets all records and gives all memory back. */
   clear(): void {
-    this.#buf = EMPTY;
+    this.#buf = NO_BYTES;
     this.#head = 0;
     this.#tail = 0;
     this.#isWrapped = false;

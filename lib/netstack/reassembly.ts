@@ -10,7 +10,7 @@
  *
  * Left out: IPv4 options of fragments, and reports of congestion across fragments (RFC 3168 §5.3).
  */
-import { concatBytes, equalRange, writeU16BE } from '../base/bytes.ts';
+import { concatBytes, equalRange, NO_BYTES, writeU16BE } from '../base/bytes.ts';
 import { foldChecksum, sumBytes } from '../base/checksum.ts';
 import { type DropCounters, dropReason } from '../base/drop.ts';
 import type { Packet } from '../packet/classify.ts';
@@ -44,6 +44,9 @@ export const REASSEMBLY_LIMITS_LARGE: ReassemblyLimits = /* @__PURE__ */ Object.
   timeoutMs: 30_000,
 });
 
+/** With at most this many bytes in all, none are kept for the next whole packet. */
+const SMALL_BYTES = 65_536;
+
 /** What a fragment costs on top of its data. */
 export const FRAGMENT_OVERHEAD_BYTES = 192;
 
@@ -68,6 +71,8 @@ export interface FragmentStore {
    * are missing, or a negative reason (not yet counted).
    */
   handleFragment(nowMs: number, buf: Uint8Array, packet: Packet, drops: DropCounters): number;
+  /** {@link whole} has been used: its memory may be given back. */
+  release?(): void;
   /** When {@link pollExpired} has something to do: absolute ms, `Infinity` for never. */
   nextTimeout(): number;
   /**
@@ -104,14 +109,12 @@ interface Datagram {
   isDiscarded: boolean;
 }
 
-const NOTHING: Uint8Array = /* @__PURE__ */ new Uint8Array(0);
-
 /** Puts fragments together; see the top of the file. */
 export class Reassembly implements FragmentStore {
   readonly #limits: ReassemblyLimits;
   /** In order of their age, oldest first. */
   readonly #datagrams: Datagram[] = [];
-  readonly whole = { buf: NOTHING, start: 0, end: 0 };
+  readonly whole = { buf: NO_BYTES, start: 0, end: 0 };
   #bytes = 0;
 
   constructor(limits: ReassemblyLimits) {
@@ -145,6 +148,13 @@ export class Reassembly implements FragmentStore {
     return datagram.received === datagram.total ? this.#complete(datagram) : 0;
   }
 
+  /** Gives the memory of the last whole packet back, unless there is plenty. */
+  release(): void {
+    if (this.#limits.bytes > SMALL_BYTES) return;
+    this.whole.buf = NO_BYTES;
+    this.whole.end = 0;
+  }
+
   nextTimeout(): number {
     return this.#datagrams.length === 0 ? Number.POSITIVE_INFINITY : this.#datagrams[0]!.expiresMs;
   }
@@ -153,9 +163,9 @@ export class Reassembly implements FragmentStore {
     const datagram = this.#datagrams[0];
     if (datagram === undefined || datagram.expiresMs > nowMs) return undefined;
     this.#remove(datagram);
-    if (datagram.isDiscarded) return NOTHING;
+    if (datagram.isDiscarded) return NO_BYTES;
     drops.count(TIMEOUT);
-    return datagram.header.length === 0 ? NOTHING : concatBytes(datagram.header, datagram.fragments[0]!.data);
+    return datagram.header.length === 0 ? NO_BYTES : concatBytes(datagram.header, datagram.fragments[0]!.data);
   }
 
   #find(buf: Uint8Array, packet: Packet): Datagram | undefined {
@@ -178,7 +188,7 @@ export class Reassembly implements FragmentStore {
       bytes: 0,
       received: 0,
       total: -1,
-      header: NOTHING,
+      header: NO_BYTES,
       isDiscarded: false,
     };
     this.#datagrams.push(datagram);
@@ -255,7 +265,7 @@ export class Reassembly implements FragmentStore {
     this.#bytes -= datagram.bytes;
     datagram.bytes = 0;
     datagram.fragments = [];
-    datagram.header = NOTHING;
+    datagram.header = NO_BYTES;
     datagram.isDiscarded = true;
     return reason;
   }

@@ -192,9 +192,11 @@ export class Stack implements IcmpFlows {
     if (length <= 0) return length < 0 ? this.drops.count(length) : 0;
     const { whole } = reassembly;
     const parsed = classify(whole.buf, whole.start, whole.end, packet);
-    if (parsed < 0) return this.#refuse(nowMs, whole.buf, packet, parsed);
     // INVARIANT: no fragment again: the first fragment held all headers, and a second fragment header is malformed.
-    return this.#deliver(nowMs, whole.buf, packet);
+    const result =
+      parsed < 0 ? this.#refuse(nowMs, whole.buf, packet, parsed) : this.#deliver(nowMs, whole.buf, packet);
+    reassembly.release?.();
+    return result;
   }
 
   #deliver(nowMs: number, buf: Uint8Array, packet: Packet): number {

@@ -421,4 +421,19 @@ test('random fragments, overlapping or not, agree with a slow reference', () => 
   assert.ok(outcomes.whole > 300 && outcomes.bad > 300, JSON.stringify(outcomes));
 });
 
+test('a small store keeps no memory of a whole packet that was used, a large one does', () => {
+  for (const [limits, isKept] of [
+    [REASSEMBLY_LIMITS_SMALL, false],
+    [REASSEMBLY_LIMITS_LARGE, true],
+  ] as const) {
+    const rig = new Rig(limits);
+    for (let round = 0; round < 2; round++) {
+      const results = cut(counting(3000), 1200).map(piece => rig.piece(piece, { id: round }));
+      assert.equal(bodyOf(results[2]!), counting(3000));
+      rig.store.release();
+      assert.is(rig.store.whole.buf.length > 0, isKept);
+    }
+  }
+});
+
 test.run();
