@@ -8,6 +8,10 @@ import { seqAfter, seqBefore } from './tcp-sequence.ts';
 import {
   DUE_TAIL_PROBE,
   echoedMs,
+  FIN_ACKED,
+  FIN_SENT,
+  HAS_SACK,
+  HAS_TIMESTAMPS,
   isRecovering,
   markReady,
   pipeBytes,
@@ -16,6 +20,8 @@ import {
   sackOf,
   type Tcb,
   wantTransmit,
+  WINDOW_PROBE_OUT,
+  WRITE_WANTED,
 } from './tcp-tcb.ts';
 
 /** Takes the window field of a segment in, if the segment is newer than the last that told a window (RFC 9293). */
@@ -46,12 +52,13 @@ export function handleAck(t: Tcb, segment: TcpSegment, nowMs: number, isBare: bo
   const advance = (segment.ack - previousUna) | 0;
   // Alive, and that is all that a probe of a shut window asks (RFC 9293 §3.8.6.1: then never give up).
   if (t.sndWnd === 0 || board.count === 0) t.stuckSinceMs = Number.NaN;
-  if (advance === 0 && board.count === 0 && (!t.hasSack || segment.sackCount === 0)) return;
+  if (advance === 0 && board.count === 0 && ((t.flags & HAS_SACK) === 0 || segment.sackCount === 0)) return;
   const flightBefore = pipeBytes(t);
-  const echoMs = segment.hasTimestamps && t.hasTimestamps ? echoedMs(t, nowMs, segment.tsEcr) : Infinity;
+  const echoMs =
+    segment.hasTimestamps && (t.flags & HAS_TIMESTAMPS) !== 0 ? echoedMs(t, nowMs, segment.tsEcr) : Infinity;
   board.beginAck(nowMs, echoMs, rtt.minMs);
   if (advance > 0) advanceUna(t, segment.ack, advance);
-  if (t.hasSack && segment.sackCount > 0) sackOf(t);
+  if ((t.flags & HAS_SACK) !== 0 && segment.sackCount > 0) sackOf(t);
   const found = t.sack === undefined ? 0 : t.sack.handleBlocks(segment, previousUna, t.sndNxt);
   const isNewLoss = findLosses(t, segment, nowMs, advance, isBare, found);
   // Where a duplicate is reported, the echo is not of what was sent last: an earlier answer was lost.
@@ -59,7 +66,7 @@ export function handleAck(t: Tcb, segment: TcpSegment, nowMs: number, isBare: bo
   const recovery = board.lostBytes > 0 ? recoveryOf(t) : t.recovery;
   const mayGrow = recovery?.onAck(advance, t.sndNxt, flightBefore, isNewLoss, echoMs, t.mss) ?? true;
   // What an acknowledgment says of arrivals counts, not by how far it moves: a gap that closes is one arrival.
-  const bytes = t.hasSack ? board.delivery.bytes : advance;
+  const bytes = (t.flags & HAS_SACK) !== 0 ? board.delivery.bytes : advance;
   if (mayGrow && bytes > 0) {
     const isLimited =
       seqBefore(previousUna, t.limitedEnd) || (t.cubic.isSlowStart && flightBefore * 2 > t.cubic.window);
@@ -76,7 +83,7 @@ function advanceUna(t: Tcb, ack: number, advance: number): void {
   const bytes = Math.min(advance, t.sendRing.length);
   // INVARIANT: only FIN lies beyond the ring, so an acknowledgment of more than the ring is one of FIN.
   t.sendRing.discard(bytes);
-  if (t.isFinSent && ack === t.sndNxt) t.isFinAcked = true;
+  if ((t.flags & FIN_SENT) !== 0 && ack === t.sndNxt) t.flags |= FIN_ACKED;
 }
 
 /** Has losses marked, with SACK (which `found` something) or by counting duplicates. Returns whether any is new. */
@@ -89,7 +96,7 @@ function findLosses(
   found: number,
 ): boolean {
   const { board, recovery, rtt, sack } = t;
-  if (!t.hasSack) {
+  if ((t.flags & HAS_SACK) === 0) {
     const before = board.lostBytes;
     if (advance > 0) recovery?.onAdvanceWithoutSack(advance, t.mss);
     else if (isBare) recoveryOf(t).onDuplicateAck(t.mss);
@@ -132,7 +139,7 @@ function onProgress(t: Tcb, nowMs: number): void {
   t.errorCode = undefined;
   t.rtt.backoffs = 0;
   t.due &= ~DUE_TAIL_PROBE;
-  t.isWindowProbeOut = false;
+  t.flags &= ~WINDOW_PROBE_OUT;
   t.retransmitAt = t.board.count > 0 ? nowMs + t.rtt.rtoMs : Infinity;
   armTailProbe(t, nowMs);
   const { limits } = t.owner;
@@ -143,7 +150,7 @@ function onProgress(t: Tcb, nowMs: number): void {
 
 /** Tells the application that it can write again, once a third of the buffer is free. */
 export function announceRoom(t: Tcb): void {
-  if (!t.isWriteWanted || (t.sendLimit - t.sendRing.length) * 3 < t.sendLimit) return;
-  t.isWriteWanted = false;
+  if ((t.flags & WRITE_WANTED) === 0 || (t.sendLimit - t.sendRing.length) * 3 < t.sendLimit) return;
+  t.flags &= ~WRITE_WANTED;
   markReady(t, READY_WRITABLE);
 }

@@ -8,7 +8,14 @@ import { failConnection } from './tcp-lifecycle.ts';
 import { IDLE_RELEASE_MS } from './tcp-limits.ts';
 import { RECORD_BYTES } from './tcp-scoreboard.ts';
 import {
+  DISCARDING,
+  FIN_QUEUED,
+  HAS_SACK,
+  HAS_TIMESTAMPS,
+  NO_DELAY,
+  PEER_ENDED,
   pipeBytes,
+  setFlags,
   STATE_CLOSE_WAIT,
   STATE_CLOSED,
   STATE_ESTABLISHED,
@@ -21,6 +28,7 @@ import {
   Tcb,
   type TcpState,
   wantTransmit,
+  WRITE_WANTED,
 } from './tcp-tcb.ts';
 import type { TcpListener } from './tcp-listener.ts';
 import { armKeepAlive, nextDeadline } from './tcp-timeouts.ts';
@@ -52,7 +60,7 @@ export interface TcpInfo {
 
 /** One TCP connection. */
 export class TcpConnection extends Tcb {
-  /** RFC 9293's name of the state. */
+  /** RFC 9293's name of the state. CLOSED where TIME-WAIT begins, which is the machine's business, not a connection's. */
   get state(): TcpState {
     return STATE_NAMES[this.stateCode];
   }
@@ -81,7 +89,7 @@ export class TcpConnection extends Tcb {
 
   /** Whether the other side has finished and everything it sent has been read. */
   get isEnded(): boolean {
-    return this.isPeerEnded && this.receiveRing.readableBytes === 0;
+    return (this.flags & PEER_ENDED) !== 0 && this.receiveRing.readableBytes === 0;
   }
 
   /** Moves received bytes to `out[start, end)`; returns how many, 0 when none wait. Also after the connection is over. */
@@ -109,7 +117,7 @@ export class TcpConnection extends Tcb {
     const wanted = Math.min(end - start, room);
     const taken = this.sendRing.write(buf, start, start + wanted);
     if (taken < end - start) {
-      this.isWriteWanted = true;
+      this.flags |= WRITE_WANTED;
       // Memory is short: what the ring has is the limit now, so that room is announced by it.
       if (taken < wanted) this.sendLimit = this.sendRing.capacity;
     }
@@ -120,14 +128,14 @@ export class TcpConnection extends Tcb {
 
   /** READY_WRITABLE follows once the other side has acknowledged more, also when `write` took all that it was given. */
   wantRoom(): void {
-    if (this.#canWrite()) this.isWriteWanted = true;
+    if (this.#canWrite()) this.flags |= WRITE_WANTED;
   }
 
   /** Half close: FIN follows what was written; reading goes on. Safe to call twice. */
   shutdown(_nowMs: number): void {
-    if (this.isFinQueued || this.stateCode === STATE_CLOSED) return;
-    this.isFinQueued = true;
-    this.isWriteWanted = false;
+    if ((this.flags & FIN_QUEUED) !== 0 || this.stateCode === STATE_CLOSED) return;
+    this.flags |= FIN_QUEUED;
+    this.flags &= ~WRITE_WANTED;
     if (this.stateCode === STATE_ESTABLISHED) this.stateCode = STATE_FIN_WAIT_1;
     else if (this.stateCode === STATE_CLOSE_WAIT) this.stateCode = STATE_LAST_ACK;
     if (this.stateCode >= STATE_ESTABLISHED) wantTransmit(this);
@@ -143,8 +151,8 @@ export class TcpConnection extends Tcb {
       return;
     }
     this.shutdown(nowMs);
-    if (this.isDiscarding) return;
-    this.isDiscarding = true;
+    if ((this.flags & DISCARDING) !== 0) return;
+    this.flags |= DISCARDING;
     const unread = this.receiveRing.readableBytes;
     this.receiveRing.skip(unread);
     if (unread > 0) onRead(this, nowMs, unread);
@@ -177,7 +185,7 @@ export class TcpConnection extends Tcb {
 
   /** Sends small writes at once (true) instead of gathering them while others are unacknowledged (Nagle, RFC 896). */
   setNoDelay(isOn: boolean): void {
-    this.isNoDelay = isOn;
+    setFlags(this, NO_DELAY, isOn);
     if (isOn && this.stateCode >= STATE_ESTABLISHED) wantTransmit(this);
   }
 
@@ -199,8 +207,8 @@ export class TcpConnection extends Tcb {
       retransmits: recovery?.retransmits ?? 0,
       timeouts: recovery?.timeouts ?? 0,
       undone: recovery?.undone ?? 0,
-      hasSack: this.hasSack,
-      hasTimestamps: this.hasTimestamps,
+      hasSack: (this.flags & HAS_SACK) !== 0,
+      hasTimestamps: (this.flags & HAS_TIMESTAMPS) !== 0,
       ringBytes: this.sendRing.capacity + this.receiveRing.capacity + RECORD_BYTES * board.count,
     };
   }
@@ -208,7 +216,7 @@ export class TcpConnection extends Tcb {
   /** States in which the application may still add data. */
   #canWrite(): boolean {
     const state = this.stateCode;
-    return !this.isFinQueued && state >= STATE_SYN_SENT && state <= STATE_CLOSE_WAIT;
+    return (this.flags & FIN_QUEUED) === 0 && state >= STATE_SYN_SENT && state <= STATE_CLOSE_WAIT;
   }
 
   #wakeBy(at: number): void {

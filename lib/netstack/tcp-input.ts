@@ -12,10 +12,17 @@ import { CHALLENGE_INTERVAL_MS, IDLE_RELEASE_MS, PAWS_IDLE_MS } from './tcp-limi
 import { scheduleAck } from './tcp-output.ts';
 import { seqAfter, seqBefore, seqMin } from './tcp-sequence.ts';
 import {
+  DISCARDING,
   DUE_ACK,
   DUE_SYN,
   echoedMs,
+  FIN_ACKED,
+  FIN_SENT,
+  HAS_PEER_FIN,
+  HAS_SACK,
+  HAS_TIMESTAMPS,
   markReady,
+  PEER_ENDED,
   READY_ENDED,
   READY_READABLE,
   sackOf,
@@ -29,6 +36,7 @@ import {
   STATE_SYN_SENT,
   type Tcb,
   wantTransmit,
+  WINDOW_PROBE_OUT,
 } from './tcp-tcb.ts';
 import { armKeepAlive } from './tcp-timeouts.ts';
 import { noteReceiverRtt, onReceivePause } from './tcp-window.ts';
@@ -69,7 +77,7 @@ function repeatSynAck(t: Tcb): number {
 
 /** Timestamps and sequence numbers: whether the segment can belong to the present window at all. */
 function checkSequence(t: Tcb, nowMs: number, segment: TcpSegment): number {
-  if (t.hasTimestamps && (segment.flags & (TCP_RST | TCP_SYN)) === 0) {
+  if ((t.flags & HAS_TIMESTAMPS) !== 0 && (segment.flags & (TCP_RST | TCP_SYN)) === 0) {
     if (!segment.hasTimestamps) return t.owner.drops.count(TCP_DROPS.oldTimestamp); // CHECK: tcp-timestamp-required
     const isStale = ((segment.tsVal - t.tsRecent) | 0) < 0 && nowMs - t.tsRecentMs < PAWS_IDLE_MS;
     if (isStale) return answerStale(t, nowMs, segment); // CHECK: tcp-paws
@@ -95,7 +103,7 @@ function answerStale(t: Tcb, nowMs: number, segment: TcpSegment): number {
 /** `[start, end)` came again: acknowledged at once, and named if SACK is on and it can have been (RFC 2883). */
 function reportDuplicate(t: Tcb, start: number, end: number): void {
   const age = (t.rcvNxt - start) | 0;
-  if (t.hasSack && age > 0 && age <= t.rcvTarget) sackOf(t).noteDuplicate(start, end);
+  if ((t.flags & HAS_SACK) !== 0 && age > 0 && age <= t.rcvTarget) sackOf(t).noteDuplicate(start, end);
   t.due |= DUE_ACK;
   wantTransmit(t);
 }
@@ -138,7 +146,7 @@ function checkAck(t: Tcb, nowMs: number, segment: TcpSegment): number {
     if (ack !== t.sndNxt) return refuseAck(t, ack); // CHECK: tcp-syn-received-ack
     return 0;
   }
-  if (t.isWindowProbeOut && ack === ((t.sndNxt + 1) | 0)) takeProbe(t, nowMs);
+  if ((t.flags & WINDOW_PROBE_OUT) !== 0 && ack === ((t.sndNxt + 1) | 0)) takeProbe(t, nowMs);
   if (seqAfter(ack, t.sndNxt)) return challenge(t, nowMs, TCP_DROPS.badAck); // CHECK: tcp-ack-future
   if (seqBefore(ack, (t.sndUna - t.maxSndWnd) | 0)) return challenge(t, nowMs, TCP_DROPS.badAck); // CHECK: tcp-ack-ancient
   return 0;
@@ -152,15 +160,15 @@ function refuseAck(t: Tcb, ack: number): number {
 
 /** The peer took the octet of a zero-window probe: it counts as sent after all. */
 function takeProbe(t: Tcb, nowMs: number): void {
-  t.isWindowProbeOut = false;
-  if (t.sendRing.length === 0) t.isFinSent = true;
+  t.flags &= ~WINDOW_PROBE_OUT;
+  if (t.sendRing.length === 0) t.flags |= FIN_SENT;
   t.sndNxt = (t.sndNxt + 1) | 0;
   t.board.push(t.sndNxt, nowMs);
 }
 
 /** Remembers the peer's clock if the segment reaches back to our last acknowledgment (RFC 7323 §4.3). */
 function noteTimestamp(t: Tcb, nowMs: number, segment: TcpSegment): void {
-  if (!t.hasTimestamps || seqAfter(segment.seq, t.lastAckSent)) return;
+  if ((t.flags & HAS_TIMESTAMPS) === 0 || seqAfter(segment.seq, t.lastAckSent)) return;
   if (((segment.tsVal - t.tsRecent) | 0) < 0 && nowMs - t.tsRecentMs < PAWS_IDLE_MS) return;
   t.tsRecent = segment.tsVal;
   t.tsRecentMs = nowMs;
@@ -175,11 +183,11 @@ function acceptSegment(t: Tcb, nowMs: number, buf: Uint8Array, segment: TcpSegme
     updateSendWindow(t, segment);
     if (!seqBefore(segment.ack, t.sndUna)) handleAck(t, segment, nowMs, isBare && t.sndWnd === windowBefore);
   }
-  if (t.isFinAcked) onFinAcked(t, nowMs);
+  if ((t.flags & FIN_ACKED) !== 0) onFinAcked(t, nowMs);
   let result = 0;
   if (segment.dataEnd > segment.dataStart) result = handleData(t, nowMs, buf, segment);
   if ((segment.flags & TCP_FIN) !== 0) noteFin(t, (segment.seq + segment.dataEnd - segment.dataStart) | 0);
-  if (t.hasPeerFin && !t.isPeerEnded && t.rcvNxt === t.peerFinSeq) onPeerFin(t, nowMs);
+  if ((t.flags & HAS_PEER_FIN) !== 0 && (t.flags & PEER_ENDED) === 0 && t.rcvNxt === t.peerFinSeq) onPeerFin(t, nowMs);
   return result;
 }
 
@@ -188,7 +196,7 @@ function onFinAcked(t: Tcb, nowMs: number): void {
   if (t.stateCode === STATE_FIN_WAIT_1) {
     t.stateCode = STATE_FIN_WAIT_2;
     if (t.keepAliveAt === Infinity) armKeepAlive(t, nowMs);
-    if (t.isDiscarding) t.waitAt = nowMs + t.owner.limits.finWaitMs;
+    if ((t.flags & DISCARDING) !== 0) t.waitAt = nowMs + t.owner.limits.finWaitMs;
   } else if (t.stateCode === STATE_CLOSING) enterTimeWait(t, nowMs);
   else if (t.stateCode === STATE_LAST_ACK) closeConnection(t);
 }
@@ -202,14 +210,15 @@ function handleData(t: Tcb, nowMs: number, buf: Uint8Array, segment: TcpSegment)
   let { seq, dataStart: start, dataEnd: end } = segment;
   const overlap = (t.rcvNxt - seq) | 0;
   if (overlap > 0) {
-    if (t.hasSack) sackOf(t).noteDuplicate(seq, t.rcvNxt);
+    if ((t.flags & HAS_SACK) !== 0) sackOf(t).noteDuplicate(seq, t.rcvNxt);
     start += overlap;
     seq = t.rcvNxt;
     if (start >= end) return 0;
   }
   const room = (t.rcvAdv - seq) | 0;
   if (end - start > room) end = start + Math.max(room, 0); // CHECK: tcp-window-trim
-  if (t.hasPeerFin && ((t.peerFinSeq - seq) | 0) < end - start) return drops.count(TCP_DROPS.malformed); // CHECK: tcp-data-after-fin
+  const isPastFin = (t.flags & HAS_PEER_FIN) !== 0 && ((t.peerFinSeq - seq) | 0) < end - start;
+  if (isPastFin) return drops.count(TCP_DROPS.malformed); // CHECK: tcp-data-after-fin
   if (start === end) {
     t.due |= DUE_ACK;
     wantTransmit(t);
@@ -223,12 +232,12 @@ function handleData(t: Tcb, nowMs: number, buf: Uint8Array, segment: TcpSegment)
 function takeInOrder(t: Tcb, nowMs: number, buf: Uint8Array, segment: TcpSegment, start: number, end: number): number {
   const ring = t.receiveRing;
   const hadGap = ring.rangeCount > 0;
-  const advance = t.isDiscarding && !hadGap ? end - start : ring.append(t.rcvNxt, buf, start, end);
+  const advance = (t.flags & DISCARDING) !== 0 && !hadGap ? end - start : ring.append(t.rcvNxt, buf, start, end);
   if (advance < 0) return t.owner.drops.count(TCP_DROPS.limit);
   t.rcvNxt = (t.rcvNxt + advance) | 0;
-  if (segment.hasTimestamps && t.hasTimestamps && end - start === t.rcvMss)
+  if (segment.hasTimestamps && (t.flags & HAS_TIMESTAMPS) !== 0 && end - start === t.rcvMss)
     noteReceiverRtt(t, Math.max(nowMs - echoedMs(t, nowMs, segment.tsEcr), 0));
-  if (t.isDiscarding) ring.skip(ring.readableBytes);
+  if ((t.flags & DISCARDING) !== 0) ring.skip(ring.readableBytes);
   else markReady(t, READY_READABLE);
   if (hadGap) t.due |= DUE_ACK;
   scheduleAck(t, nowMs, advance);
@@ -243,7 +252,7 @@ function takeAhead(t: Tcb, buf: Uint8Array, seq: number, start: number, end: num
   wantTransmit(t);
   const isKnown = t.receiveRing.covers(seq, (seq + end - start) | 0);
   if (isKnown) {
-    if (t.hasSack) sackOf(t).noteDuplicate(seq, (seq + end - start) | 0);
+    if ((t.flags & HAS_SACK) !== 0) sackOf(t).noteDuplicate(seq, (seq + end - start) | 0);
     return drops.count(TCP_DROPS.duplicate);
   }
   return t.receiveRing.insert(t.rcvNxt, seq, buf, start, end) ? 0 : drops.count(TCP_DROPS.limit);
@@ -251,14 +260,14 @@ function takeAhead(t: Tcb, buf: Uint8Array, seq: number, start: number, end: num
 
 /** A FIN at `seq`, in the window or right behind it; kept until everything before it is here. */
 function noteFin(t: Tcb, seq: number): void {
-  if (t.hasPeerFin || seqBefore(seq, t.rcvNxt) || seqAfter(seq, t.rcvAdv)) return;
-  t.hasPeerFin = true;
+  if ((t.flags & HAS_PEER_FIN) !== 0 || seqBefore(seq, t.rcvNxt) || seqAfter(seq, t.rcvAdv)) return;
+  t.flags |= HAS_PEER_FIN;
   t.peerFinSeq = seq;
 }
 
 /** All data up to the peer's FIN is here (RFC 9293 §3.10.7.4, eighth). */
 function onPeerFin(t: Tcb, nowMs: number): void {
-  t.isPeerEnded = true;
+  t.flags |= PEER_ENDED;
   t.rcvNxt = (t.rcvNxt + 1) | 0;
   if (seqAfter(t.rcvNxt, t.rcvAdv)) t.rcvAdv = t.rcvNxt;
   t.receiveRing.dropRanges();
@@ -299,6 +308,6 @@ function handleInSynSent(t: Tcb, nowMs: number, buf: Uint8Array, segment: TcpSeg
   let result = 0;
   if (segment.dataEnd > segment.dataStart) result = handleData(t, nowMs, buf, segment);
   if ((flags & TCP_FIN) !== 0) noteFin(t, (segment.seq + segment.dataEnd - segment.dataStart) | 0);
-  if (t.hasPeerFin && !t.isPeerEnded && t.rcvNxt === t.peerFinSeq) onPeerFin(t, nowMs);
+  if ((t.flags & HAS_PEER_FIN) !== 0 && (t.flags & PEER_ENDED) === 0 && t.rcvNxt === t.peerFinSeq) onPeerFin(t, nowMs);
   return result;
 }

@@ -15,10 +15,15 @@ import {
   DUE_TAIL_PROBE,
   DUE_WINDOW_PROBE,
   echoedMs,
+  FIN_QUEUED,
+  HAS_SACK,
+  HAS_SCALE,
+  HAS_TIMESTAMPS,
   markReady,
   READY_CLOSED,
   READY_CONNECTED,
   recoveryOf,
+  setFlags,
   STATE_CLOSED,
   STATE_ESTABLISHED,
   STATE_FIN_WAIT_1,
@@ -49,20 +54,20 @@ export function takeSynOptions(t: Tcb, nowMs: number, segment: TcpSegment): void
   t.rcvAdv = (t.rcvNxt + synWindow(t)) | 0;
   t.lastAckSent = t.rcvNxt;
   if (segment.mss > 0) t.peerMss = segment.mss;
-  t.isScaled = segment.windowShift >= 0;
+  setFlags(t, HAS_SCALE, segment.windowShift >= 0);
   t.sndShift = Math.max(segment.windowShift, 0);
-  t.rcvShift = t.isScaled ? windowShiftFor(t.owner.limits.receiveBufferBytes) : 0;
-  t.hasTimestamps = segment.hasTimestamps;
+  t.rcvShift = segment.windowShift >= 0 ? windowShiftFor(t.owner.limits.receiveBufferBytes) : 0;
+  setFlags(t, HAS_TIMESTAMPS, segment.hasTimestamps);
   t.tsRecent = segment.tsVal;
   t.tsRecentMs = nowMs;
-  t.hasSack = segment.isSackPermitted && t.owner.createSack !== undefined;
+  setFlags(t, HAS_SACK, segment.isSackPermitted && t.owner.createSack !== undefined);
   updateSegmentSize(t);
 }
 
 /** Our SYN is acknowledged by `segment`: ESTABLISHED, or FIN-WAIT-1 when the application has finished already. */
 export function establish(t: Tcb, nowMs: number, segment: TcpSegment): void {
   const wasHalfOpen = t.stateCode === STATE_SYN_RECEIVED;
-  t.stateCode = t.isFinQueued ? STATE_FIN_WAIT_1 : STATE_ESTABLISHED;
+  t.stateCode = (t.flags & FIN_QUEUED) !== 0 ? STATE_FIN_WAIT_1 : STATE_ESTABLISHED;
   t.sndUna = segment.ack;
   t.board.reset(t.sndUna);
   t.cubic = new Cubic(t.mss);
@@ -80,7 +85,7 @@ export function establish(t: Tcb, nowMs: number, segment: TcpSegment): void {
   if (wasHalfOpen && t.origin !== undefined) t.owner.onAccepted(t);
   else markReady(t, READY_CONNECTED);
   announceRoom(t);
-  if (t.sendRing.length > 0 || t.isFinQueued) wantTransmit(t);
+  if (t.sendRing.length > 0 || (t.flags & FIN_QUEUED) !== 0) wantTransmit(t);
 }
 
 /** The handshake's round trip is the first measurement; one with lost SYNs makes the start careful instead. */
@@ -89,7 +94,7 @@ function measureHandshake(t: Tcb, nowMs: number, segment: TcpSegment): void {
   t.rtt.backoffs = 0;
   // Nothing but the SYN has left.
   const rttMs = retries === 0 ? nowMs - t.lastSendMs : nowMs - echoedMs(t, nowMs, segment.tsEcr);
-  if (retries === 0 || (t.hasTimestamps && rttMs >= 0)) {
+  if (retries === 0 || ((t.flags & HAS_TIMESTAMPS) !== 0 && rttMs >= 0)) {
     t.rtt.sample(nowMs, rttMs, 1);
     t.receiverRttMs = rttMs;
   } else t.rtt.setInitialRto(RTO_AFTER_SYN_LOSS_MS);
@@ -145,7 +150,7 @@ function release(t: Tcb): void {
   t.receiveRing.trim();
   t.receiveRing.detach();
   t.board.clear();
-  t.hasSack = false;
+  t.flags &= ~HAS_SACK;
   t.sack = undefined;
   t.due &= ~(DUE_TAIL_PROBE | DUE_WINDOW_PROBE | DUE_KEEP_ALIVE);
   t.retransmitAt = t.tailProbeAt = t.persistAt = t.overrideAt = Infinity;

@@ -31,7 +31,14 @@ import {
   DUE_SYN,
   DUE_TAIL_PROBE,
   DUE_WINDOW_PROBE,
+  FIN_QUEUED,
+  FIN_SENT,
+  HAS_SACK,
+  HAS_SCALE,
+  HAS_TIMESTAMPS,
   isRecovering,
+  NO_DELAY,
+  OVERRIDDEN,
   pipeBytes,
   recoveryOf,
   sackOf,
@@ -40,6 +47,7 @@ import {
   STATE_SYN_SENT,
   type Tcb,
   timestampOf,
+  WINDOW_PROBE_OUT,
 } from './tcp-tcb.ts';
 import { advertise, synWindow, windowShiftFor } from './tcp-window.ts';
 
@@ -78,7 +86,9 @@ function dataEnd(t: Tcb): number {
 
 /** Whether something waits that was never sent: data or FIN. */
 export function hasUnsent(t: Tcb): boolean {
-  return t.sndNxt !== dataEnd(t) ? !t.isFinSent : t.isFinQueued && !t.isFinSent;
+  return t.sndNxt !== dataEnd(t)
+    ? (t.flags & FIN_SENT) === 0
+    : (t.flags & FIN_QUEUED) !== 0 && (t.flags & FIN_SENT) === 0;
 }
 
 /** Payload that fits beside the options of a data segment now. */
@@ -89,7 +99,7 @@ function segmentRoom(t: Tcb): number {
 
 /** Whether the next segment reports what arrived beyond a gap, or twice. */
 function hasBlocks(t: Tcb): boolean {
-  return t.hasSack && (t.receiveRing.rangeCount > 0 || t.sack?.hasDuplicate === true);
+  return (t.flags & HAS_SACK) !== 0 && (t.receiveRing.rangeCount > 0 || t.sack?.hasDuplicate === true);
 }
 
 /** Sends the first lost segment again, if the window has room for it. */
@@ -113,10 +123,10 @@ function sendAgain(t: Tcb, nowMs: number, slot: Slot, i: number): void {
   const { board } = t;
   const start = board.startOf(i);
   const end = board.endOf(i);
-  const hasFin = t.isFinSent && ((end - dataEnd(t)) | 0) > 0;
+  const hasFin = (t.flags & FIN_SENT) !== 0 && ((end - dataEnd(t)) | 0) > 0;
   const bytes = ((end - start) | 0) - (hasFin ? 1 : 0);
   board.markRetransmitted(i, nowMs);
-  if (t.hasSack) sackOf(t).onRetransmit((board.firstId + i) | 0, nowMs);
+  if ((t.flags & HAS_SACK) !== 0) sackOf(t).onRetransmit((board.firstId + i) | 0, nowMs);
   const recovery = recoveryOf(t);
   recovery.onSend((end - start) | 0, end, true, nowMs);
   recovery.retransmits++;
@@ -127,8 +137,8 @@ function sendAgain(t: Tcb, nowMs: number, slot: Slot, i: number): void {
 
 /** Sends the next segment of new data, FIN included, if the windows and Nagle allow it. `isForced`: a probe. */
 function sendNew(t: Tcb, nowMs: number, slot: Slot, isForced: boolean): boolean {
-  const unsent = t.isFinSent ? 0 : (dataEnd(t) - t.sndNxt) | 0;
-  const isFinDue = t.isFinQueued && !t.isFinSent;
+  const unsent = (t.flags & FIN_SENT) !== 0 ? 0 : (dataEnd(t) - t.sndNxt) | 0;
+  const isFinDue = (t.flags & FIN_QUEUED) !== 0 && (t.flags & FIN_SENT) === 0;
   if (unsent <= 0 && !isFinDue) return false;
   const { board } = t;
   if (board.count >= t.owner.limits.segmentsInFlight) return false;
@@ -145,14 +155,14 @@ function sendNew(t: Tcb, nowMs: number, slot: Slot, isForced: boolean): boolean 
 
 /** Whether a segment of `bytes`, less than full, may leave: silly window and Nagle. */
 function mayBeShort(t: Tcb, nowMs: number, bytes: number, unsent: number): boolean {
-  if (t.isOverridden) return true;
+  if ((t.flags & OVERRIDDEN) !== 0) return true;
   if (bytes < unsent) {
     // The peer's window cuts it short (RFC 9293 §3.8.6.2.1 (3)).
     if (bytes * 2 >= t.maxSndWnd) return true;
     if (t.board.count === 0 && t.overrideAt === Infinity) t.overrideAt = nowMs + SEND_OVERRIDE_MS;
     return false;
   }
-  return t.isNoDelay || t.isFinQueued || !seqAfter(t.smallEnd, t.sndUna);
+  return (t.flags & NO_DELAY) !== 0 || (t.flags & FIN_QUEUED) !== 0 || !seqAfter(t.smallEnd, t.sndUna);
 }
 
 /** Whether the congestion window has room for `bytes`; notes that it held the sender back. Restarts it after idling. */
@@ -176,12 +186,12 @@ function emitNew(t: Tcb, nowMs: number, slot: Slot, bytes: number, hasFin: boole
   t.board.push(end, nowMs);
   t.recovery?.onSend((end - seq) | 0, end, false, nowMs);
   t.sndNxt = end;
-  t.isOverridden = false;
+  t.flags &= ~OVERRIDDEN;
   t.overrideAt = t.persistAt = Infinity;
-  t.isWindowProbeOut = false;
+  t.flags &= ~WINDOW_PROBE_OUT;
   t.due &= ~DUE_WINDOW_PROBE;
   if (bytes < t.mss) t.smallEnd = end;
-  if (hasFin) t.isFinSent = true;
+  if (hasFin) t.flags |= FIN_SENT;
   const flags = TCP_ACK | (isLast && bytes > 0 ? TCP_PSH : 0) | (hasFin ? TCP_FIN : 0);
   writeSegment(t, nowMs, slot, seq, flags, (seq - t.sndUna) | 0, bytes);
   if (t.retransmitAt === Infinity) t.retransmitAt = nowMs + t.rtt.rtoMs;
@@ -193,7 +203,7 @@ function emitNew(t: Tcb, nowMs: number, slot: Slot, bytes: number, hasFin: boole
 export function armTailProbe(t: Tcb, nowMs: number): void {
   t.tailProbeAt = Infinity;
   const { board, rtt } = t;
-  if (!t.hasSack || board.count === 0 || isRecovering(t)) return;
+  if ((t.flags & HAS_SACK) === 0 || board.count === 0 || isRecovering(t)) return;
   if (t.sack?.isProbeOut === true || board.sackedBytes > 0) return;
   const delayMs = board.count === 1 ? WORST_ACK_DELAY_MS : 2;
   const at = nowMs + (rtt.smoothedMs === 0 ? FIRST_PROBE_MS : 2 * rtt.smoothedMs + delayMs);
@@ -204,7 +214,7 @@ export function armTailProbe(t: Tcb, nowMs: number): void {
 function sendTailProbe(t: Tcb, nowMs: number, slot: Slot): boolean {
   const { board } = t;
   t.due &= ~DUE_TAIL_PROBE;
-  if (board.count === 0 || !t.hasSack) return false;
+  if (board.count === 0 || (t.flags & HAS_SACK) === 0) return false;
   const isNew = sendNew(t, nowMs, slot, true);
   if (!isNew) sendAgain(t, nowMs, slot, board.count - 1);
   sackOf(t).onProbe(t.sndNxt, isNew);
@@ -219,7 +229,7 @@ function sendWindowProbe(t: Tcb, nowMs: number, slot: Slot): boolean {
   if (t.board.count > 0 || !hasUnsent(t)) return false;
   if (sendNew(t, nowMs, slot, true)) return true;
   const bytes = t.sendRing.length > 0 ? 1 : 0;
-  t.isWindowProbeOut = true;
+  t.flags |= WINDOW_PROBE_OUT;
   writeSegment(t, nowMs, slot, t.sndNxt, TCP_ACK | (bytes === 0 ? TCP_FIN : TCP_PSH), 0, bytes);
   t.persistAt = nowMs + Math.min(t.rtt.rtoMs * 2 ** Math.min(t.persistBackoff, 10), 60_000);
   return true;
@@ -239,9 +249,11 @@ function sendSyn(t: Tcb, nowMs: number, slot: Slot): boolean {
   const { buf } = slot;
   const tcpStart = slot.start + t.path.headerBytes;
   let at = writeMss(buf, tcpStart + TCP_HEADER_BYTES, t.path.mtu - t.path.headerBytes - TCP_HEADER_BYTES);
-  if (isReply ? t.hasSack : t.owner.createSack !== undefined) at = writeSackPermitted(buf, at);
-  if (!isReply || t.hasTimestamps) at = writeTimestamps(buf, at, timestampOf(t, nowMs), isReply ? t.tsRecent : 0);
-  if (!isReply || t.isScaled) at = writeWindowShift(buf, at, windowShiftFor(t.owner.limits.receiveBufferBytes));
+  if (isReply ? (t.flags & HAS_SACK) !== 0 : t.owner.createSack !== undefined) at = writeSackPermitted(buf, at);
+  if (!isReply || (t.flags & HAS_TIMESTAMPS) !== 0)
+    at = writeTimestamps(buf, at, timestampOf(t, nowMs), isReply ? t.tsRecent : 0);
+  if (!isReply || (t.flags & HAS_SCALE) !== 0)
+    at = writeWindowShift(buf, at, windowShiftFor(t.owner.limits.receiveBufferBytes));
   const flags = isReply ? TCP_SYN | TCP_ACK : TCP_SYN;
   const ack = isReply ? t.rcvNxt : 0;
   writeTcpHeader(buf, tcpStart, t.localPort, t.remotePort, t.iss, ack, at - tcpStart, flags, synWindow(t));
@@ -266,7 +278,7 @@ function writeSegment(
   const { buf } = slot;
   const tcpStart = slot.start + path.headerBytes;
   let at = tcpStart + TCP_HEADER_BYTES;
-  if (t.hasTimestamps) at = writeTimestamps(buf, at, timestampOf(t, nowMs), t.tsRecent);
+  if ((t.flags & HAS_TIMESTAMPS) !== 0) at = writeTimestamps(buf, at, timestampOf(t, nowMs), t.tsRecent);
   if (hasBlocks(t)) {
     const room = Math.min(tcpStart + TCP_HEADER_BYTES + OPTIONS_BYTES - at, t.mss - bytes);
     at = sackOf(t).writeBlocks(t.receiveRing, buf, at, room);
@@ -307,7 +319,7 @@ export function scheduleAck(t: Tcb, nowMs: number, bytes: number): void {
 
 /** Segment size for the path, the peer and the options in use; what neither can push below {@link MSS_MIN}. */
 export function updateSegmentSize(t: Tcb): void {
-  const fixed = t.hasTimestamps ? TIMESTAMPS_BYTES : 0;
+  const fixed = (t.flags & HAS_TIMESTAMPS) !== 0 ? TIMESTAMPS_BYTES : 0;
   const path = t.path.mtu - t.path.headerBytes - TCP_HEADER_BYTES;
   t.mss = Math.max(Math.min(path, t.peerMss) - fixed, MSS_MIN);
   t.cubic.setSegmentSize(t.mss);

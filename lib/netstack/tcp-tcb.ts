@@ -59,6 +59,33 @@ export const READY_ENDED = 16;
 /** The connection is over; `error` says why, or is undefined after an orderly end. */
 export const READY_CLOSED = 32;
 
+/** What a connection remembers in {@link Tcb.flags}: the application has finished, our FIN left, it was acknowledged. */
+export const FIN_QUEUED = 1;
+export const FIN_SENT = 2;
+export const FIN_ACKED = 4;
+/** The peer's FIN was seen; all bytes before it have arrived. */
+export const HAS_PEER_FIN = 8;
+export const PEER_ENDED = 16;
+/** Input is thrown away: the application has closed. */
+export const DISCARDING = 32;
+/** The application waits for room in the send ring. */
+export const WRITE_WANTED = 64;
+/** Small segments are sent at once. */
+export const NO_DELAY = 128;
+/** Send a short segment in spite of Nagle and the silly window (RFC 9293 §3.8.6.2.1). */
+export const OVERRIDDEN = 256;
+/** One octet beyond the window is out as a probe, not counted in {@link Tcb.sndNxt}. */
+export const WINDOW_PROBE_OUT = 512;
+/** Options that both sides have. */
+export const HAS_SCALE = 1024;
+export const HAS_TIMESTAMPS = 2048;
+export const HAS_SACK = 4096;
+/** In the machine's lists. */
+export const EVENT_QUEUED = 8192;
+export const TRANSMIT_QUEUED = 16_384;
+/** Accepted, and the application has not heard of it yet. */
+export const UNANNOUNCED = 32_768;
+
 /** A segment without data that belongs to no connection. Sequence numbers and timestamps are int32. */
 export interface TcpReply {
   readonly path: IpPath;
@@ -133,11 +160,9 @@ export class Tcb {
    */
   errorCode: ErrorCode | undefined = undefined;
   readyBits = 0;
-  /** In the machine's lists: events, transmissions, timers, hash table. */
-  isEventQueued = false;
-  isTransmitQueued = false;
-  /** Accepted, and the application has not heard of it yet. */
-  isUnannounced = false;
+  /** What else is to be remembered: bits from {@link FIN_QUEUED} to {@link UNANNOUNCED}. */
+  flags = 0;
+  /** In the machine's timers and its hash table. */
   wakeAt = Infinity;
   heapAt = 0;
   heapIndex = -1;
@@ -159,27 +184,16 @@ export class Tcb {
   readonly sendRing: SendRing;
   /** What {@link sendRing} may hold at present; follows the congestion window up to the limit. */
   sendLimit: number;
-  isFinQueued = false;
-  isFinSent = false;
-  isFinAcked = false;
-  isWriteWanted = false;
-  isNoDelay = false;
   /** End of the last segment sent that was not full: Nagle as Minshall amended it. */
   smallEnd = 0;
-  /** Send a short segment in spite of Nagle and the silly window (RFC 9293 §3.8.6.2.1). */
-  isOverridden = false;
   /** The window was full up to here when the sender last had more to send. */
   limitedEnd = 0;
-  /** One octet beyond the window is out as a probe, not counted in {@link sndNxt}. */
-  isWindowProbeOut = false;
   persistBackoff = 0;
   readonly board: Scoreboard;
   readonly rtt = new RttEstimator();
   cubic: Cubic;
   /** From the first sign of a loss on: see {@link recoveryOf}. */
   recovery: Recovery | undefined = undefined;
-  /** Both sides have SACK. */
-  hasSack = false;
   /** From the first gap or loss on, where there is SACK: see {@link sackOf}. */
   sack: SackPart | undefined = undefined;
 
@@ -189,25 +203,17 @@ export class Tcb {
   /** Right edge of the window that was promised. INVARIANT: never moves left. */
   rcvAdv = 0;
   rcvShift = 0;
-  /** Both sides sent the window scale option. */
-  isScaled = false;
   readonly receiveRing: ReceiveRing;
   /** How much may be unread or in the window at present; grows only. */
   rcvTarget: number;
   lastAckSent = 0;
-  hasTimestamps = false;
   /** Latest in-order timestamp of the peer, and when it came (RFC 7323 §4.3). */
   tsRecent = 0;
   tsRecentMs = 0;
   /** Added to the clock, so that it says nothing about other connections (RFC 7323 §5.4). */
   tsOffset = 0;
-  /** A FIN was seen; its sequence number. */
-  hasPeerFin = false;
+  /** Sequence number of the peer's FIN, if {@link HAS_PEER_FIN}. */
   peerFinSeq = 0;
-  /** All bytes before the peer's FIN have arrived. */
-  isPeerEnded = false;
-  /** Input is thrown away: the application has closed. */
-  isDiscarding = false;
   quickAcks = 0;
   unackedBytes = 0;
   /** Largest payload that came, which is what "full-sized" means to the acknowledgment policy. */
@@ -259,10 +265,15 @@ export class Tcb {
   }
 }
 
+/** Sets or clears bits of {@link Tcb.flags}. */
+export function setFlags(tcb: Tcb, bits: number, isOn: boolean): void {
+  tcb.flags = isOn ? tcb.flags | bits : tcb.flags & ~bits;
+}
+
 /** Adds ready bits and has the connection reported. */
 export function markReady(tcb: Tcb, bits: number): void {
   tcb.readyBits |= bits;
-  if (!tcb.isEventQueued) tcb.owner.wantEvent(tcb);
+  if ((tcb.flags & EVENT_QUEUED) === 0) tcb.owner.wantEvent(tcb);
 }
 
 /** The recovery state of a connection, made when it is first needed. */
@@ -289,7 +300,7 @@ export function isRecovering({ recovery }: Tcb): boolean {
 
 /** Puts the connection on the list of those that may have something to send. */
 export function wantTransmit(tcb: Tcb): void {
-  if (!tcb.isTransmitQueued) tcb.owner.wantTransmit(tcb);
+  if ((tcb.flags & TRANSMIT_QUEUED) === 0) tcb.owner.wantTransmit(tcb);
 }
 
 /** The connection's own clock, as the timestamps option carries it: milliseconds, int32. */

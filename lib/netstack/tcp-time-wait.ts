@@ -12,7 +12,7 @@ import { CHALLENGE_INTERVAL_MS } from './tcp-limits.ts';
 import type { TcpSecrets } from './tcp-secrets.ts';
 import { seqAfter, seqBefore } from './tcp-sequence.ts';
 import { ConnectionTable, type TableEntry } from './tcp-table.ts';
-import { DUE_ACK, type Tcb, type TcpOwner } from './tcp-tcb.ts';
+import { DUE_ACK, HAS_TIMESTAMPS, type Tcb, type TcpOwner } from './tcp-tcb.ts';
 
 /** One four-tuple that waits. Sequence numbers are int32, times absolute milliseconds. */
 export class TimeWait implements TableEntry {
@@ -39,7 +39,7 @@ export class TimeWait implements TableEntry {
     this.rcvNxt = t.rcvNxt;
     this.window = Math.min(Math.max((t.rcvAdv - t.rcvNxt) | 0, 0) >>> t.rcvShift, 65_535);
     this.windowShift = t.rcvShift;
-    this.hasTimestamps = t.hasTimestamps;
+    this.hasTimestamps = (t.flags & HAS_TIMESTAMPS) !== 0;
     this.tsRecent = t.tsRecent;
     this.tsOffset = t.tsOffset;
     this.endMs = endMs;

@@ -13,7 +13,9 @@ import {
   DUE_SYN,
   DUE_TAIL_PROBE,
   DUE_WINDOW_PROBE,
+  HAS_SACK,
   isRecovering,
+  OVERRIDDEN,
   pipeBytes,
   recoveryOf,
   sackOf,
@@ -56,7 +58,7 @@ export function handleTimers(t: Tcb, nowMs: number): void {
   if (t.persistAt <= nowMs) onPersistTimeout(t, nowMs);
   if (t.overrideAt <= nowMs) {
     t.overrideAt = Infinity;
-    t.isOverridden = true;
+    t.flags |= OVERRIDDEN;
     wantTransmit(t);
   }
   if (t.keepAliveAt <= nowMs) onKeepAliveTimeout(t, nowMs);
@@ -75,7 +77,7 @@ function onRetransmitTimeout(t: Tcb, nowMs: number): void {
     board.clearSacked();
     t.sack?.rescan();
   }
-  if (t.hasSack) sackOf(t).detectOnTimeout(nowMs, rtt.smoothedMs, rtt.minMs);
+  if ((t.flags & HAS_SACK) !== 0) sackOf(t).detectOnTimeout(nowMs, rtt.smoothedMs, rtt.minMs);
   else markAllLost(board);
   const recovery = recoveryOf(t);
   recovery.onTimeout(t.sndNxt, t.mss, rtt.backoffs === 0);

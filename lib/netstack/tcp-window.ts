@@ -7,7 +7,7 @@
  * promise by less than one unit (RFC 7323 §2.4), and the promise stands.
  */
 import { QUICK_ACKS } from './tcp-limits.ts';
-import { DUE_ACK, STATE_ESTABLISHED, STATE_FIN_WAIT_2, type Tcb, wantTransmit } from './tcp-tcb.ts';
+import { DUE_ACK, PEER_ENDED, STATE_ESTABLISHED, STATE_FIN_WAIT_2, type Tcb, wantTransmit } from './tcp-tcb.ts';
 
 /** Window shift that lets `bytes` be advertised (0 to 14). */
 export function windowShiftFor(bytes: number): number {
@@ -51,7 +51,7 @@ export function receiveWindow(t: Tcb): number {
 /** The application took `bytes`: tunes the window and tells the sender when that helps it. */
 export function onRead(t: Tcb, nowMs: number, bytes: number): void {
   tune(t, nowMs, bytes);
-  if (t.isPeerEnded || t.stateCode < STATE_ESTABLISHED || t.stateCode > STATE_FIN_WAIT_2) return;
+  if ((t.flags & PEER_ENDED) !== 0 || t.stateCode < STATE_ESTABLISHED || t.stateCode > STATE_FIN_WAIT_2) return;
   const gain = (possibleEdge(t) - t.rcvAdv) | 0;
   const least = Math.min(t.rcvTarget >> 1, 2 * Math.max(t.rcvMss, t.mss));
   if (gain < least || receiveWindow(t) > t.rcvTarget >> 1) return;

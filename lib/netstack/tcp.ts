@@ -30,6 +30,7 @@ import { sequenceClock, TcpSecrets } from './tcp-secrets.ts';
 import { seqAfter } from './tcp-sequence.ts';
 import { ConnectionTable } from './tcp-table.ts';
 import {
+  EVENT_QUEUED,
   markReady,
   READY_ACCEPTED,
   STATE_CLOSED,
@@ -38,6 +39,8 @@ import {
   type Tcb,
   type TcpOwner,
   type TcpReply,
+  TRANSMIT_QUEUED,
+  UNANNOUNCED,
   wantTransmit,
 } from './tcp-tcb.ts';
 import { handleTimers, nextDeadline } from './tcp-timeouts.ts';
@@ -245,7 +248,7 @@ export class Tcp implements TcpOwner, ListenerOwner {
     const now = this.#advance(nowMs);
     if (this.#replies.write(slot)) return true;
     for (let next = this.#transmits.shift(); next !== undefined; next = this.#transmits.shift()) {
-      next.isTransmitQueued = false;
+      next.flags &= ~TRANSMIT_QUEUED;
       const isWritten = transmit(next, now, slot);
       if (next.stateCode !== STATE_CLOSED) {
         if (isWritten) this.wantTransmit(next);
@@ -275,8 +278,8 @@ export class Tcp implements TcpOwner, ListenerOwner {
   /** A connection whose `takeReady()` is not 0, each at most once until it is taken; undefined when there is none. */
   pollEvent(): TcpConnection | undefined {
     for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
-      next.isEventQueued = false;
-      if (next.isUnannounced) this.#announce(next);
+      next.flags &= ~EVENT_QUEUED;
+      if ((next.flags & UNANNOUNCED) !== 0) this.#announce(next);
       if (next.readyBits !== 0) return next;
     }
     return undefined;
@@ -285,13 +288,13 @@ export class Tcp implements TcpOwner, ListenerOwner {
   // What connections ask of their owner
 
   wantTransmit(tcb: Tcb): void {
-    if (tcb.isTransmitQueued) return;
-    tcb.isTransmitQueued = true;
+    if ((tcb.flags & TRANSMIT_QUEUED) !== 0) return;
+    tcb.flags |= TRANSMIT_QUEUED;
     this.#transmits.push(tcb as TcpConnection);
   }
 
   wantEvent(tcb: Tcb): void {
-    tcb.isEventQueued = true;
+    tcb.flags |= EVENT_QUEUED;
     this.#events.push(tcb as TcpConnection);
   }
 
@@ -302,7 +305,7 @@ export class Tcp implements TcpOwner, ListenerOwner {
   onAccepted(tcb: Tcb): void {
     const connection = tcb as TcpConnection;
     this.#leaveHalfOpen(connection);
-    connection.isUnannounced = true;
+    connection.flags |= UNANNOUNCED;
     connection.listener!.unannouncedCount++;
     markReady(connection, READY_ACCEPTED);
   }
@@ -441,7 +444,7 @@ export class Tcp implements TcpOwner, ListenerOwner {
 
   /** The application is about to hear of an accepted connection. */
   #announce(connection: TcpConnection): void {
-    connection.isUnannounced = false;
+    connection.flags &= ~UNANNOUNCED;
     connection.listener!.unannouncedCount--;
   }
 
