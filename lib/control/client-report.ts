@@ -40,9 +40,10 @@ export class Report {
     if (!isSame) this.#change(nowMs);
   }
 
+  /** Keeps `endpoints` as they are: the caller does not change them afterwards. */
   setEndpoints(nowMs: number, endpoints: readonly LocalEndpoint[]): void {
     const isSame = JSON.stringify(endpoints) === JSON.stringify(this.#endpoints);
-    this.#endpoints = endpoints.map(({ address, port, type }) => ({ address, port, type }));
+    this.#endpoints = endpoints;
     if (!isSame) this.#change(nowMs);
   }
 

@@ -232,7 +232,7 @@ export class ControlClient {
     this.#advance(nowMs);
   }
 
-  /** Where this device can be reached from outside, best first. */
+  /** Where this device can be reached from outside, best first: kept, and not to be changed afterwards. */
   setEndpoints(nowMs: number, endpoints: readonly LocalEndpoint[]): void {
     this.#report.setEndpoints(nowMs, endpoints);
   }

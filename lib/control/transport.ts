@@ -93,8 +93,6 @@ interface Handshake {
 export class ControlTransport {
   /** Why it is dead. */
   error: NetError | undefined = undefined;
-  /** Status of the server's HTTP answer, 0 before it. */
-  status = 0;
   readonly #records: RecordStream;
   #handshake: Handshake | undefined;
   /** What is left to be sent of the request. */
@@ -210,15 +208,14 @@ export class ControlTransport {
     const { head } = this.#handshake!;
     const isComplete = head.read(buf, start, end);
     if (isComplete === undefined) return end;
-    this.status = head.status;
     this.#phase = 'response';
     if (!isComplete) this.#fail('ERR_PROTOCOL', 'the control server does not answer in HTTP'); // CHECK: ts2021-head
-    if (isComplete && !head.isUpgraded) this.#refuse(); // CHECK: ts2021-upgrade
+    if (isComplete && !head.isUpgraded) this.#refuse(head.status); // CHECK: ts2021-upgrade
     return head.offset;
   }
 
-  #refuse(): void {
-    const text = `the control server answered ${this.status} instead of upgrading; check its address and any proxy before it`;
+  #refuse(status: number): void {
+    const text = `the control server answered ${status} instead of upgrading; check its address and any proxy before it`;
     this.#fail('ERR_CONNECTION_REFUSED', text);
   }
 

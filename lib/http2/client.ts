@@ -6,7 +6,7 @@
  * through in both directions. All that waits is bounded by {@link Http2Limits}.
  * Left out: server push (refused), priorities, CONNECT, extended CONNECT, Huffman when sending, 1xx towards the caller.
  */
-import { NO_BYTES, utf8Encode, writeU32BE } from '../base/bytes.ts';
+import { NO_BYTES, utf8Encode } from '../base/bytes.ts';
 import { NetError } from '../base/errors.ts';
 import type { Http2ClientOptions, Http2Event, Http2Request } from './client-types.ts';
 import { requestFields } from './fields.ts';
@@ -37,7 +37,6 @@ export class Http2Client {
   #lastReceivedMs: number;
   /** When the ping left that has no answer; Infinity without one. */
   #pingSentMs = Infinity;
-  #pings = 0;
   #nextId = 1;
   #isClosedTold = false;
 
@@ -205,8 +204,8 @@ export class Http2Client {
   pollEvent(): Http2Event | undefined {
     const session = this.#session;
     const { goaway } = session;
-    if (session.isGoawayNew && goaway !== undefined) {
-      session.isGoawayNew = false;
+    if (goaway?.isNew === true) {
+      goaway.isNew = false;
       return { type: 'goaway', lastId: goaway.lastId, code: goaway.code };
     }
     for (let stream = session.ready.shift(); stream !== undefined; stream = session.ready.shift()) {
@@ -252,8 +251,7 @@ export class Http2Client {
     if (!isDue || this.#pingSentMs !== Infinity) return;
     this.#pingSentMs = nowMs;
     const at = session.control(FRAME_PING, 0, 0, 8);
-    session.out.buf.fill(0, at, at + 4);
-    writeU32BE(session.out.buf, at + 4, ++this.#pings);
+    session.out.buf.fill(0, at, at + 8); // whatever comes back is an answer
   }
 
   /** Ends it from this side: requests are given up, the server is told by what `pollBytes` still gives. */
@@ -263,7 +261,7 @@ export class Http2Client {
     for (const stream of session.streams) session.drop(stream, undefined);
     session.streams.length = 0;
     session.ready.length = 0;
-    session.isGoawayNew = false;
+    if (session.goaway !== undefined) session.goaway.isNew = false;
   }
 
   #advance(nowMs: number): void {

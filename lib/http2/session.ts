@@ -59,8 +59,7 @@ export class Session {
   owesTableUpdate = true;
 
   /** The server's last word, and whether the caller has yet to be told. */
-  goaway: { readonly lastId: number; readonly code: number } | undefined = undefined;
-  isGoawayNew = false;
+  goaway: { readonly lastId: number; readonly code: number; isNew: boolean } | undefined = undefined;
 
   constructor(nowMs: number, limits: Http2Limits) {
     this.nowMs = nowMs;
@@ -208,8 +207,7 @@ export class Session {
 
   /** The server goes away: streams above `lastId`, and those that have not begun, can be asked for elsewhere. */
   handleGoaway(lastId: number, code: number): void {
-    this.goaway = { lastId: Math.min(lastId, this.goaway?.lastId ?? lastId), code };
-    this.isGoawayNew = true;
+    this.goaway = { lastId: Math.min(lastId, this.goaway?.lastId ?? lastId), code, isNew: true };
     for (const stream of [...this.streams]) {
       if (stream.isDropped || (!stream.isUnsent && stream.id <= this.goaway.lastId)) continue;
       if (stream.isRemoteClosed) continue; // it was answered after all
