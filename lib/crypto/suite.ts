@@ -39,7 +39,10 @@ export interface CryptoSuite {
   publicKey(out: Uint8Array, secret: Uint8Array): void;
   /** ChaCha20-Poly1305 (RFC 8439): key 32, nonce 12, `out` is plaintext + 16 and may overlap `plaintext` at its start. */
   aeadSeal(out: Uint8Array, key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): void;
-  /** The reverse: `out` is ciphertext - 16. False, with `out` zeroed, when the tag does not fit. */
+  /**
+   * The reverse: `out` is ciphertext - 16 and may overlap `ciphertext` at its start. False, with `out` zeroed, when the
+   * tag does not fit.
+   */
   aeadOpen(out: Uint8Array, key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, ciphertext: Uint8Array): boolean;
   /** XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03): nonce 24, otherwise as {@link aeadSeal}. */
   xaeadSeal(out: Uint8Array, key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): void;

@@ -151,6 +151,31 @@ function behaviour(name: string, algorithm: string, aead: Aead, portable: Aead):
     }
   });
 
+  test('it seals and opens in place, at any alignment, with key and nonce out of one array', () => {
+    const seeded = new Seeded(13);
+    const secrets = seeded.bytes(40 + nonceBytes);
+    const [key, nonce] = [secrets.subarray(5, 37), secrets.subarray(37, 37 + nonceBytes)];
+    const aad = new Uint8Array(NONE);
+    for (const length of [0, 1, 15, 63, 64, 65, 1024, 4077]) {
+      const text = seeded.bytes(length);
+      const expected = new Uint8Array(length + 16);
+      portable.seal(expected, key, nonce, aad, text);
+      for (let offset = 0; offset < 5; offset++) {
+        const buf = new Uint8Array(offset + length + 20);
+        buf.set(text, offset);
+        const [plain, sealed] = [buf.subarray(offset, offset + length), buf.subarray(offset, offset + length + 16)];
+        aead.seal(sealed, key, nonce, aad, plain);
+        assert.is(toHex(sealed), toHex(expected), `length ${length}, offset ${offset}`);
+        assert.is(aead.open(plain, key, nonce, aad, sealed), true, `length ${length}, offset ${offset}`);
+        assert.is(toHex(plain), toHex(text), `length ${length}, offset ${offset}`);
+        buf.set(expected, offset);
+        sealed[length]! ^= 1;
+        assert.is(aead.open(plain, key, nonce, aad, sealed), false);
+        assert.ok(isAllZero(plain));
+      }
+    }
+  });
+
   test('any changed bit of key, nonce, additional data or ciphertext is refused', () => {
     const seeded = new Seeded(12);
     const parts = [seeded.bytes(32), seeded.bytes(nonceBytes), seeded.bytes(17)] as const;
