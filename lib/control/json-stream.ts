@@ -65,6 +65,8 @@ const NUMBER_E = 5;
 const NUMBER_SIGN = 6;
 const NUMBER_EXPONENT = 7;
 
+/** So many units become text at a time, since they are arguments of one call. */
+const TEXT_PIECE_UNITS = 256;
 /** Units that a reader has room for at first; most texts are shorter. */
 const FIRST_UNITS = 64;
 
@@ -148,9 +150,10 @@ export class JsonReader {
   get text(): string {
     if (this.isTooLong) return '';
     let text = '';
-    for (let at = 0; at < this.#unitCount; at += 256) {
-      const end = Math.min(at + 256, this.#unitCount);
-      text += String.fromCharCode(...this.#units.subarray(at, end));
+    for (let at = 0; at < this.#unitCount; at += TEXT_PIECE_UNITS) {
+      const piece = this.#units.subarray(at, Math.min(at + TEXT_PIECE_UNITS, this.#unitCount));
+      // Not spread: XS goes through an iterator for that.
+      text += String.fromCharCode.apply(undefined, piece as unknown as number[]);
     }
     return text;
   }
@@ -214,7 +217,8 @@ export class JsonReader {
 
   /** A byte between tokens. */
   #handleByte(byte: number): number {
-    if (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) return JSON_MORE;
+    const isSpace = byte <= 0x20 && (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09);
+    if (isSpace) return JSON_MORE;
     switch (this.#want) {
       case WANT_VALUE:
         return this.#startValue(byte);
@@ -303,30 +307,53 @@ export class JsonReader {
 
   #keep(unit: number): void {
     if (this.#skipTo >= 0 || this.isTooLong) return;
-    if (this.#unitCount === this.#units.length) this.#growUnits();
-    if (this.#unitCount < this.#units.length) this.#units[this.#unitCount++] = unit;
-    else this.isTooLong = true;
+    if (this.#unitCount === this.#maxUnits) {
+      this.isTooLong = true;
+      return;
+    }
+    if (this.#unitCount === this.#units.length) this.#growUnits(this.#unitCount + 1);
+    this.#units[this.#unitCount++] = unit;
   }
 
-  #growUnits(): void {
-    if (this.#unitCount >= this.#maxUnits) return;
-    const larger = new Uint16Array(Math.min(this.#maxUnits, 2 * this.#unitCount));
+  /** The same for plain characters, which are units as they are. */
+  #keepAll(buf: Uint8Array, start: number, end: number): void {
+    if (this.#skipTo >= 0 || this.isTooLong || start === end) return;
+    const count = this.#unitCount + end - start;
+    if (count > this.#maxUnits) {
+      this.isTooLong = true;
+      return;
+    }
+    if (count > this.#units.length) this.#growUnits(count);
+    this.#units.set(buf.subarray(start, end), this.#unitCount);
+    this.#unitCount = count;
+  }
+
+  #growUnits(least: number): void {
+    const larger = new Uint16Array(Math.min(this.#maxUnits, Math.max(least, 2 * this.#units.length)));
     larger.set(this.#units);
     this.#units = larger;
   }
 
   #readString(): number {
-    while (this.#at < this.#end) {
-      const byte = this.#buf[this.#at++]!;
-      if (byte === QUOTE) return this.#endString();
-      if (byte === BACKSLASH) {
-        this.#in = IN_ESCAPE;
-        return JSON_MORE;
-      }
-      if (byte < 0x20) return this.#fail('a control character in a string'); // CHECK: json-control
-      if (byte >= 0x80) return this.#startUtf8(byte);
-      this.#keep(byte);
+    // Most bytes of a document go through this loop: nothing else is done in it.
+    const buf = this.#buf;
+    const start = this.#at;
+    const end = this.#end;
+    let at = start;
+    let byte = 0;
+    for (; at < end; at++) {
+      byte = buf[at]!;
+      const isPlain =
+        byte > BACKSLASH ? byte < 0x80 : byte > QUOTE ? byte !== BACKSLASH : byte >= 0x20 && byte !== QUOTE;
+      if (!isPlain) break;
     }
+    this.#keepAll(buf, start, at);
+    this.#at = Math.min(at + 1, end);
+    if (at === end) return JSON_MORE;
+    if (byte === QUOTE) return this.#endString();
+    if (byte < 0x20) return this.#fail('a control character in a string'); // CHECK: json-control
+    if (byte >= 0x80) return this.#startUtf8(byte);
+    this.#in = IN_ESCAPE;
     return JSON_MORE;
   }
 

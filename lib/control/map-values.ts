@@ -140,9 +140,13 @@ const prefix = (value: JsonValue) => (typeof value === 'string' ? parsePrefix(va
 /** Addresses with their prefix length; an address keeps its host bits. */
 function address(value: JsonValue): Prefix | undefined {
   if (typeof value !== 'string') return undefined;
-  const parsed = parsePrefix(value);
-  const bytes = parseAddress(value.split('/', 1)[0]!);
-  return parsed === undefined || bytes === undefined ? undefined : { bytes, bits: parsed.bits };
+  const slash = value.indexOf('/');
+  const bytes = parseAddress(slash < 0 ? value : value.slice(0, slash));
+  if (bytes === undefined) return undefined;
+  // Nearly all are whole addresses, which are read once only.
+  const isWhole = slash < 0 || value.slice(slash + 1) === String(8 * bytes.length);
+  const bits = isWhole ? 8 * bytes.length : parsePrefix(value)?.bits;
+  return bits === undefined ? undefined : { bytes, bits };
 }
 
 /**

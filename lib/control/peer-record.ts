@@ -196,6 +196,7 @@ class Writer {
 }
 
 function samePrefixes(a: readonly Prefix[], b: readonly Prefix[]): boolean {
+  if (a === b) return true;
   return (
     a.length === b.length && a.every((prefix, i) => prefix.bits === b[i]!.bits && equalBytes(prefix.bytes, b[i]!.bytes))
   );

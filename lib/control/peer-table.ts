@@ -181,7 +181,8 @@ export class PeerTable {
   /** Whether the record in a slot is the one at `buf[start)`, to the byte. Both must have the same suffix in mind. */
   isSame(slot: number, buf: Uint8Array, start: number): boolean {
     const length = recordLength(buf, start);
-    const [page, offset] = [this.pageAt(slot), this.offsetAt(slot)];
+    const page = this.pageAt(slot);
+    const offset = this.offsetAt(slot);
     return recordLength(page, offset) === length && equalRange(page, offset, buf, start, length);
   }
 
