@@ -68,6 +68,11 @@ const TAILNET_V6 = Object.freeze([0xfd, 0x7a, 0x11, 0x5c, 0xa1, 0xe0]);
 /** In place of a prefix length: an address of that prefix follows, as the number of zeros behind it and the rest. */
 const SHORT_V6 = 255;
 const SHORT_V6_BYTES = 10;
+/**
+ * In place of the count of addresses, with the zeros added: 4 bytes of IPv4 and the rest of one of that prefix follow. A
+ * peer has far fewer addresses than that.
+ */
+const USUAL_ADDRESSES = 128;
 /** Prefix lengths of IPv6 are stored with this added. */
 const V6 = 64;
 
@@ -124,7 +129,7 @@ class Writer {
     this.#varint(peer.homeRegion);
     this.#text(isShort ? peer.name.slice(0, -suffix.length) : peer.name);
     if ((flags & HAS_PAIR) !== 0) this.#bytes(peer.addresses[0]!.bytes);
-    else this.#prefixes(peer.addresses);
+    else this.#addresses(peer.addresses);
     if (hasAllowed) this.#prefixes(peer.allowedIPs);
     if (endpoints.length > 0) this.#varint(endpoints.length);
     for (const endpoint of endpoints) this.#endpoint(endpoint);
@@ -171,12 +176,23 @@ class Writer {
     this.#bytes(bytes);
   }
 
+  /** One of each family, the usual case: both without what says so. */
+  #addresses(addresses: readonly Prefix[]): void {
+    const [v4, v6] = addresses;
+    const isUsual = addresses.length === 2 && v4!.bytes.length === 4 && v4!.bits === 32 && isTailnetV6(v6!);
+    if (!isUsual) return this.#prefixes(addresses);
+    const zeros = zerosOf(v6!.bytes);
+    this.#number(USUAL_ADDRESSES + zeros, 1);
+    this.#bytes(v4!.bytes);
+    this.#bytes(v6!.bytes.subarray(TAILNET_V6.length + zeros));
+  }
+
   #prefixes(prefixes: readonly Prefix[]): void {
     this.#varint(prefixes.length);
-    for (const { bytes, bits } of prefixes) {
-      if (bits === 128 && TAILNET_V6.every((byte, i) => bytes[i] === byte)) {
-        let zeros = 0;
-        while (zeros < SHORT_V6_BYTES && bytes[TAILNET_V6.length + zeros] === 0) zeros++;
+    for (const prefix of prefixes) {
+      const { bytes, bits } = prefix;
+      if (isTailnetV6(prefix)) {
+        const zeros = zerosOf(bytes);
         this.#number(SHORT_V6, 1);
         this.#number(zeros, 1);
         this.#bytes(bytes.subarray(TAILNET_V6.length + zeros));
@@ -193,6 +209,17 @@ class Writer {
     this.#bytes(bytes);
     this.#number(endpoint.port, 2);
   }
+}
+
+function isTailnetV6({ bytes, bits }: Prefix): boolean {
+  return bits === 128 && TAILNET_V6.every((byte, i) => bytes[i] === byte);
+}
+
+/** Zeros behind the prefix of an address of {@link TAILNET_V6}. */
+function zerosOf(bytes: Uint8Array): number {
+  let zeros = 0;
+  while (zeros < SHORT_V6_BYTES && bytes[TAILNET_V6.length + zeros] === 0) zeros++;
+  return zeros;
 }
 
 function samePrefixes(a: readonly Prefix[], b: readonly Prefix[]): boolean {
@@ -310,7 +337,7 @@ class Reader {
     const user = (flags & HAS_USER) !== 0 ? this.#varint() : 0;
     const homeRegion = this.#varint();
     const name = this.#text() + ((flags & HAS_SUFFIX) !== 0 ? suffix : '');
-    const addresses = (flags & HAS_PAIR) !== 0 ? pairOf(this.#bytes(4)) : this.#list(() => this.#prefix());
+    const addresses = (flags & HAS_PAIR) !== 0 ? pairOf(this.#bytes(4)) : this.#addresses();
     const allowedIPs = (flags & HAS_ALLOWED) !== 0 ? this.#list(() => this.#prefix()) : addresses;
     const endpoints = (flags & HAS_ENDPOINTS) !== 0 ? this.#list(() => this.#endpoint()) : [];
     const tags = (flags & HAS_TAGS) !== 0 ? this.#list(() => `tag:${this.#text()}`) : [];
@@ -365,15 +392,27 @@ class Reader {
     return Array.from({ length: this.#varint() }, one);
   }
 
+  #addresses(): Prefix[] {
+    const head = this.#buf[this.#at]!;
+    if (head < USUAL_ADDRESSES) return this.#list(() => this.#prefix());
+    this.#at++;
+    const v4 = this.#bytes(4);
+    return [{ bytes: v4, bits: 32 }, this.#tailnetV6(head - USUAL_ADDRESSES)];
+  }
+
+  #tailnetV6(zeros: number): Prefix {
+    const bytes = new Uint8Array(16);
+    bytes.set(TAILNET_V6);
+    bytes.set(this.#bytes(SHORT_V6_BYTES - zeros), TAILNET_V6.length + zeros);
+    return { bytes, bits: 128 };
+  }
+
   #prefix(): Prefix {
     const code = this.#buf[this.#at++]!;
-    const isShort = code === SHORT_V6;
-    const bits = isShort ? 128 : code >= V6 ? code - V6 : code;
+    if (code === SHORT_V6) return this.#tailnetV6(this.#buf[this.#at++]!);
+    const bits = code >= V6 ? code - V6 : code;
     const bytes = new Uint8Array(code >= V6 ? 16 : 4);
-    if (isShort) bytes.set(TAILNET_V6);
-    const zeros = isShort ? this.#buf[this.#at++]! : 0;
-    const length = isShort ? SHORT_V6_BYTES - zeros : Math.ceil(bits / 8);
-    bytes.set(this.#bytes(length), isShort ? TAILNET_V6.length + zeros : 0);
+    bytes.set(this.#bytes(Math.ceil(bits / 8)));
     return { bytes, bits };
   }
 
