@@ -71,9 +71,9 @@ export class Peer implements Scheduled, StagedQueue {
   /** In the tunnel's queue of peers with something to send. */
   isQueued = false;
 
-  /** Shared secret of both static keys, computed on first use. */
+  /** Shared secret of both static keys, while a handshake is under way. */
   staticStatic: Uint8Array | undefined = undefined;
-  /** mac1 of the handshake message last sent, until a cookie has come for it. */
+  /** mac1 of the handshake message last sent, until a cookie has come for it or the handshake is done. */
   mac1: Uint8Array | undefined = undefined;
   #cookie: Uint8Array | undefined = undefined;
   #cookieMs = 0;
@@ -284,6 +284,7 @@ export class Peer implements Scheduled, StagedQueue {
     this.#retries = 0;
     this.wantsInitiation = false;
     this.#hasAskedOnReceive = false;
+    if (this.pending === undefined && this.received === undefined) this.#forgetHandshake();
     table.setHandshakeUnixMs(this.id, this.#context.unixMs(nowMs));
     this.#context.emit({ type: 'handshake', peer: this.id, isInitiator: session.isInitiator });
   }
@@ -337,8 +338,7 @@ export class Peer implements Scheduled, StagedQueue {
     this.wantsInitiation = false;
     this.wantsKeepalive = false;
     this.#erase();
-    this.staticStatic?.fill(0);
-    this.staticStatic = undefined;
+    this.#forgetHandshake();
     this.#cookie?.fill(0);
     this.#cookie = undefined;
     this.#context.schedule.remove(this);
@@ -404,6 +404,13 @@ export class Peer implements Scheduled, StagedQueue {
     if (session === undefined) return;
     this.#context.sessions.delete(session.localIndex);
     session.wipe();
+  }
+
+  /** Drops what only serves a handshake: the next one computes it anew. */
+  #forgetHandshake(): void {
+    this.mac1 = undefined;
+    this.staticStatic?.fill(0);
+    this.staticStatic = undefined;
   }
 
   #dropPending(): void {

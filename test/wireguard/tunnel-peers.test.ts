@@ -2,6 +2,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { formatPrefix } from '../../lib/base/address.ts';
+import { isAllZero } from '../../lib/base/bytes.ts';
 import { Slot } from '../../lib/base/slot.ts';
 import type { Cipher, CryptoSuite } from '../../lib/crypto/suite.ts';
 import { TUNNEL_LIMITS_LARGE, TUNNEL_LIMITS_SMALL } from '../../lib/wireguard/constants.ts';
@@ -231,6 +232,28 @@ test('a responder keeps at most the current and the next session', () => {
     pair.take();
     assert.is(alive.size, 1, 'answered, but never confirmed');
     pair.advance(5_333);
+  }
+});
+
+test('when a session is confirmed no shared secret of its handshake is left, on either side', () => {
+  const secrets: Uint8Array[] = [];
+  const toy = createToySuite();
+  const suite = {
+    ...toy,
+    dh: (out: Uint8Array, secret: Uint8Array, publicKey: Uint8Array) => {
+      secrets.push(out);
+      return toy.dh(out, secret, publicKey);
+    },
+  };
+  const pair = tunnelPair({ a: { suite }, b: { suite } });
+  const left = () => secrets.filter(secret => !isAllZero(secret)).length;
+  for (let i = 0; i < 3; i++) {
+    sendAB(pair);
+    pair.deliver();
+    assert.ok(left() > 0, 'while it is not, that of the static keys is kept');
+    pair.settle();
+    assert.is(left(), 0);
+    pair.live(121_000);
   }
 });
 
