@@ -66,7 +66,7 @@ export interface TunnelLimits {
   readonly timestampReserveMs: number;
 }
 
-/** For a microcontroller: some 2 KB of fixed tables, 8 KB of staged packets at most. */
+/** For a microcontroller: no fixed tables, 8 KB of staged packets at most. */
 export const TUNNEL_LIMITS_SMALL: TunnelLimits = /* @__PURE__ */ Object.freeze({
   peers: 1024,
   replayBits: 1024,
