@@ -30,7 +30,6 @@ export interface TunnelOwner {
 export interface PeerInUse {
   /** Its id in the netmap. */
   readonly netmapId: number;
-  readonly key: Uint8Array;
   /** Seconds since 1970; 0: never. */
   keyExpiry: number;
   /** Home relay; 0: unknown. */
@@ -167,7 +166,7 @@ export class TailnetPeers {
     if (this.#inUse.size >= this.#maxPeers && !this.#makeRoom(nowMs, owner)) return false;
     const tunnelId = owner.tunnel.addPeer(nowMs, { publicKey: peer.key, allowedIPs: peer.addresses, roams: false });
     const { id, key, keyExpiry, homeRegion, isJailed } = peer;
-    this.#inUse.set(tunnelId, { netmapId: id, key, keyExpiry, region: homeRegion, heardRegion: 0, isJailed });
+    this.#inUse.set(tunnelId, { netmapId: id, keyExpiry, region: homeRegion, heardRegion: 0, isJailed });
     this.#tunnelIds.set(id, tunnelId);
     const discoKey = peer.discoKey ?? shownKey;
     this.#paths.addPeer(nowMs, tunnelId, { ...peer, discoKey });
@@ -194,7 +193,7 @@ export class TailnetPeers {
     const slot = this.#netmap.peers.find(netmapId);
     const peer = slot < 0 ? undefined : this.#netmap.peers.peerAt(slot);
     const inUse = this.#inUse.get(tunnelId)!;
-    const isSame = peer !== undefined && equalBytes(peer.key, inUse.key) && mayTalk(peer, unixMs);
+    const isSame = peer !== undefined && this.#isKeyOf(tunnelId, peer.key) && mayTalk(peer, unixMs);
     if (!isSame) return this.#remove(nowMs, owner, tunnelId); // CHECK: tailnet-peer-gone
     inUse.region = peer.homeRegion;
     inUse.keyExpiry = peer.keyExpiry;
@@ -202,6 +201,11 @@ export class TailnetPeers {
     owner.tunnel.updatePeer(nowMs, tunnelId, { allowedIPs: peer.addresses });
     const discoKey = peer.discoKey ?? this.#shownKey(tunnelId, slot);
     this.#paths.updatePeer(nowMs, tunnelId, { ...peer, discoKey });
+  }
+
+  #isKeyOf(tunnelId: number, key: Uint8Array): boolean {
+    const known = this.#paths.disco.nodeKeyOf(tunnelId);
+    return known !== undefined && equalBytes(known, key);
   }
 
   /** The disco key that a peer with a slim record has shown, while the netmap says that it is the peer's. */

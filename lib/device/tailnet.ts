@@ -222,7 +222,7 @@ export class Tailnet implements DiscoOwner {
 
   /** The node key of a peer of the tunnel; undefined when it has left. */
   peerKey(tunnelId: number): Uint8Array | undefined {
-    return this.#peers.get(tunnelId)?.key;
+    return this.paths.disco.nodeKeyOf(tunnelId)?.slice();
   }
 
   /** Pings a peer on all paths; the answers are `pong` events with the returned number. Undefined: no such address. */
@@ -319,9 +319,10 @@ export class Tailnet implements DiscoOwner {
   /** Sends a sealed datagram to a peer of the tunnel through its relay. 0, or a counted reason. */
   sendTo(nowMs: number, peer: number, buf: Uint8Array, start: number, end: number): number {
     const inUse = this.#peers.get(peer);
-    return inUse === undefined
+    const key = this.paths.disco.nodeKeyOf(peer);
+    return inUse === undefined || key === undefined
       ? this.drops.count(NO_RELAY)
-      : this.sendVia(nowMs, inUse.region || inUse.heardRegion, inUse.key, buf, start, end);
+      : this.sendVia(nowMs, inUse.region || inUse.heardRegion, key, buf, start, end);
   }
 
   /** Sends a sealed datagram to a node key through a region; a peer without a home is tried at ours. */

@@ -243,10 +243,14 @@ export class Disco {
     }
   }
 
+  /** The node key of a peer: 32 bytes, lent until the next peer is added; undefined when there is no such peer. */
+  nodeKeyOf(id: number): Uint8Array | undefined {
+    return this.#peers.nodeKey(this.#peers.get(id));
+  }
+
   /** A copy of the disco key of a peer; undefined when none is known yet, or there is no such peer. */
   discoKeyOf(id: number): Uint8Array | undefined {
-    const peer = this.#peers.get(id);
-    return peer === undefined ? undefined : this.#peers.discoKey(peer)?.slice();
+    return this.#peers.discoKey(this.#peers.get(id))?.slice();
   }
 
   /** How a peer is reached, as of `nowMs` or else of the last call that had a time. RangeError for an unknown one. */

@@ -131,14 +131,14 @@ export class PeerSet {
     this.#keysOf(peer).set(nodeKey);
   }
 
-  /** The node key: 32 bytes, lent. */
-  nodeKey(peer: DiscoPeer): Uint8Array {
-    return this.#keysOf(peer).subarray(0, DISCO_AT);
+  /** The node key: 32 bytes, lent; undefined for no peer. */
+  nodeKey(peer: DiscoPeer | undefined): Uint8Array | undefined {
+    return peer && this.#keysOf(peer).subarray(0, DISCO_AT);
   }
 
-  /** The disco key: 32 bytes, lent; undefined for none. */
-  discoKey(peer: DiscoPeer): Uint8Array | undefined {
-    return peer.keyState === NO_KEY ? undefined : this.#keysOf(peer).subarray(DISCO_AT, BOX_AT);
+  /** The disco key: 32 bytes, lent; undefined for none, and for no peer. */
+  discoKey(peer: DiscoPeer | undefined): Uint8Array | undefined {
+    return peer === undefined || peer.keyState === NO_KEY ? undefined : this.#keysOf(peer).subarray(DISCO_AT, BOX_AT);
   }
 
   /** Whether a peer has this disco key. */
