@@ -18,6 +18,11 @@ export class ReflexiveAddresses {
     this.#limit = limit;
   }
 
+  /** How many are kept. */
+  get size(): number {
+    return this.#seen.length;
+  }
+
   /** A server saw us there. */
   note(nowMs: number, endpoint: Endpoint): void {
     this.#seen = this.#seen.filter(each => !sameEndpoint(each.endpoint, endpoint));

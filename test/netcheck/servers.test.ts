@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { isPossibleSource } from '../../lib/netcheck/reflexive.ts';
+import { isPossibleSource, ReflexiveAddresses } from '../../lib/netcheck/reflexive.ts';
 import { familiesOf, isLoopbackPlace, NameBook, stunPlace } from '../../lib/netcheck/servers.ts';
 import { mapOf, region, SEEN_V4, World } from './support.ts';
 
@@ -187,6 +187,16 @@ test('known names are asked at once in the next check, and as they are after a c
   world.check.linkChanged(world.nowMs);
   assert.is(world.run().tookMs, 20);
   assert.is(world.check.pollResolve(), 'relay1.example', 'another network may have other names');
+});
+
+test('no more addresses are kept than the limit: those that were seen last', () => {
+  const seen = new ReflexiveAddresses(2);
+  for (const port of [1, 2, 1, 3, 3]) seen.note(1000, { address: '198.51.100.7', port });
+  assert.is(seen.size, 2);
+  assert.equal(
+    seen.list(1000, []).map(({ port }) => port),
+    [3, 1],
+  );
 });
 
 test.run();
