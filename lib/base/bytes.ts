@@ -5,7 +5,10 @@
  * Left out on purpose: DataView (one allocation per packet), Buffer, TextEncoder (absent on XS).
  */
 
-/** No bytes: what a field holds that has nothing. One for all, because an empty array of its own takes 120 bytes on XS. */
+/**
+ * No bytes: what a field holds that has nothing. One for all, because an empty array of its own takes 120 bytes on XS.
+ * In flash it is read-only: `fill`, `set` and crypto must not be given it to write to, though nothing would be written.
+ */
 export const NO_BYTES: Uint8Array = /* @__PURE__ */ new Uint8Array(0);
 
 /** Reads an unsigned 16-bit big-endian number at `offset`. The caller has checked the bounds. */

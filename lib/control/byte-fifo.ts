@@ -74,7 +74,7 @@ export class ByteFifo {
 
   /** Erases and forgets everything. */
   wipe(): void {
-    this.buf.fill(0);
+    if (this.buf.length > 0) this.buf.fill(0);
     this.buf = NO_BYTES;
     this.start = 0;
     this.end = 0;

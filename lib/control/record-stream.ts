@@ -142,7 +142,7 @@ export class RecordStream {
   fail(problem: string): number {
     this.problem ??= problem;
     this.plain = undefined;
-    for (const bytes of [this.#secrets, this.#record, this.#stage]) bytes.fill(0);
+    for (const bytes of [this.#secrets, this.#record, this.#stage]) if (bytes.length > 0) bytes.fill(0);
     this.#secrets = this.#record = this.#stage = NO_BYTES;
     this.#fill = 0;
     return STREAM_DEAD;

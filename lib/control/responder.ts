@@ -218,7 +218,7 @@ export class ControlResponder {
     const noise = new Ik(suite, utf8Encode(prologueText(this.version)), publicKey);
     const machineKey = new Uint8Array(32);
     const first = initiation.subarray(INITIATION_HEADER_BYTES);
-    const result = noise.readFirst(machineKey, NO_BYTES, first, privateKey.bytes);
+    const result = noise.readFirst(machineKey, new Uint8Array(0), first, privateKey.bytes);
     if (result !== 'ok') return this.#refuse('the handshake does not fit the key of this server'); // CHECK: ts2021-initiation
     const ephemeral = new Uint8Array(32);
     random(ephemeral);

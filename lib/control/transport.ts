@@ -259,7 +259,7 @@ export class ControlTransport {
 
   #finishHandshake({ noise, machineKey, message }: Handshake): void {
     const second = message.subarray(HEADER_BYTES, RESPONSE_BYTES);
-    const result = noise.readSecond(NO_BYTES, second, machineKey.bytes);
+    const result = noise.readSecond(new Uint8Array(0), second, machineKey.bytes);
     if (result !== 'ok') return this.#refuteKey(); // CHECK: ts2021-response
     const [sendKey, receiveKey] = [new Uint8Array(32), new Uint8Array(32)];
     noise.split(sendKey, receiveKey);

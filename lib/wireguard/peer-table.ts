@@ -125,13 +125,13 @@ export class PeerTable {
   setPresharedKey(row: number, psk: Uint8Array | undefined): void {
     const at = row * KEY_BYTES;
     if (psk === undefined) {
-      this.#psks.fill(0, at, at + KEY_BYTES);
+      if (at < this.#psks.length) this.#psks.fill(0, at, at + KEY_BYTES);
       return;
     }
     if (at >= this.#psks.length) {
       const old = this.#psks;
       this.#psks = grownBytes(old, (this.#bytes.length / ROW_BYTES) * KEY_BYTES);
-      old.fill(0);
+      if (old.length > 0) old.fill(0);
     }
     this.#psks.set(psk, at);
   }

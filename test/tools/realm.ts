@@ -230,7 +230,13 @@ export const REALM_SETUP = `
   const freeze = (value, where) => {
     if ((typeof value !== 'object' && typeof value !== 'function') || value === null || seen.has(value)) return;
     seen.add(value);
-    if (ArrayBuffer.isView(value)) { tables.push({ where, value, first: value.slice() }); return; }
+    if (ArrayBuffer.isView(value)) {
+      tables.push({ where, value, first: value.slice() });
+      // What lies in flash is a read-only buffer, also where it is empty.
+      for (const name of ['copyWithin', 'fill', 'reverse', 'set', 'sort'])
+        Object.defineProperty(value, name, { value() { throw new TypeError('read-only buffer: ' + where); } });
+      return;
+    }
     for (const key of Reflect.ownKeys(value)) {
       const { value: inner, get, set } = Reflect.getOwnPropertyDescriptor(value, key);
       const at = where + '.' + String(key);

@@ -43,11 +43,15 @@ static view_t readable(xsMachine *the, int index) {
   return view;
 }
 
+/* What is empty is not written to: it may lie in flash, whose buffers are read-only. */
 static view_t writable(xsMachine *the, int index) {
+  view_t view = readable(the, index);
   void *at = NULL;
   xsUnsignedValue length = 0;
+  if (view.length == 0) return view;
   xsmcGetBufferWritable(xsArg(index), &at, &length);
-  view_t view = {at, length};
+  view.at = at;
+  view.length = length;
   return view;
 }
 
