@@ -33,7 +33,7 @@ const nobleOf = (packages: ReadonlySet<string>) => [...packages].filter(name => 
 test('the entry for boards reaches nothing of the portable libraries', () => {
   const { files, packages } = reach('targets/moddable/index.ts');
   assert.ok(files.size > 40, `${files.size} files`);
-  assert.ok(files.has('targets/moddable/native-suite.ts') && files.has('lib/mote/mote.ts'));
+  assert.ok(files.has('targets/moddable/native-suite.ts') && files.has('lib/mote/base-mote.ts'));
   assert.equal(nobleOf(packages), []);
 });
 
