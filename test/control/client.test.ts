@@ -78,6 +78,27 @@ test('a netmap of many windows passes through a small client, which gives every 
   assert.is(story.client.state, 'running');
 });
 
+test('the map can be asked for again on the connection that there is: peers that are wanted come whole', () => {
+  const story = new Story({ limits: 'small' });
+  const peers = Array.from({ length: 250 }, (_, i) => node(i + 1));
+  story.map = json => ({ Node: self({ Key: json['NodeKey'] }), Peers: peers });
+  story.client.restartMap(story.nowMs);
+  story.run();
+  const { client } = story;
+  const maps = () => story.asked.filter(({ kind }) => kind === 'map').length;
+  const peerOf = (id: number) => client.netmap.peers.peerAt(client.netmap.peers.find(id));
+  assert.is(maps(), 1);
+  assert.is(peerOf(7).discoKey, undefined);
+  client.netmap.setWanted(7, true);
+  client.restartMap(story.nowMs);
+  story.run();
+  assert.is(maps(), 2);
+  assert.is(client.isConnected, true);
+  assert.is(client.state, 'running');
+  assert.is(client.netmap.peers.count, 250);
+  assert.ok(peerOf(7).discoKey !== undefined && peerOf(8).discoKey === undefined);
+});
+
 test('memory of a small client does not grow with a message', () => {
   const story = new Story({ limits: 'small' }).run();
   const junk = { SSHPolicy: { rules: [{ text: 'x'.repeat(100_000) }] }, PeersChanged: [node(7)] };
