@@ -121,7 +121,8 @@ export class Device implements TunnelOwner, PacketRoutes, PeerResolver {
   #oldDrops: DropCounters | undefined = undefined;
   #nowMs: number;
   #unixOffsetMs: number;
-  readonly #resolvers: UdpSocket[] = [];
+  /** Made with the first socket of the application: nobody else can ask them. */
+  #resolvers: UdpSocket[] | undefined = undefined;
   /** Made with the first. */
   #early: EarlyHandshakes | undefined = undefined;
 
@@ -151,7 +152,8 @@ export class Device implements TunnelOwner, PacketRoutes, PeerResolver {
     if (createTailnet === undefined) throw new TypeError('"parts" expected createTailnet for a device with a tailnet');
     const common = { nowMs, unixMs, random, suite, preset, nodeKey: privateKey };
     this.tailnet = createTailnet({ ...common, ...options.tailnet }, this);
-    for (const address of RESOLVERS) this.#openResolver(Uint8Array.from(address));
+    for (const bytes of this.#resolverAddresses())
+      this.stack.addAddress({ bytes, bits: bytes.length * 8 }, { isService: true });
   }
 
   /** The tunnel; another one after the node key has changed. */
@@ -330,7 +332,7 @@ export class Device implements TunnelOwner, PacketRoutes, PeerResolver {
     const event = this.#tunnelEvents.shift() ?? this.#pollTailnet(this.#nowMs);
     if (event !== undefined) return event;
     for (let above = this.stack.pollEvent(); above !== undefined; above = this.stack.pollEvent()) {
-      if (above.type !== 'udp' || !this.#resolvers.includes(above.socket)) return above;
+      if (above.type !== 'udp' || this.#resolvers?.includes(above.socket) !== true) return above;
       this.#answerQueries(this.#nowMs, above.socket);
     }
     return undefined;
@@ -380,10 +382,17 @@ export class Device implements TunnelOwner, PacketRoutes, PeerResolver {
     }
   }
 
-  #openResolver(bytes: Uint8Array): void {
-    if (bytes.length === 16 && this.stack.mtu < MIN_IPV6_MTU_BYTES) return;
-    this.stack.addAddress({ bytes, bits: bytes.length * 8 }, { isService: true });
-    this.#resolvers.push(this.stack.udpBind(RESOLVER_PORT, { address: bytes }));
+  /** Binds a UDP socket of the application: see {@link Stack.udpBind}. */
+  udpBind(port: number, options: { address?: Uint8Array } = {}): UdpSocket {
+    if (this.tailnet !== undefined)
+      this.#resolvers ??= this.#resolverAddresses().map(address => this.stack.udpBind(RESOLVER_PORT, { address }));
+    return this.stack.udpBind(port, options);
+  }
+
+  /** Those of the families that the tunnel carries. */
+  #resolverAddresses(): Uint8Array[] {
+    const hasIpv6 = this.stack.mtu >= MIN_IPV6_MTU_BYTES;
+    return RESOLVERS.filter(({ length }) => hasIpv6 || length === 4).map(bytes => Uint8Array.from(bytes));
   }
 
   #answerQueries(nowMs: number, socket: UdpSocket): void {

@@ -128,7 +128,7 @@ export class BaseMote {
   /** Opens a UDP socket inside the tunnel; without a port a random free one. Rejects with NetError `ERR_ADDRESS_IN_USE`. */
   async udp(port = 0): Promise<UdpSocket> {
     this.mustBeOpen();
-    const machine = this.core.device.stack.udpBind(integer(port, 'port', 0, 65535));
+    const machine = this.core.device.udpBind(integer(port, 'port', 0, 65535));
     const socket = new UdpSocket(this.core, machine);
     this.core.udpSockets.set(machine, socket);
     return socket;
