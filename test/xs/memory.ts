@@ -18,6 +18,8 @@ import { TailnetWorld } from './tailnet-world.ts';
 export const DEVICES = 299;
 const ACTIVE = 4;
 const ANSWER_BYTES = 4000;
+/** Until what a first packet sets going with a peer is done: the same before each figure that is compared. */
+const SETTLED_MS = 100;
 
 /** All in bytes. */
 export interface MoteMemory {
@@ -89,9 +91,10 @@ export async function runMemoryStory(
   look('idle');
   await world.network.until(mote.command({ type: 'serve', port: 80, bytes: ANSWER_BYTES }));
   for (const member of world.members.slice(1)) await world.network.until(member.ping('chip'));
+  await world.network.advance(SETTLED_MS);
   look('three');
   await world.network.until(world.members[0]!.ping('chip'));
-  await world.network.advance(100);
+  await world.network.advance(SETTLED_MS);
   look('active');
   const length = await world.request(world.members[0]!);
   if (length <= ANSWER_BYTES) throw new Error(`the answer had ${length} bytes`);
