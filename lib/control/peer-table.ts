@@ -40,8 +40,8 @@ const PAGE_BYTES = 2048;
 const FIRST_PAGE_BYTES = 512;
 /** What a runtime adds to a page: the array object and its buffer. */
 const PAGE_OVERHEAD_BYTES = 112;
-/** With so many bytes of records at most, and as many in gaps, even places fit into 16 bits. */
-const SHORT_PLACE_BYTES = 65_536;
+/** In pages of so many bytes together, even places fit into 16 bits. */
+const SHORT_PLACE_BYTES = 131_072;
 const KEY_BYTES = 32;
 
 /** A table of peers, in the order of their ids. */
@@ -55,7 +55,7 @@ export class PeerTable {
   #pages: Uint8Array[] = [];
   #pageUsed = 0;
   /** Half of page number times page size plus offset, of each record, by id. */
-  #places: Uint16Array | Uint32Array;
+  #places: Uint16Array | Uint32Array = new Uint16Array(0);
   #count = 0;
   #liveBytes = 0;
   #deadBytes = 0;
@@ -64,7 +64,6 @@ export class PeerTable {
   constructor(limits: PeerTableLimits, slimmer?: PeerSlimmer, suffix = '') {
     this.#limits = limits;
     this.#slimmer = slimmer;
-    this.#places = this.#createPlaces(0);
     this.suffix = suffix;
   }
 
@@ -286,8 +285,12 @@ export class PeerTable {
     return even(Math.max(PAGE_BYTES, this.#limits.recordBytes));
   }
 
-  #createPlaces(count: number): Uint16Array | Uint32Array {
-    return this.#limits.peerBytes <= SHORT_PLACE_BYTES ? new Uint16Array(count) : new Uint32Array(count);
+  /** Makes room for `count` places, of 32 bits where 16 are not enough for the pages that there are. */
+  #resizePlaces(count: number): void {
+    const isShort = this.#pages.length * this.#pageBytes <= SHORT_PLACE_BYTES;
+    const larger = isShort ? new Uint16Array(count) : new Uint32Array(count);
+    larger.set(this.#places);
+    this.#places = larger;
   }
 
   #tagOf(discoKey: Uint8Array): Uint8Array | undefined {
@@ -372,6 +375,8 @@ export class PeerTable {
       if (last !== undefined && this.#pageUsed < last.length) last[this.#pageUsed] = 0;
       this.#pages.push(new Uint8Array(last === undefined ? even(Math.max(FIRST_PAGE_BYTES, length)) : pageBytes));
       this.#pageUsed = 0;
+      const isTooShort = this.#pages.length * pageBytes > SHORT_PLACE_BYTES && this.#places instanceof Uint16Array;
+      if (isTooShort) this.#resizePlaces(this.#places.length);
     } else if (wanted > last.length) {
       const larger = new Uint8Array(Math.min(pageBytes, Math.max(last.length + FIRST_PAGE_BYTES, even(wanted))));
       larger.set(last);
@@ -385,11 +390,8 @@ export class PeerTable {
   }
 
   #insert(slot: number): void {
-    if (this.#count === this.#places.length) {
-      const larger = this.#createPlaces(Math.min(this.#limits.peers, this.#count + Math.max(16, this.#count >> 3)));
-      larger.set(this.#places);
-      this.#places = larger;
-    }
+    if (this.#count === this.#places.length)
+      this.#resizePlaces(Math.min(this.#limits.peers, this.#count + Math.max(16, this.#count >> 3)));
     this.#places.copyWithin(slot + 1, slot, this.#count++);
   }
 }

@@ -2,7 +2,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parsePrefix } from '../../lib/base/address.ts';
-import { MAP_LIMITS_LARGE } from '../../lib/control/map-limits.ts';
+import { MAP_LIMITS_LARGE, MAP_LIMITS_SMALL } from '../../lib/control/map-limits.ts';
 import {
   type NetmapPeer,
   readPeer,
@@ -101,6 +101,27 @@ test('a table keeps ten thousand peers in any order, finds them, and needs at mo
   assert.is(table.count, 5000);
   assert.ok(table.heldBytes / 5000 <= 160);
   for (const id of ids.slice(5000)) assert.equal(table.peerAt(table.find(id)).key, keyBytes(id));
+});
+
+test('records of which a page holds few are found among as many bytes as a small table may have', () => {
+  const table = new PeerTable(MAP_LIMITS_SMALL);
+  const record = new Uint8Array(MAP_LIMITS_SMALL.recordBytes);
+  // A long record and a short one, so that hardly more than half of a page is used.
+  const put = (id: number, nameLength: number) => {
+    const addresses = prefixes(`100.64.${id >> 8}.${id & 255}/32`);
+    const name = 'x'.repeat(id % 2 === 0 ? 0 : nameLength);
+    const peer = { ...randomPeer(new Seeded(id), id), name, tags: [], user: 0, endpoints: [], keyExpiry: 0, addresses };
+    writePeer(record, { ...peer, discoKey: undefined, allowedIPs: addresses }, '');
+    return table.put(record, 0);
+  };
+  let count = 0;
+  while (put(count + 1, 970)) count++;
+  assert.ok(table.liveBytes > 64_000, `${table.liveBytes} bytes`);
+  for (let round = 0; round < 400; round++) {
+    put(1 + ((round * 7) % count), 970 - 2 * (round % 5));
+    for (let slot = 0; slot < table.count; slot++) assert.is(table.idAt(slot), slot + 1);
+  }
+  assert.is(table.count, count);
 });
 
 test('times agree with the calendar, and what is no time is refused', () => {
