@@ -34,11 +34,11 @@ const PING_TIMEOUT_MS = 5_000;
 /** One member of a private network, without HTTP. */
 export class BaseMote {
   /** What it is made of. */
-  protected readonly core: MoteCore;
+  readonly #core: MoteCore;
 
   /** For `up` only. */
   protected constructor(core: MoteCore) {
-    this.core = core;
+    this.#core = core;
   }
 
   /**
@@ -53,18 +53,18 @@ export class BaseMote {
 
   /** Base64 of the own public key; another one after a tailnet's node key was renewed. */
   get publicKey(): string {
-    return toBase64(this.core.device.tunnel.publicKey);
+    return toBase64(this.#core.device.tunnel.publicKey);
   }
 
   /** Own addresses inside the tunnel, `10.0.0.2/24`. */
   get addresses(): readonly string[] {
-    const { device, configured } = this.core;
+    const { device, configured } = this.#core;
     return Object.freeze((device.tailnet?.addresses ?? configured).map(formatPrefix));
   }
 
   /** The UDP port outside that is really in use; 0 once closed. */
   get listenPort(): number {
-    return this.core.driver.local[0]?.port ?? 0;
+    return this.#core.driver.local[0]?.port ?? 0;
   }
 
   /**
@@ -76,15 +76,15 @@ export class BaseMote {
     integer(port, 'port', 1, 65535);
     const backlog = integer(options.backlog ?? DEFAULT_BACKLOG, 'backlog', 1, 65535);
     const address = options.address === undefined ? undefined : ownAddress(this.addresses, options.address);
-    const tcp = this.core.device.stack.tcpListen(port, { backlog, ...(address === undefined ? {} : { address }) });
-    const listener = new Listener(this.core, tcp, options.address, backlog);
-    this.core.listeners.set(tcp, listener);
+    const tcp = this.#core.device.stack.tcpListen(port, { backlog, ...(address === undefined ? {} : { address }) });
+    const listener = new Listener(this.#core, tcp, options.address, backlog);
+    this.#core.listeners.set(tcp, listener);
     return listener;
   }
 
   /** The address that `dial` would take for a name. Throws NetError `ERR_NAME_NOT_FOUND`. */
   lookUp(host: string): string {
-    return formatAddress(this.core.lookUp(host));
+    return formatAddress(this.#core.lookUp(host));
   }
 
   /**
@@ -103,10 +103,10 @@ export class BaseMote {
     const timeoutMs = duration(options.timeoutMs ?? DIAL_TIMEOUT_MS, 'timeoutMs');
     if (signal !== undefined) mustBeFunction(signal.addEventListener, 'signal.addEventListener');
     if (signal !== undefined) mustBeFunction(signal.removeEventListener, 'signal.removeEventListener');
-    const remote = this.core.lookUp(host);
+    const remote = this.#core.lookUp(host);
     if (signal?.aborted === true) throw new NetError('ERR_ABORTED', `the dial to ${host} was aborted before it began`);
-    const tcp = this.core.device.stack.tcpConnect(
-      this.core.driver.nowMs(),
+    const tcp = this.#core.device.stack.tcpConnect(
+      this.#core.driver.nowMs(),
       remote,
       port,
       localPort === undefined ? {} : { localPort },
@@ -115,11 +115,11 @@ export class BaseMote {
       what: `${host} port ${port}`,
       timeoutMs,
       signal,
-      owner: this.core,
+      owner: this.#core,
       create: settled => {
-        const connection = new Connection(this.core, tcp, settled);
-        this.core.connections.set(tcp, connection);
-        this.core.driver.kick();
+        const connection = new Connection(this.#core, tcp, settled);
+        this.#core.connections.set(tcp, connection);
+        this.#core.driver.kick();
         return connection;
       },
     });
@@ -128,26 +128,26 @@ export class BaseMote {
   /** Opens a UDP socket inside the tunnel; without a port a random free one. Rejects with NetError `ERR_ADDRESS_IN_USE`. */
   async udp(port = 0): Promise<UdpSocket> {
     this.mustBeOpen();
-    const machine = this.core.device.udpBind(integer(port, 'port', 0, 65535));
-    const socket = new UdpSocket(this.core, machine);
-    this.core.udpSockets.set(machine, socket);
+    const machine = this.#core.device.udpBind(integer(port, 'port', 0, 65535));
+    const socket = new UdpSocket(this.#core, machine);
+    this.#core.udpSockets.set(machine, socket);
     return socket;
   }
 
   /** Timers of the host for protocols on top; they end with the mote. */
   get timers(): Timers {
-    return { after: (ms, run) => this.core.delay(ms, run) };
+    return { after: (ms, run) => this.#core.delay(ms, run) };
   }
 
   /** Sends an ICMP echo request inside the tunnel; resolves with the round-trip time in milliseconds. */
   async ping(host: string, options: { timeoutMs?: number; payloadBytes?: number } = {}): Promise<number> {
     this.mustBeOpen();
-    const remote = this.core.lookUp(host);
+    const remote = this.#core.lookUp(host);
     const timeoutMs = duration(options.timeoutMs ?? PING_TIMEOUT_MS, 'timeoutMs');
     const payloadBytes = integer(options.payloadBytes ?? 56, 'payloadBytes', 0, 65_000);
-    return this.core.pings.start(host, timeoutMs, (id, sequence) => {
-      this.core.device.stack.ping(this.core.driver.nowMs(), remote, id, sequence, payloadBytes);
-      this.core.driver.kick();
+    return this.#core.pings.start(host, timeoutMs, (id, sequence) => {
+      this.#core.device.stack.ping(this.#core.driver.nowMs(), remote, id, sequence, payloadBytes);
+      this.#core.driver.kick();
     });
   }
 
@@ -177,7 +177,7 @@ export class BaseMote {
    */
   async pingPath(host: string, options: { timeoutMs?: number } = {}): Promise<PathPing> {
     const timeoutMs = duration(options.timeoutMs ?? PING_TIMEOUT_MS, 'timeoutMs');
-    return this.#member('pingPath').pingPath(this.core.lookUp(host), timeoutMs);
+    return this.#member('pingPath').pingPath(this.#core.lookUp(host), timeoutMs);
   }
 
   /**
@@ -185,7 +185,7 @@ export class BaseMote {
    * IPs have it. Undefined for nobody. Throws RangeError for what is no address.
    */
   whois(address: string): Whois | undefined {
-    return this.core.whois(address);
+    return this.#core.whois(address);
   }
 
   /**
@@ -203,48 +203,48 @@ export class BaseMote {
    * other watchers: the runtime hears of it a moment later, as of any uncaught error.
    */
   on(watcher: (event: MoteEvent) => void): () => void {
-    return this.core.watchers.add(watcher);
+    return this.#core.watchers.add(watcher);
   }
 
   /** A plain snapshot: addresses, peers, counters, drops by reason. */
   status(): MoteStatus {
-    const { membership } = this.core;
+    const { membership } = this.#core;
     return {
       publicKey: this.publicKey,
       addresses: this.addresses,
       listenPort: this.listenPort,
-      local: this.core.driver.local.map(formatEndpoint),
-      mtu: this.core.mtu,
-      suite: this.core.suite.name,
-      connections: this.core.connections.size,
-      listeners: this.core.listeners.size,
-      udpSockets: this.core.udpSocketCount,
-      drops: this.core.device.drops(),
-      peers: peerStatuses(this.core.device),
-      ...(membership === undefined ? {} : { tailnet: membership.status(this.core.host.clock.unixMs()) }),
+      local: this.#core.driver.local.map(formatEndpoint),
+      mtu: this.#core.mtu,
+      suite: this.#core.suite.name,
+      connections: this.#core.connections.size,
+      listeners: this.#core.listeners.size,
+      udpSockets: this.#core.udpSocketCount,
+      drops: this.#core.device.drops(),
+      peers: peerStatuses(this.#core.device),
+      ...(membership === undefined ? {} : { tailnet: membership.status(this.#core.host.clock.unixMs()) }),
     };
   }
 
   /** Resets what is open, closes the socket, erases the session keys. Safe to call twice. */
   async close(): Promise<void> {
-    this.core.close();
+    this.#core.close();
   }
 
   /** Throws NetError `ERR_CLOSED` once the mote is closed. */
   protected mustBeOpen(): void {
-    if (this.core.isClosed) throw closedError('the mote');
+    if (this.#core.isClosed) throw closedError('the mote');
   }
 
   #member(what: string): Membership {
     this.mustBeOpen();
-    const { membership } = this.core;
+    const { membership } = this.#core;
     if (membership === undefined) throw new RangeError(`"${what}" expected a mote of a tailnet`);
     return membership;
   }
 
   get #configuredPeers(): ConfiguredPeers {
     this.mustBeOpen();
-    const { peers } = this.core;
+    const { peers } = this.#core;
     if (peers !== undefined) return peers;
     throw new RangeError(
       '"peer" expected a mote with peers of its own: in a tailnet the coordinator says who they are',

@@ -16,7 +16,15 @@ import type { MoteOptions } from './options.ts';
 
 /** One member of a private network. */
 export class Mote extends BaseMote {
+  /** As in the base class, and private like there: whoever prints a mote does not see it. */
+  readonly #inside: MoteCore;
   #http: HttpClient | undefined;
+
+  /** For `up` only. */
+  protected constructor(core: MoteCore) {
+    super(core);
+    this.#inside = core;
+  }
 
   /** As {@link BaseMote.up}. */
   static override async up(
@@ -35,8 +43,13 @@ export class Mote extends BaseMote {
   async serve(handler: HttpHandler, options: HttpServerOptions & { port?: number } = {}): Promise<MoteServer> {
     const { port = 80, ...rest } = options;
     const { timers } = this;
-    const sizes = this.core.preset === 'small' ? HTTP_SERVER_SMALL : {};
-    const server = new HttpServer(handler, { timers, unixMs: () => this.core.host.clock.unixMs(), ...sizes, ...rest });
+    const sizes = this.#inside.preset === 'small' ? HTTP_SERVER_SMALL : {};
+    const server = new HttpServer(handler, {
+      timers,
+      unixMs: () => this.#inside.host.clock.unixMs(),
+      ...sizes,
+      ...rest,
+    });
     const listener = await this.listen(port);
     void server.listen(listener);
     return { port, close: graceMs => server.close(graceMs) };
@@ -51,8 +64,8 @@ export class Mote extends BaseMote {
     this.#http ??= new HttpClient({
       connect: ({ host, port }, signal) => this.dial(host, port, signal === undefined ? {} : { signal }),
       timers: this.timers,
-      ...(this.core.preset === 'small' ? HTTP_CLIENT_SMALL : {}),
-      secureAdvice: this.core.host.secureFetchAdvice ?? 'speak TLS over a connection of dial()',
+      ...(this.#inside.preset === 'small' ? HTTP_CLIENT_SMALL : {}),
+      secureAdvice: this.#inside.host.secureFetchAdvice ?? 'speak TLS over a connection of dial()',
     });
     return this.#http.fetch(input, init);
   }

@@ -6,8 +6,10 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetError } from '../../lib/base/errors.ts';
+import { SecretKey } from '../../lib/crypto/keys.ts';
 import type { DatagramSink } from '../../lib/ports.ts';
 import { openDgram, SenderCache } from '../../targets/node/datagrams.ts';
+import { host, up } from '../../targets/node/index.ts';
 import { SendQueue } from '../../targets/node/send-queue.ts';
 import { fileStore } from '../../targets/node/store.ts';
 import { createClock } from '../../targets/node/system.ts';
@@ -199,6 +201,12 @@ test('a store that cannot be used gives ERR_STORE and keeps the old value', () =
   assert.equal(readdirSync(folder), ['key']);
   writeFileSync(join(folder, 'file'), '');
   assert.throws(() => fileStore(join(folder, 'file')).save('a', Uint8Array.of(1)), isStoreError);
+});
+
+test('what prints a mote shows nothing of its inside, such as its store', async () => {
+  const mote = await up({ privateKey: SecretKey.generate(host.random), addresses: ['10.0.0.1/24'], peers: [] });
+  assert.equal([JSON.stringify(mote), Reflect.ownKeys(mote)], ['{}', []]);
+  await mote.close();
 });
 
 test.run();
