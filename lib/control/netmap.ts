@@ -121,7 +121,7 @@ export class Netmap {
     const peers = stage.isFull ? new Set<number>() : this.#applyPeers(stage);
     const isFilter = this.#applyFilter(stage);
     this.self = stage.self ?? this.self;
-    if (this.self !== undefined) this.#dropConflicts(this.self, stage);
+    if (this.self !== undefined) for (const id of this.#dropConflicts(this.self, stage)) peers.add(id);
     this.peers.compact();
     this.regions = stage.regions ?? this.regions;
     this.dns = stage.dns ?? this.dns;
@@ -234,17 +234,15 @@ export class Netmap {
     }
   }
 
-  #dropOwn(id: number): void {
-    this.conflicting++;
-    this.peers.remove(id);
-  }
-
-  /** A node key belongs to one peer, and never to this device's peers when it is its own. */
-  #dropConflicts(self: NetmapSelf, stage: MapStage): void {
+  /** A node key belongs to one peer, and own id and key to none. Ids of the peers that were dropped for it. */
+  #dropConflicts(self: NetmapSelf, stage: MapStage): readonly number[] {
     const hasNewPeers = stage.changed.count > 0;
     const hasNewKeys = stage.self !== undefined || stage.patches.some(({ key }) => key !== undefined);
-    if (!hasNewPeers && !hasNewKeys) return;
-    if (this.peers.find(self.id) >= 0) this.#dropOwn(self.id); // CHECK: map-own-id
-    this.conflicting += this.peers.removeSharedKeys(self.key);
+    if (!hasNewPeers && !hasNewKeys) return [];
+    const dropped: number[] = [];
+    if (this.peers.remove(self.id)) dropped.push(self.id); // CHECK: map-own-id
+    dropped.push(...this.peers.removeSharedKeys(self.key));
+    this.conflicting += dropped.length;
+    return dropped;
   }
 }

@@ -251,8 +251,8 @@ export class PeerTable {
     return slot >= 0;
   }
 
-  /** Removes peers whose key another peer with a lower id has, or is `own`; returns how many. */
-  removeSharedKeys(own: Uint8Array): number {
+  /** Removes peers whose key another peer with a lower id has, or is `own`; returns their ids. */
+  removeSharedKeys(own: Uint8Array): ReadonlySet<number> {
     // 21 bits of slot beside 32 bits of key: sorted, equal beginnings stand side by side, lower ids first.
     const order = new Float64Array(this.#count);
     for (let slot = 0; slot < this.#count; slot++) order[slot] = this.#keyStart(slot) * 0x20_0000 + slot;
@@ -270,7 +270,7 @@ export class PeerTable {
       }
     }
     for (const id of doomed) this.remove(id);
-    return doomed.size;
+    return doomed;
   }
 
   /** Gives memory back that removed and grown records have left, when it is worth it. */

@@ -163,6 +163,11 @@ export class TailnetPeers {
     if (slot < 0) return false;
     const peer = this.#netmap.peers.peerAt(slot);
     if (!mayTalk(peer, unixMs) || this.#tunnelIds.has(peer.id)) return false;
+    if (equalBytes(peer.key, owner.tunnel.publicKey)) return false; // CHECK: tailnet-own-key
+    // The netmap may have given the key to another peer, and its news not be read yet.
+    const earlier = owner.tunnel.findPeer(peer.key);
+    if (earlier !== undefined) this.#remove(nowMs, owner, earlier);
+    if (owner.tunnel.findPeer(peer.key) !== undefined) return false; // CHECK: tailnet-old-tunnel
     if (this.#inUse.size >= this.#maxPeers && !this.#makeRoom(nowMs, owner)) return false;
     const tunnelId = owner.tunnel.addPeer(nowMs, { publicKey: peer.key, allowedIPs: peer.addresses, roams: false });
     const { id, key, keyExpiry, homeRegion, isJailed } = peer;

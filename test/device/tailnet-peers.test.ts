@@ -1,6 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseAddress } from '../../lib/base/address.ts';
+import { toHex } from '../../lib/base/bytes.ts';
 import { DropCounters } from '../../lib/base/drop.ts';
 import { MapDecoder } from '../../lib/control/map-decoder.ts';
 import { MAP_LIMITS_SMALL } from '../../lib/control/map-limits.ts';
@@ -219,6 +220,36 @@ test('a peer that is removed, gets another key or expires leaves the tunnel; one
   world.change({ PeersChanged: [peer(2, { Addresses: ['100.64.1.99/32'] })] });
   assert.is(world.tunnel.peerOf(parseAddress('100.64.1.99')!), world.peers.tunnelId(2));
   assert.is(world.tunnel.peerOf(parseAddress('100.64.1.2')!), undefined);
+});
+
+test('a peer that is dropped because another has its key now leaves the tunnel, and the other can join', () => {
+  for (const message of [
+    { PeersChangedPatch: [{ NodeID: 2, Key: keyText(3) }] },
+    { PeersChanged: [peer(2, { Key: keyText(3) })] },
+    { Node: self({ ID: 3 }) },
+  ]) {
+    const world = new World();
+    world.resolve(3);
+    world.change(message);
+    assert.is(world.peers.tunnelId(3), undefined, JSON.stringify(message));
+    assert.is(world.tunnel.peerCount, 0);
+    assert.is(world.resolve(2), true);
+  }
+});
+
+test('a key that has gone over to another peer is used for that one before the news is read, and the own key for none', () => {
+  const world = new World();
+  world.resolve(3);
+  const changes = world.send({ PeersRemoved: [3], PeersChanged: [peer(9, { Key: keyText(3) })] });
+  assert.is(world.resolve(9), true);
+  world.peers.handleChanges(1000, NOW_MS, world.owner, changes);
+  assert.is(world.peers.tunnelId(3), undefined);
+  assert.is(world.tunnel.peerCount, 1);
+  assert.equal(world.tunnel.peerStatus(world.peers.tunnelId(9)!).publicKey, new Uint8Array(32).fill(3));
+  world.change({ PeersChanged: [peer(5, { Key: `nodekey:${toHex(world.tunnel.publicKey)}` })] });
+  assert.is(world.resolve(5), false);
+  world.peers.forget(1000);
+  assert.is(world.resolve(9), false, 'a tunnel that is about to be replaced has it still');
 });
 
 test('an expired peer is not let in, and one in use goes when its time comes', () => {
