@@ -30,6 +30,9 @@ export class TimeWait implements TableEntry {
   readonly tsOffset: number;
   endMs: number;
   challengedMs = -Infinity;
+  /** Those whose waits began right before and after it. */
+  older: TimeWait | undefined = undefined;
+  newer: TimeWait | undefined = undefined;
 
   constructor(t: Tcb, endMs: number) {
     this.path = t.path;
@@ -50,8 +53,9 @@ export class TimeWait implements TableEntry {
 export class TimeWaitTable {
   readonly #owner: TcpOwner;
   readonly #table: ConnectionTable<TimeWait>;
-  /** In the order of their ends. */
-  readonly #order = new Set<TimeWait>();
+  /** Both ends of a list in the order of their ends: the first is asked for often, and thousands may go in a row. */
+  #oldest: TimeWait | undefined = undefined;
+  #newest: TimeWait | undefined = undefined;
 
   constructor(owner: TcpOwner, secrets: TcpSecrets) {
     this.#owner = owner;
@@ -60,7 +64,7 @@ export class TimeWaitTable {
 
   /** Four-tuples that wait. */
   get size(): number {
-    return this.#order.size;
+    return this.#table.size;
   }
 
   /** When the first wait ends, absolute milliseconds; Infinity when there is none. */
@@ -73,8 +77,8 @@ export class TimeWaitTable {
     const { limits } = this.#owner;
     const entry = new TimeWait(t, nowMs + limits.timeWaitMs);
     this.#table.add(entry);
-    this.#order.add(entry);
-    if (this.#order.size > limits.timeWait) this.dropOldest(); // CHECK: tcp-time-wait-limit
+    this.#append(entry);
+    if (this.size > limits.timeWait) this.dropOldest(); // CHECK: tcp-time-wait-limit
     if ((t.due & DUE_ACK) !== 0) this.#answer(nowMs, entry);
   }
 
@@ -107,7 +111,7 @@ export class TimeWaitTable {
   /** Ends a wait. */
   remove(entry: TimeWait): void {
     this.#table.remove(entry);
-    this.#order.delete(entry);
+    this.#unlink(entry);
   }
 
   /** Ends the wait that began first. */
@@ -146,15 +150,27 @@ export class TimeWaitTable {
     return hasData ? drops.count(TCP_DROPS.badState) : 0;
   }
 
-  get #oldest(): TimeWait | undefined {
-    for (const oldest of this.#order) return oldest;
-    return undefined;
+  #append(entry: TimeWait): void {
+    const last = this.#newest;
+    entry.older = last;
+    if (last === undefined) this.#oldest = entry;
+    else last.newer = entry;
+    this.#newest = entry;
+  }
+
+  #unlink(entry: TimeWait): void {
+    const { older, newer } = entry;
+    if (older === undefined) this.#oldest = newer;
+    else older.newer = newer;
+    if (newer === undefined) this.#newest = older;
+    else newer.older = older;
+    entry.older = entry.newer = undefined;
   }
 
   /** Our last acknowledgment was lost: the wait starts over (RFC 9293 §3.10.7.4, eighth). */
   #restart(nowMs: number, entry: TimeWait): void {
-    this.#order.delete(entry);
-    this.#order.add(entry);
+    this.#unlink(entry);
+    this.#append(entry);
     entry.endMs = nowMs + this.#owner.limits.timeWaitMs;
   }
 

@@ -205,6 +205,29 @@ test('TIME-WAIT is bounded: the oldest goes first', () => {
   }
 });
 
+test('waits end in the order in which they began or began anew, whichever ends early', () => {
+  const script = new Script({ limits: { timeWaitMs: 1000 }, hasSack: false });
+  script.tcp.listen(80);
+  for (let port = 1; port <= 5; port++) {
+    script.run(`< S 0 from ${port}`);
+    const at = script.poll()!.seq + 1;
+    script.run(`< A 1 ack ${at} from ${port}`, 'shutdown', '> FA', `< FA 1 ack ${at + 1} from ${port}`, '> A', '+ 1');
+  }
+  const end = script.tcp.nextTimeout();
+  // The first and the third start over, a new connection takes the place of the fifth, then of the second.
+  script.run('< FA 1 ack 1 from 1', '> A', '< FA 1 ack 1 from 3', '> A', '< S 100000 from 5', '> SA');
+  assert.is(script.tcp.timeWaitCount, 4);
+  assert.is(script.tcp.nextTimeout(), end + 1);
+  script.run('< S 100000 from 2', '> SA');
+  assert.is(script.tcp.nextTimeout(), end + 3);
+  script.tcp.handleTimeout(end + 3);
+  assert.is(script.tcp.timeWaitCount, 2);
+  script.tcp.handleTimeout(end + 4);
+  assert.is(script.tcp.timeWaitCount, 2);
+  script.tcp.handleTimeout(end + 5);
+  assert.is(script.tcp.timeWaitCount, 0);
+});
+
 /** A connection from the peer that this side closed first, in TIME-WAIT. */
 function timeWait(): Script {
   return accepted().run('shutdown', '> FA 1', '< FA 1 ack 2', '> A 2 ack 2', 'state TIME-WAIT', '+ 50');
