@@ -11,12 +11,21 @@ export interface FieldRule {
   readonly how: string;
   /** The kind of object in {@link FIELDS} that the value is, or that its elements are. */
   readonly of?: string;
+  /** Of `*`: names that are ignored. */
+  readonly except?: RegExp;
 }
 
 /** The fields of one kind of object; `*` stands for any name. */
 export interface FieldRules {
   readonly [field: string]: FieldRule;
 }
+
+/**
+ * The reverse zones of the addresses that every tailnet has, which lib/dns answers without being told: a coordinator may
+ * send all 65 of them.
+ */
+const OWN_ZONE =
+  /^(?:(?:6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\.100\.in-addr|0\.e\.1\.a\.c\.5\.1\.1\.a\.7\.d\.f\.ip6)\.arpa\.?$/i;
 
 const OBEYED: FieldRule = Object.freeze({ verdict: 'obeyed', how: '' });
 
@@ -166,10 +175,10 @@ export const FIELDS: { readonly [kind: string]: FieldRules } = Object.freeze({
     STUNTestIP: { verdict: 'ignored', how: 'for tests of another program' },
   }) as FieldRules,
   DNSConfig: Object.freeze({
-    Resolvers: { verdict: 'obeyed', how: '', of: 'Resolver' },
-    Routes: { verdict: 'obeyed', how: '', of: 'DNSRoutes' },
+    Resolvers: { verdict: 'ignored', how: 'the system resolves other names' },
+    Routes: { verdict: 'narrowed', how: 'those without resolvers', of: 'DNSRoutes' },
     Domains: OBEYED,
-    Proxied: OBEYED,
+    Proxied: { verdict: 'ignored', how: 'names of the tailnet are always resolved here' },
     ExtraRecords: { verdict: 'obeyed', how: '', of: 'DNSRecord' },
     FallbackResolvers: { verdict: 'ignored', how: 'the system resolves other names' },
     Nameservers: { verdict: 'ignored', how: 'of old versions' },
@@ -177,12 +186,10 @@ export const FIELDS: { readonly [kind: string]: FieldRules } = Object.freeze({
     ExitNodeFilteredSet: { verdict: 'ignored', how: 'exit nodes are not used' },
     TempCorpIssue13969: { verdict: 'ignored', how: 'of another program' },
   }) as FieldRules,
-  DNSRoutes: Object.freeze({ '*': { verdict: 'obeyed', how: '', of: 'Resolver' } }) as FieldRules,
-  Resolver: Object.freeze({
-    Addr: OBEYED,
-    BootstrapResolution: { verdict: 'ignored', how: 'addresses are asked directly' },
-    UseWithExitNode: { verdict: 'ignored', how: 'exit nodes are not used' },
+  DNSRoutes: Object.freeze({
+    '*': { verdict: 'narrowed', how: 'whether there are resolvers', of: 'Resolver', except: OWN_ZONE },
   }) as FieldRules,
+  Resolver: Object.freeze({}),
   DNSRecord: Object.freeze({ Name: OBEYED, Type: OBEYED, Value: OBEYED }),
   Rule: Object.freeze({
     SrcIPs: OBEYED,
@@ -237,5 +244,6 @@ export function wantedField(kind: string, field: string): FieldRule | undefined 
   const rules = FIELDS[kind];
   if (rules === undefined) return undefined;
   const rule = Object.hasOwn(rules, field) && field !== '*' ? rules[field] : rules['*'];
-  return rule === undefined || rule.verdict === 'ignored' ? undefined : rule;
+  const isIgnored = rule === undefined || rule.verdict === 'ignored' || rule.except?.test(field) === true;
+  return isIgnored ? undefined : rule;
 }

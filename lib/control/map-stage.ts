@@ -10,7 +10,7 @@
  * starts anew with a full one.
  */
 import { NO_BYTES } from '../base/bytes.ts';
-import type { WireDerpRegion } from '../derp/map.ts';
+import { RegionTable } from '../derp/region-table.ts';
 import type { WireFilterRule } from '../filter/rule.ts';
 import type { MapLimits } from './map-limits.ts';
 import {
@@ -62,7 +62,7 @@ export class MapStage {
   readonly removed = new Set<number>();
   readonly patches: PeerPatch[] = [];
   readonly online = new Map<number, boolean>();
-  regions: Map<number, WireDerpRegion> | undefined = undefined;
+  regions: RegionTable | undefined = undefined;
   dns: WireDnsConfig | undefined = undefined;
   domain: string | undefined = undefined;
   /** `PacketFilter`. */
@@ -105,7 +105,8 @@ export class MapStage {
   /** About how many bytes of memory this holds. */
   get heldBytes(): number {
     const scratch = this.#scratch?.length ?? 0;
-    return this.changed.heldBytes + this.seen.length + scratch + this.#stagedBytes + this.#ruleBytes;
+    const regions = this.regions?.heldBytes ?? 0;
+    return this.changed.heldBytes + regions + this.seen.length + scratch + this.#stagedBytes + this.#ruleBytes;
   }
 
   /** Scratch memory for a record. */
@@ -123,7 +124,7 @@ export class MapStage {
 
   /** `Regions` is there: it replaces all. */
   beginRegions(): void {
-    this.regions = new Map();
+    this.regions = new RegionTable();
   }
 
   /** A chunk of the filter goes. */
@@ -274,9 +275,9 @@ export class MapStage {
   #addRegion(key: string, value: Collected): void {
     if (value === null) return; // some coordinators send them
     const region = regionEntryOf(key, value, this.#limits);
-    if (region === undefined) this.malformed++;
-    else if (this.regions!.size < this.#limits.regions) this.regions!.set(region.RegionID, region);
-    else this.overLimit++;
+    if (region === undefined) return void this.malformed++;
+    const isKept = this.regions!.size < this.#limits.regions && this.regions!.put(region);
+    if (!isKept) this.overLimit++; // CHECK: map-region-limit
   }
 
   #addUser(user: WireUserProfile | undefined): void {

@@ -349,13 +349,9 @@ export function regionEntryOf(key: string, value: Collected, limits: MapLimits):
   return { RegionID: id, RegionCode: code, RegionName: name, Avoid: avoid, NoMeasureNoHome: noHome, Nodes: kept };
 }
 
-/** The DNS settings; undefined makes their message undecodable. */
+/** What is used of the DNS settings; undefined makes their message undecodable. */
 export function dnsOf(value: Collected): WireDnsConfig | undefined {
   const dns = asObject(value);
-  const resolver = (item: JsonValue) => {
-    const addr = asObject(item)?.['Addr'];
-    return typeof addr === 'string' ? { Addr: addr } : undefined;
-  };
   const record = (item: JsonValue) => {
     const entry = asObject(item);
     const [name, type, given] = [entry?.['Name'], text(entry?.['Type']), entry?.['Value']];
@@ -365,17 +361,15 @@ export function dnsOf(value: Collected): WireDnsConfig | undefined {
   if (dns === undefined) return undefined;
   const wanted = dns['Routes'] ?? undefined;
   const given = wanted === undefined ? {} : asObject(wanted);
-  const [resolvers, domains] = [all(list(dns['Resolvers']), resolver), texts(dns['Domains'])];
-  const [records, proxied] = [all(list(dns['ExtraRecords']), record), flag(dns['Proxied'])];
-  if (given === undefined || resolvers === undefined || domains === undefined) return undefined;
-  if (records === undefined || proxied === undefined) return undefined;
-  const routes: Record<string, { Addr: string }[]> = Object.create(null);
+  const [domains, records] = [texts(dns['Domains']), all(list(dns['ExtraRecords']), record)];
+  if (given === undefined || domains === undefined || records === undefined) return undefined;
+  const routes: Record<string, null> = Object.create(null);
   for (const [suffix, value] of Object.entries(given)) {
-    const route = all(list(value), resolver);
-    if (route === undefined) return undefined;
-    routes[suffix] = route;
+    const resolvers = list(value);
+    if (resolvers === undefined) return undefined;
+    if (resolvers.length === 0) routes[suffix] = null;
   }
-  return { Resolvers: resolvers, Routes: routes, Domains: domains, Proxied: proxied, ExtraRecords: records };
+  return { Routes: routes, Domains: domains, ExtraRecords: records };
 }
 
 /** A user profile; undefined when it is malformed. */

@@ -5,7 +5,7 @@
  * A new stream starts from nothing, while the old netmap stays in force until the stream's first message is complete;
  * what that message leaves out is then empty.
  */
-import type { WireDerpRegion } from '../derp/map.ts';
+import { RegionTable } from '../derp/region-table.ts';
 import type { WireFilterRule } from '../filter/rule.ts';
 import type { MapLimits } from './map-limits.ts';
 import { type FilterChunk, MapStage } from './map-stage.ts';
@@ -34,8 +34,8 @@ export interface NetmapChanges {
 export class Netmap {
   self: NetmapSelf | undefined = undefined;
   peers: PeerTable;
-  /** Relay regions by id. */
-  regions: ReadonlyMap<number, WireDerpRegion> = new Map();
+  /** Relay regions by id; never changed, but replaced. */
+  regions = new RegionTable();
   dns: WireDnsConfig = {};
   /** The tailnet's name, for people. */
   domain = '';
@@ -123,6 +123,7 @@ export class Netmap {
     this.self = stage.self ?? this.self;
     if (this.self !== undefined) for (const id of this.#dropConflicts(this.self, stage)) peers.add(id);
     this.peers.compact();
+    stage.regions?.compact();
     this.regions = stage.regions ?? this.regions;
     this.dns = stage.dns ?? this.dns;
     this.domain = stage.domain ?? this.domain;
@@ -148,7 +149,7 @@ export class Netmap {
   }
 
   #clear(): void {
-    this.regions = new Map();
+    this.regions = new RegionTable();
     this.dns = {};
     this.domain = '';
     this.users = new Map();

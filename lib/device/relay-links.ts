@@ -12,7 +12,8 @@ import type { SecretKey } from '../crypto/keys.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
 import { DerpClient } from '../derp/client.ts';
 import type { DerpClientLimits } from '../derp/client-types.ts';
-import type { WireDerpNode, WireDerpRegion } from '../derp/map.ts';
+import type { WireDerpNode } from '../derp/map.ts';
+import { RegionTable } from '../derp/region-table.ts';
 import type { StreamRequest, Streams, StreamUser } from './streams.ts';
 
 /** Pause after the first failure; it grows with the square of failures in a row, up to the maximum. */
@@ -65,7 +66,7 @@ export class RelayLinks {
   /** Few: looked through. */
   readonly #links: RelayLink[] = [];
   readonly #events: RelayLinkEvent[] = [];
-  #regions: ReadonlyMap<number, WireDerpRegion> = new Map();
+  #regions = new RegionTable();
   #home = 0;
   #announcedHome = 0;
   #isStopped = true;
@@ -86,16 +87,15 @@ export class RelayLinks {
   }
 
   /** Relays as they are known now; links to those that are gone are closed. */
-  setRegions(nowMs: number, regions: ReadonlyMap<number, WireDerpRegion>): void {
+  setRegions(nowMs: number, regions: RegionTable): void {
     this.#regions = regions;
     this.#isStopped = false;
     for (const link of [...this.#links]) {
-      const region = regions.get(link.region);
-      if (region === undefined) this.#drop(link);
-      else link.setNodes(nowMs, region);
+      if (regions.has(link.region)) link.setRegions(nowMs, regions);
+      else this.#drop(link);
     }
     if (this.#canBeHome(this.#home)) return;
-    const choices = [...regions.keys()].filter(id => this.#canBeHome(id));
+    const choices = regions.ids().filter(id => regions.canBeHome(id));
     if (this.#preferred === 0 && choices.length > 1 && this.#waitUntilMs === Number.NEGATIVE_INFINITY)
       this.#waitUntilMs = nowMs + HOME_WAIT_MS;
     else this.#chooseHome(nowMs, 0);
@@ -200,7 +200,7 @@ export class RelayLinks {
   status(): readonly RelayStatus[] {
     return this.#links.map(link => ({
       region: link.region,
-      code: this.#regions.get(link.region)?.RegionCode ?? '',
+      code: this.#regions.codeOf(link.region) ?? '',
       host: link.host,
       isHome: link.region === this.#home,
       isConnected: link.isConnected,
@@ -213,10 +213,9 @@ export class RelayLinks {
   }
 
   #open(nowMs: number, region: number): RelayLink | undefined {
-    const known = this.#regions.get(region);
-    if (this.#isStopped || known === undefined) return undefined;
+    if (this.#isStopped || !this.#regions.has(region)) return undefined;
     if (this.#links.length > this.#options.maxLinks) this.#dropIdlest();
-    const link = new RelayLink(nowMs, this.#options, known, region === this.#home);
+    const link = new RelayLink(nowMs, this.#options, region, this.#regions, region === this.#home);
     this.#links.push(link);
     return link;
   }
@@ -241,14 +240,16 @@ export class RelayLinks {
   }
 
   #canBeHome(id: number): boolean {
-    const region = this.#regions.get(id);
-    return region !== undefined && region.NoMeasureNoHome !== true && region.Nodes.some(node => node.STUNOnly !== true);
+    return this.#regions.canBeHome(id);
   }
 
   /** The next region after one that failed, in the order of ids. */
   #chooseHome(nowMs: number, failed: number): void {
-    const ids = [...this.#regions.keys()].filter(id => this.#canBeHome(id)).sort((a, b) => a - b);
-    const wanted = ids.filter(id => this.#regions.get(id)!.Avoid !== true);
+    const ids = this.#regions
+      .ids()
+      .filter(id => this.#canBeHome(id))
+      .sort((a, b) => a - b);
+    const wanted = ids.filter(id => !this.#regions.isAvoided(id));
     const choice = wanted.length > 0 ? wanted : ids;
     this.#waitUntilMs = Number.NEGATIVE_INFINITY;
     const isPreferred = this.#preferred !== failed && ids.includes(this.#preferred);
@@ -268,6 +269,7 @@ export class RelayLinks {
 
 /** The link to one region. */
 class RelayLink implements StreamUser {
+  readonly region: number;
   client: DerpClient | undefined;
   /** When it last carried something. */
   usedMs: number;
@@ -276,7 +278,7 @@ class RelayLink implements StreamUser {
   retryInMs = 0;
   host = '';
   readonly #options: RelayLinkOptions;
-  #region: WireDerpRegion;
+  #regions: RegionTable;
   #isHome: boolean;
   #streamId = 0;
   #retryAtMs = Number.POSITIVE_INFINITY;
@@ -285,16 +287,13 @@ class RelayLink implements StreamUser {
   #isNewlyConnected = false;
   #error: NetError | undefined;
 
-  constructor(nowMs: number, options: RelayLinkOptions, region: WireDerpRegion, isHome: boolean) {
+  constructor(nowMs: number, options: RelayLinkOptions, region: number, regions: RegionTable, isHome: boolean) {
     this.usedMs = nowMs;
     this.#options = options;
     this.#isHome = isHome;
-    this.#region = region;
+    this.region = region;
+    this.#regions = regions;
     this.#connect(nowMs);
-  }
-
-  get region(): number {
-    return this.#region.RegionID;
   }
 
   /** Whether packets flow. */
@@ -302,10 +301,10 @@ class RelayLink implements StreamUser {
     return this.client?.isLoggedIn === true;
   }
 
-  /** The relays of the region; a link to one that is no longer listed connects anew. */
-  setNodes(nowMs: number, region: WireDerpRegion): void {
-    this.#region = region;
-    if (this.#streamId === 0 || relaysOf(region).some(node => node.HostName === this.host)) return;
+  /** Relays as they are known now; a link to one that is no longer listed connects anew. */
+  setRegions(nowMs: number, regions: RegionTable): void {
+    this.#regions = regions;
+    if (this.#streamId === 0 || this.#relays().some(node => node.HostName === this.host)) return;
     this.close();
     this.#retryAtMs = nowMs;
   }
@@ -393,7 +392,7 @@ class RelayLink implements StreamUser {
   #connect(nowMs: number): void {
     this.#retryAtMs = Number.POSITIVE_INFINITY;
     this.close();
-    const nodes = relaysOf(this.#region);
+    const nodes = this.#relays();
     const node = nodes[this.failures % Math.max(1, nodes.length)];
     if (node === undefined) return this.#fail(nowMs, new NetError('ERR_PROTOCOL', 'the region has no relay'));
     const { random, suite, privateKey, limits, streams } = this.#options;
@@ -411,6 +410,12 @@ class RelayLink implements StreamUser {
       limits,
     });
     this.#streamId = streams.open(request, this);
+  }
+
+  /** The nodes of the region that relay. */
+  #relays(): readonly WireDerpNode[] {
+    const nodes = this.#regions.get(this.region)?.Nodes ?? [];
+    return nodes.filter(node => node.STUNOnly !== true);
   }
 
   #look(nowMs: number): void {
@@ -437,11 +442,6 @@ class RelayLink implements StreamUser {
     this.#reportedMs = nowMs;
     this.#error = new NetError(error.code, `relay ${this.host || this.region}: ${error.message}`, { cause: error });
   }
-}
-
-/** The nodes of a region that relay. */
-function relaysOf(region: WireDerpRegion): readonly WireDerpNode[] {
-  return region.Nodes.filter(node => node.STUNOnly !== true);
 }
 
 /** How to reach a relay; undefined when it says that it has no address. Its certificate is always verified or pinned. */

@@ -11,7 +11,7 @@ import type { LocalEndpoint } from '../control/client-types.ts';
 import type { NetmapPeer } from '../control/peer-record.ts';
 import type { SecretKey } from '../crypto/keys.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
-import type { WireDerpRegion } from '../derp/map.ts';
+import type { RegionTable } from '../derp/region-table.ts';
 import { Disco } from '../disco/disco.ts';
 import { DISCO_LIMITS_LARGE, DISCO_LIMITS_SMALL } from '../disco/limits.ts';
 import { looksLikeDisco } from '../disco/message.ts';
@@ -84,7 +84,7 @@ export class TailnetPaths {
   }
 
   /** Relays as they are known now. */
-  setRegions(nowMs: number, regions: ReadonlyMap<number, WireDerpRegion>): void {
+  setRegions(nowMs: number, regions: RegionTable): void {
     this.#netcheck.setRegions(nowMs, regions);
     if (!this.#hasRegions && regions.size > 0) this.#netcheck.start(nowMs);
     this.#hasRegions = regions.size > 0;

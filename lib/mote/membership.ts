@@ -164,7 +164,7 @@ export class Membership {
         isExpired: peer.isExpired,
         user,
         tags: [...peer.tags],
-        relay: netmap.regions.get(peer.homeRegion)?.RegionCode,
+        relay: netmap.regions.codeOf(peer.homeRegion),
         ...this.#pathOf(tunnelPeer),
         rxBytes: traffic?.rxBytes ?? 0,
         txBytes: traffic?.txBytes ?? 0,
@@ -249,7 +249,7 @@ export class Membership {
         this.#context.emit({ type: 'netmap', peers: this.#tailnet.netmap.peers.count });
         break;
       case 'home':
-        this.#context.emit({ type: 'home', relay: this.#tailnet.netmap.regions.get(event.region)?.RegionCode });
+        this.#context.emit({ type: 'home', relay: this.#tailnet.netmap.regions.codeOf(event.region) });
         break;
       case 'node-key':
         return this.#adopt(event.key);
@@ -314,7 +314,7 @@ export class Membership {
   #pathPing(event: Extract<TailnetEvent, { type: 'pong' }>): PathPing {
     const { latencyMs, endpoint, region } = event;
     if (endpoint !== undefined) return { path: 'direct', endpoint: formatEndpoint(endpoint), latencyMs };
-    return { path: 'relay', relay: this.#tailnet.netmap.regions.get(region ?? 0)?.RegionCode, latencyMs };
+    return { path: 'relay', relay: this.#tailnet.netmap.regions.codeOf(region ?? 0), latencyMs };
   }
 
   /** A member that peers can reach: its home relay is connected, or could not be for a while. */

@@ -7,7 +7,7 @@
  * members do not all meet at the first relay of the list.
  */
 import { readU32BE } from '../base/bytes.ts';
-import type { WireDerpRegion } from '../derp/map.ts';
+import type { RegionTable } from '../derp/region-table.ts';
 import type { HomeReason } from './limits.ts';
 
 /** Round trips count for this long: one full check and the longest report. */
@@ -50,7 +50,7 @@ export class HomeChooser {
   #samples: Sample[] = [];
   /** Of relays that were heard or failed. */
   #news: RelayNews[] = [];
-  #regions: ReadonlyMap<number, WireDerpRegion> | undefined = undefined;
+  #regions: RegionTable | undefined = undefined;
   #scores: ReadonlyMap<number, number> | undefined = undefined;
   #region = 0;
   /** When the last report ended. Round trips up to `#voidMs` were of another network. */
@@ -80,7 +80,7 @@ export class HomeChooser {
   }
 
   /** The map as it is now. A score multiplies the round trips of its region; those that are not above 0 count as 1. */
-  setRegions(regions: ReadonlyMap<number, WireDerpRegion>, scores: ReadonlyMap<number, number> | undefined): void {
+  setRegions(regions: RegionTable, scores: ReadonlyMap<number, number> | undefined): void {
     this.#regions = regions;
     this.#scores = scores;
     this.#news = this.#news.filter(({ region }) => regions.has(region));
@@ -161,8 +161,8 @@ export class HomeChooser {
 
   /** Regions to choose from at random: those that work, those that are not to be avoided, as far as there are any. */
   #choices(nowMs: number): number[] {
-    const all = [...(this.#regions?.keys() ?? [])].filter(region => this.#canBeHome(region)).sort((a, b) => a - b);
-    const welcome = all.filter(region => this.#regions?.get(region)?.Avoid !== true);
+    const all = (this.#regions?.ids() ?? []).filter(region => this.#canBeHome(region)).sort((a, b) => a - b);
+    const welcome = all.filter(region => this.#regions?.isAvoided(region) !== true);
     const known = welcome.length > 0 ? welcome : all;
     const working = known.filter(region => !this.#hasFailed(nowMs, region));
     return working.length > 0 ? working : known;
@@ -182,8 +182,7 @@ export class HomeChooser {
   }
 
   #canBeHome(id: number): boolean {
-    const region = this.#regions?.get(id);
-    return region !== undefined && region.NoMeasureNoHome !== true && region.Nodes.some(node => node.STUNOnly !== true);
+    return this.#regions?.canBeHome(id) === true;
   }
 
   #hasFailed(nowMs: number, region: number): boolean {

@@ -62,8 +62,8 @@ export interface NetcheckLimits {
 
 /** A microcontroller. */
 export const NETCHECK_LIMITS_SMALL: NetcheckLimits = /* @__PURE__ */ Object.freeze({
-  regions: 16,
-  probes: 48,
+  regions: 32,
+  probes: 96,
   names: 32,
   endpoints: 4,
 });

@@ -9,7 +9,7 @@
  */
 import type { Endpoint } from '../base/address.ts';
 import type { Slot } from '../base/slot.ts';
-import type { WireDerpRegion } from '../derp/map.ts';
+import { RegionTable } from '../derp/region-table.ts';
 import { StunClient } from '../stun/client.ts';
 import type { StunServer } from '../stun/limits.ts';
 import { HomeChooser } from './home.ts';
@@ -79,7 +79,7 @@ export class Netcheck {
   readonly #names: NameBook;
   readonly #home: HomeChooser;
   readonly #reflexive: ReflexiveAddresses;
-  #regions: ReadonlyMap<number, WireDerpRegion> = new Map();
+  #regions = new RegionTable();
   #hasV4 = true;
   #hasV6 = true;
   #check: Check | undefined;
@@ -107,15 +107,13 @@ export class Netcheck {
    * The relays as they are known now, by region id. `scores` multiply round trips where home is chosen (HomeParams of
    * the map); 1 unless told. Regions that are new make the next check a full one; a check under way goes on.
    */
-  setRegions(nowMs: number, regions: ReadonlyMap<number, WireDerpRegion>, scores?: ReadonlyMap<number, number>): void {
-    for (const id of regions.keys()) if (!this.#regions.has(id)) this.makeNextFull();
+  setRegions(nowMs: number, regions: RegionTable, scores?: ReadonlyMap<number, number>): void {
+    for (const id of regions.ids()) if (!this.#regions.has(id)) this.makeNextFull();
     this.#regions = regions;
     this.#home.setRegions(regions, scores);
-    const names = new Set<string>();
-    for (const region of regions.values()) for (const node of region.Nodes) names.add(node.HostName);
-    this.#names.keepOnly(names);
+    this.#names.keepOnly(name => regions.hasHost(name));
     if (this.#check === undefined) return;
-    for (const asking of this.#check.asking) if (!regions.has(asking.set.region.RegionID)) asking.isDone = true;
+    for (const asking of this.#check.asking) if (!regions.has(asking.set.region)) asking.isDone = true;
     this.#finishIfDone(nowMs, this.#check);
   }
 
@@ -177,7 +175,8 @@ export class Netcheck {
       mappingVaries: undefined,
     };
     for (const set of plan)
-      for (const place of placesOf(set)) if (place.address === undefined) this.#names.want(nowMs, place.name);
+      for (const place of placesOf(this.#regions, set))
+        if (place.address === undefined) this.#names.want(nowMs, place.name);
     for (const asking of this.#check.asking) this.#unblock(nowMs, asking);
     this.#finishIfDone(nowMs, this.#check);
   }
@@ -258,7 +257,7 @@ export class Netcheck {
       asking.isBlocked = server === undefined;
       if (server !== undefined) {
         asking.tries++;
-        check.stun.probe(nowMs, server, { tries: 1, timeoutMs: REPORT_MS });
+        check.stun.probe(nowMs, server, REPORT_MS);
       }
     }
     this.#finishIfDone(nowMs, check);
@@ -267,11 +266,11 @@ export class Netcheck {
 
   /** The server of a try, or the next one whose address is known. */
   #server(set: ProbeSet, tries: number): StunServer | undefined {
-    const places = placesOf(set);
+    const places = placesOf(this.#regions, set);
     for (let i = 0; i < places.length; i++) {
       const place = places[(tries + i) % places.length]!;
       const address = this.#names.addressOf(place, set.isV6);
-      if (address !== undefined) return { region: set.region.RegionID, endpoint: { address, port: place.port } };
+      if (address !== undefined) return { region: set.region, endpoint: { address, port: place.port } };
     }
     return undefined;
   }
@@ -286,7 +285,7 @@ export class Netcheck {
   }
 
   #isWaiting({ set, isBlocked, isDone }: Asking): boolean {
-    return isBlocked && !isDone && placesOf(set).some(place => this.#names.isAsked(place.name));
+    return isBlocked && !isDone && placesOf(this.#regions, set).some(place => this.#names.isAsked(place.name));
   }
 
   #drainStun(nowMs: number): void {
@@ -310,7 +309,7 @@ export class Netcheck {
     if (isV6) check.globalV6 ??= seen;
     else noteMapping(check, endpoint.address, seen);
     for (const asking of check.asking)
-      if (asking.set.region.RegionID === region && asking.set.isV6 === isV6) asking.isDone = true;
+      if (asking.set.region === region && asking.set.isV6 === isV6) asking.isDone = true;
     if (isNew && check.latencies.size === ENOUGH_REGIONS) {
       const moreMs = Math.max(...check.latencies.values()) * (check.isFull ? 2 : 1);
       check.endMs = Math.min(check.endMs, nowMs + moreMs);
@@ -362,7 +361,7 @@ function dueMs({ set, baseMs, tries, isBlocked, isDone }: Asking): number {
 
 /** Whether another answer of this region on this family would tell anything new. */
 function helps(check: Check, { region, isV6 }: ProbeSet): boolean {
-  if (!check.latencies.has(region.RegionID)) return true;
+  if (!check.latencies.has(region)) return true;
   return isV6 ? check.latenciesV6.size === 0 : check.mappingVaries === undefined;
 }
 

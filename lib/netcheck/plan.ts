@@ -2,7 +2,7 @@
  * Whom a check asks, and when: all regions three times each in a full check; in between only those that were nearest,
  * with most patience for home, so that a lost packet does not move it.
  */
-import type { WireDerpRegion } from '../derp/map.ts';
+import type { RegionTable } from '../derp/region-table.ts';
 import { isLoopbackPlace, type StunPlace, stunPlace } from './servers.ts';
 
 /** Tries per region and family of a full check, and the pause between them. */
@@ -22,7 +22,7 @@ const LATE_TRY_MS = 50;
 
 /** One region on one family: asked until it answers. */
 export interface ProbeSet {
-  readonly region: WireDerpRegion;
+  readonly region: number;
   readonly isV6: boolean;
   /** Whether this machine has an address of the family; without one only loopback can be asked. */
   readonly hasFamily: boolean;
@@ -32,7 +32,7 @@ export interface ProbeSet {
 
 /** What a plan follows from. */
 export interface PlanInput {
-  readonly regions: ReadonlyMap<number, WireDerpRegion>;
+  readonly regions: RegionTable;
   readonly hasV4: boolean;
   readonly hasV6: boolean;
   /** The region that is home; 0: none. */
@@ -47,14 +47,12 @@ export interface PlanInput {
 }
 
 /** Regions that may be asked at all, nearest first by the last report, then by id. */
-export function measuredRegions(input: PlanInput): WireDerpRegion[] {
+export function measuredRegions(input: PlanInput): number[] {
   const { regions, home } = input;
-  const allowed = [...regions.values()].filter(region => region.NoMeasureNoHome !== true);
-  const preferred = allowed.filter(region => region.Avoid !== true || region.RegionID === home);
-  const latencyOf = (region: WireDerpRegion) => input.latencyOf(region.RegionID) ?? Number.MAX_VALUE;
-  return (preferred.length > 0 ? preferred : allowed).sort(
-    (a, b) => latencyOf(a) - latencyOf(b) || a.RegionID - b.RegionID,
-  );
+  const allowed = regions.ids().filter(region => regions.isMeasured(region));
+  const preferred = allowed.filter(region => region === home || !regions.isAvoided(region));
+  const latencyOf = (region: number) => input.latencyOf(region) ?? Number.MAX_VALUE;
+  return (preferred.length > 0 ? preferred : allowed).sort((a, b) => latencyOf(a) - latencyOf(b) || a - b);
 }
 
 /** The sets of one check. */
@@ -64,9 +62,11 @@ export function makePlan(input: PlanInput): ProbeSet[] {
 
 function fullPlan(input: PlanInput): ProbeSet[] {
   const delaysMs = Array.from({ length: FULL_TRIES }, (_, i) => i * FULL_SPACING_MS);
-  const isHome = (region: WireDerpRegion) => region.RegionID === input.home;
   const regions = measuredRegions(input);
-  const ordered = [...regions.filter(isHome), ...regions.filter(region => !isHome(region))];
+  const ordered = [
+    ...regions.filter(region => region === input.home),
+    ...regions.filter(region => region !== input.home),
+  ];
   const sets = ordered
     .slice(0, input.limit)
     .flatMap(region => [makeSet(input, region, false, delaysMs), makeSet(input, region, true, delaysMs)]);
@@ -77,12 +77,12 @@ function nearPlan(input: PlanInput): ProbeSet[] {
   const { home, had4, had6 } = input;
   const sets: (ProbeSet | undefined)[] = [];
   measuredRegions(input).forEach((region, rank) => {
-    const isHome = region.RegionID === home;
+    const isHome = region === home;
     if (rank >= NEAR_REGIONS && !isHome) return;
     const isPatient = rank < NEAREST_REGIONS || isHome;
     const isAlternating = !isPatient && had4 && had6;
     const tries = isHome ? HOME_TRIES : isPatient ? NEAREST_TRIES : 1;
-    const delaysMs = delaysOf(tries, input.latencyOf(region.RegionID));
+    const delaysMs = delaysOf(tries, input.latencyOf(region));
     const asksV4 = !isAlternating || rank % 2 === 0;
     const asksV6 = isAlternating ? rank % 2 === 1 : isPatient || had6;
     if (asksV4) sets.push(makeSet(input, region, false, delaysMs));
@@ -98,20 +98,15 @@ function delaysOf(tries: number, latencyMs: number | undefined): number[] {
 }
 
 /** Undefined when no server of the region can be asked on that family. */
-function makeSet(
-  input: PlanInput,
-  region: WireDerpRegion,
-  isV6: boolean,
-  delaysMs: readonly number[],
-): ProbeSet | undefined {
+function makeSet(input: PlanInput, region: number, isV6: boolean, delaysMs: readonly number[]): ProbeSet | undefined {
   const set = { region, isV6, hasFamily: isV6 ? input.hasV6 : input.hasV4, delaysMs };
-  return placesOf(set).length === 0 ? undefined : set;
+  return placesOf(input.regions, set).length === 0 ? undefined : set;
 }
 
-/** The servers of a set, worked out: try i goes to server `i % placesOf(set).length`. */
-export function placesOf({ region, isV6, hasFamily }: ProbeSet): readonly StunPlace[] {
+/** The servers of a set, worked out: try i goes to server `i % length`. */
+export function placesOf(regions: RegionTable, { region, isV6, hasFamily }: ProbeSet): readonly StunPlace[] {
   const places: StunPlace[] = [];
-  for (const node of region.Nodes) {
+  for (const node of regions.get(region)?.Nodes ?? []) {
     const place = stunPlace(node, isV6);
     if (place !== undefined && (hasFamily || isLoopbackPlace(place))) places.push(place);
   }

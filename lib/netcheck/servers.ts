@@ -88,9 +88,9 @@ export class NameBook {
     this.#limit = limit;
   }
 
-  /** Forgets all names but these. */
-  keepOnly(names: ReadonlySet<string>): void {
-    for (const name of this.#entries?.keys() ?? []) if (!names.has(name)) this.#entries?.delete(name);
+  /** Forgets all names but those for which `isKept` is true. */
+  keepOnly(isKept: (name: string) => boolean): void {
+    for (const name of this.#entries?.keys() ?? []) if (!isKept(name)) this.#entries?.delete(name);
   }
 
   /** Asks anew for every name that is wanted again, be its addresses fresh or not. */

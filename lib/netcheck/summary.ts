@@ -3,7 +3,7 @@
  * that a coordinator is told.
  */
 import { formatEndpoint } from '../base/address.ts';
-import type { WireDerpRegion } from '../derp/map.ts';
+import type { RegionTable } from '../derp/region-table.ts';
 import type { HomeReason, NetcheckReport } from './limits.ts';
 
 /** A region of relays that answered. */
@@ -53,7 +53,7 @@ export interface NetcheckHome {
  */
 export function netcheckStatus(
   report: NetcheckReport,
-  regions: ReadonlyMap<number, WireDerpRegion>,
+  regions: RegionTable,
   home: number = report.preferredRegion,
 ): NetcheckStatus {
   const { globalV4, globalV6, preferredRegion, preferredWhy } = report;

@@ -4,21 +4,15 @@
  *
  * An answer counts only for a request that is under way, and only from the server that was asked. Requests must leave
  * from the socket whose address is wanted. Left out: what follows from the results (which relay is near, what kind of
- * NAT this is), and RFC 8489's growing intervals: probes here are few and short.
+ * NAT this is), and asking again: a further try is a request of its own.
  */
-import { type Endpoint, sameEndpoint } from '../base/address.ts';
-import { readU16BE, readU32BE } from '../base/bytes.ts';
+import { type Endpoint, formatAddress, parseAddress, sameEndpoint } from '../base/address.ts';
+import { copyBytes, equalRange, NO_BYTES, readU16BE, readU32BE, writeU16BE, writeU32BE } from '../base/bytes.ts';
 import type { Slot } from '../base/slot.ts';
-import {
-  STUN_LIMITS_LARGE,
-  type StunEvent,
-  type StunLimits,
-  type StunProbeOptions,
-  type StunServer,
-} from './limits.ts';
+import { STUN_LIMITS_LARGE, type StunEvent, type StunLimits, type StunServer } from './limits.ts';
 import { BINDING_REQUEST_BYTES, parseBindingResponse, TRANSACTION_ID_BYTES, writeBindingRequest } from './message.ts';
 
-const HALF_ID_BYTES = TRANSACTION_ID_BYTES / 2;
+const DEFAULT_TIMEOUT_MS = 3000;
 
 /** What a {@link StunClient} needs. */
 export interface StunClientOptions {
@@ -26,19 +20,21 @@ export interface StunClientOptions {
   readonly limits?: Partial<StunLimits>;
 }
 
-/** One server being asked. */
-interface Probe {
-  readonly id: number;
-  readonly server: StunServer;
-  readonly tries: number;
-  readonly spacingMs: number;
-  /** When it ends without an answer. */
-  readonly untilMs: number;
-  /** When the next request may leave; Infinity when all have. */
-  nextMs: number;
-  /** Of each request that left: its transaction id as two numbers of 48 bits, and when it left. */
-  readonly sent: number[];
-}
+/**
+ * A request takes one row of bytes: u32 number | u16 region | u16 port | 12 transaction id | length of the address | 16
+ * address | whether it has left. Numbers are big endian. Beside it stand two times: when it is due or has left, and when
+ * it ends without an answer.
+ */
+const ROW_BYTES = 38;
+const REGION = 4;
+const PORT = 6;
+const ID = 8;
+const ADDRESS_LENGTH = 20;
+const ADDRESS = 21;
+const IS_SENT = 37;
+/** Rows that are added when there is no room. */
+const ROWS_GROWTH = 16;
+const NO_TIMES = /* @__PURE__ */ new Float64Array(0);
 
 /** The machine; see the top of the file. */
 export class StunClient {
@@ -46,8 +42,10 @@ export class StunClient {
   ignored = 0;
   readonly #random: (out: Uint8Array) => void;
   readonly #limits: StunLimits;
-  readonly #probes = new Map<number, Probe>();
-  readonly #events: StunEvent[] = [];
+  #rows: Uint8Array = NO_BYTES;
+  #times = NO_TIMES;
+  #count = 0;
+  #events: StunEvent[] | undefined = undefined;
   #lastProbe = 0;
 
   /** See {@link StunClientOptions}. */
@@ -56,53 +54,58 @@ export class StunClient {
     this.#limits = { ...STUN_LIMITS_LARGE, ...options.limits };
   }
 
-  /** Probes under way. */
+  /** Requests under way. */
   get size(): number {
-    return this.#probes.size;
+    return this.#count;
   }
 
   /**
-   * Starts asking a server. Returns the probe's number, or -1 when too many are under way. Throws RangeError for a
-   * number of tries outside the limits or times that are negative.
+   * Asks a server, once; no answer within `timeoutMs` ends it. Returns the request's number, or -1 when too many are
+   * under way. Throws RangeError for a server without an address, a port or a region below 65,536, and for a negative time.
    */
-  probe(nowMs: number, server: StunServer, options: StunProbeOptions = {}): number {
-    const { tries = 3, spacingMs = 100, timeoutMs = 3000, delayMs = 0 } = options;
-    if (!Number.isInteger(tries) || tries < 1 || tries > this.#limits.tries)
-      throw new RangeError(`"tries" expected 1 to ${this.#limits.tries}, got ${tries}`);
-    for (const [name, value] of Object.entries({ spacingMs, timeoutMs, delayMs }))
-      if (!(value >= 0)) throw new RangeError(`"${name}" expected 0 or more, got ${value}`);
-    if (this.#probes.size >= this.#limits.probes) return -1; // CHECK: stun-probes
-    const id = ++this.#lastProbe;
-    const firstMs = nowMs + delayMs;
-    this.#probes.set(id, {
-      id,
-      server,
-      tries,
-      spacingMs,
-      untilMs: firstMs + timeoutMs,
-      nextMs: firstMs,
-      sent: [],
-    });
-    return id;
+  probe(nowMs: number, server: StunServer, timeoutMs = DEFAULT_TIMEOUT_MS): number {
+    const { region, endpoint } = server;
+    const address = parseAddress(endpoint.address);
+    if (address === undefined) throw new RangeError(`"address" expected an IP address, got '${endpoint.address}'`);
+    for (const [name, value] of Object.entries({ region, port: endpoint.port }))
+      if (!Number.isInteger(value) || value < 0 || value > 0xffff)
+        throw new RangeError(`"${name}" expected 0 to 65535, got ${value}`);
+    if (!(timeoutMs >= 0)) throw new RangeError(`"timeoutMs" expected 0 or more, got ${timeoutMs}`);
+    if (this.#count >= this.#limits.probes) return -1; // CHECK: stun-probes
+    this.#reserve();
+    const row = ROW_BYTES * this.#count;
+    const rows = this.#rows;
+    writeU32BE(rows, row, ++this.#lastProbe);
+    writeU16BE(rows, row + REGION, region);
+    writeU16BE(rows, row + PORT, endpoint.port);
+    rows[row + ADDRESS_LENGTH] = address.length;
+    copyBytes(rows, row + ADDRESS, address, 0, address.length);
+    rows[row + IS_SENT] = 0;
+    this.#times[2 * this.#count] = nowMs;
+    this.#times[2 * this.#count + 1] = nowMs + timeoutMs;
+    this.#count++;
+    return this.#lastProbe;
   }
 
-  /** Ends a probe without an event. */
+  /** Ends a request without an event. */
   cancel(probe: number): void {
-    this.#probes.delete(probe);
+    for (let i = 0; i < this.#count; i++) if (readU32BE(this.#rows, ROW_BYTES * i) === probe) this.#remove(i);
   }
 
   /** Writes one request that is due into the slot, with its destination. False when none is. */
   pollTransmit(nowMs: number, slot: Slot): boolean {
-    for (const probe of this.#probes.values()) {
-      if (probe.nextMs > nowMs) continue;
+    for (let i = 0; i < this.#count; i++) {
+      const row = ROW_BYTES * i;
+      if (this.#rows[row + IS_SENT] === 1 || this.#times[2 * i]! > nowMs) continue;
       const id = new Uint8Array(TRANSACTION_ID_BYTES);
       this.#random(id);
-      probe.sent.push(readHalf(id, 0), readHalf(id, HALF_ID_BYTES), nowMs);
-      probe.nextMs = probe.sent.length < 3 * probe.tries ? nowMs + probe.spacingMs : Infinity;
+      copyBytes(this.#rows, row + ID, id, 0, id.length);
+      this.#rows[row + IS_SENT] = 1;
+      this.#times[2 * i] = nowMs;
       slot.reset();
       slot.end = slot.start + BINDING_REQUEST_BYTES;
       writeBindingRequest(slot.buf, slot.start, id);
-      slot.to = probe.server.endpoint;
+      slot.to = this.#serverOf(i).endpoint;
       return true;
     }
     return false;
@@ -112,22 +115,18 @@ export class StunClient {
   handleDatagram(nowMs: number, buf: Uint8Array, start: number, end: number, from: Endpoint): boolean {
     const response = parseBindingResponse(buf, start, end);
     if (response === undefined) return this.#ignore();
-    const { idOffset } = response;
-    const [first, second] = [readHalf(buf, idOffset), readHalf(buf, idOffset + HALF_ID_BYTES)];
-    for (const probe of this.#probes.values()) {
-      const sentMs = sentMsOf(probe, first, second);
-      if (sentMs === undefined) continue; // CHECK: stun-transaction
-      if (!sameEndpoint(from, probe.server.endpoint)) return this.#ignore(); // CHECK: stun-source
-      this.#probes.delete(probe.id);
+    for (let i = 0; i < this.#count; i++) {
+      const row = ROW_BYTES * i;
+      const isSent = this.#rows[row + IS_SENT] === 1;
+      const isThis = isSent && equalRange(this.#rows, row + ID, buf, response.idOffset, TRANSACTION_ID_BYTES);
+      if (!isThis) continue; // CHECK: stun-transaction
+      const server = this.#serverOf(i);
+      if (!sameEndpoint(from, server.endpoint)) return this.#ignore(); // CHECK: stun-source
       const { address, port } = response;
-      const latencyMs = nowMs - sentMs;
-      this.#events.push({
-        type: 'response',
-        probe: probe.id,
-        server: probe.server,
-        latencyMs,
-        address: { address, port },
-      });
+      const probe = readU32BE(this.#rows, row);
+      const latencyMs = nowMs - this.#times[2 * i]!;
+      this.#remove(i);
+      this.#push({ type: 'response', probe, server, latencyMs, address: { address, port } });
       return true;
     }
     return this.#ignore();
@@ -135,38 +134,64 @@ export class StunClient {
 
   /** Takes the oldest result. */
   pollEvent(): StunEvent | undefined {
-    return this.#events.shift();
+    return this.#events?.shift();
   }
 
-  /** When a request is due or a probe ends: call {@link handleTimeout}, then {@link pollTransmit}. */
+  /** When a request is due or ends: call {@link handleTimeout}, then {@link pollTransmit}. */
   nextTimeout(): number {
     let nextMs = Infinity;
-    for (const probe of this.#probes.values()) nextMs = Math.min(nextMs, probe.nextMs, probe.untilMs);
+    for (let i = 0; i < this.#count; i++) {
+      const isSent = this.#rows[ROW_BYTES * i + IS_SENT] === 1;
+      nextMs = Math.min(nextMs, this.#times[2 * i + (isSent ? 1 : 0)]!);
+    }
     return nextMs;
   }
 
-  /** Ends the probes whose time is up. */
+  /** Ends the requests whose time is up. */
   handleTimeout(nowMs: number): void {
-    for (const probe of this.#probes.values()) {
-      if (probe.untilMs > nowMs) continue;
-      this.#probes.delete(probe.id);
-      this.#events.push({ type: 'timeout', probe: probe.id, server: probe.server });
+    for (let i = 0; i < this.#count; ) {
+      if (this.#times[2 * i + 1]! > nowMs) {
+        i++;
+        continue;
+      }
+      const probe = readU32BE(this.#rows, ROW_BYTES * i);
+      this.#push({ type: 'timeout', probe, server: this.#serverOf(i) });
+      this.#remove(i);
     }
+  }
+
+  #push(event: StunEvent): void {
+    this.#events ??= [];
+    this.#events.push(event);
+  }
+
+  #reserve(): void {
+    const room = this.#times.length / 2;
+    if (this.#count < room) return;
+    const rows = new Uint8Array(ROW_BYTES * (room + ROWS_GROWTH));
+    copyBytes(rows, 0, this.#rows, 0, this.#rows.length);
+    const times = new Float64Array(2 * (room + ROWS_GROWTH));
+    times.set(this.#times);
+    this.#rows = rows;
+    this.#times = times;
+  }
+
+  #remove(i: number): void {
+    this.#rows.copyWithin(ROW_BYTES * i, ROW_BYTES * (i + 1), ROW_BYTES * this.#count);
+    this.#times.copyWithin(2 * i, 2 * (i + 1), 2 * this.#count);
+    this.#count--;
+  }
+
+  #serverOf(i: number): StunServer {
+    const rows = this.#rows;
+    const row = ROW_BYTES * i;
+    const start = row + ADDRESS;
+    const address = formatAddress(rows, start, rows[row + ADDRESS_LENGTH]!);
+    return { region: readU16BE(rows, row + REGION), endpoint: { address, port: readU16BE(rows, row + PORT) } };
   }
 
   #ignore(): boolean {
     this.ignored++;
     return false;
   }
-}
-
-/** When the request of a probe with this transaction id left; undefined: there is none. */
-function sentMsOf({ sent }: Probe, first: number, second: number): number | undefined {
-  for (let i = 0; i < sent.length; i += 3) if (sent[i] === first && sent[i + 1] === second) return sent[i + 2];
-  return undefined;
-}
-
-/** Half of a transaction id as a number. */
-function readHalf(buf: Uint8Array, at: number): number {
-  return readU32BE(buf, at) * 0x1_0000 + readU16BE(buf, at + 4);
 }

@@ -7,7 +7,7 @@
 import { regionEntryOf } from '../../lib/control/map-values.ts';
 import { MAP_LIMITS_LARGE } from '../../lib/control/map-limits.ts';
 import type { JsonValue } from '../../lib/control/json-collector.ts';
-import type { WireDerpRegion } from '../../lib/derp/map.ts';
+import { RegionTable } from '../../lib/derp/region-table.ts';
 import { Slot } from '../../lib/base/slot.ts';
 import { Netcheck } from '../../lib/netcheck/netcheck.ts';
 import { familiesOf } from '../../lib/netcheck/servers.ts';
@@ -21,7 +21,7 @@ const MAP_LIMIT_BYTES = 1 << 20;
 const MAP_TIMEOUT_MS = 15_000;
 
 /** The relays of a coordinator. Rejects with {@link RunError} where it does not tell. */
-export async function fetchRegions(control: string): Promise<ReadonlyMap<number, WireDerpRegion>> {
+export async function fetchRegions(control: string): Promise<RegionTable> {
   const url = `${control.replace(/\/+$/, '')}/derpmap/default`;
   let text: string;
   try {
@@ -59,7 +59,7 @@ async function readText(response: Response): Promise<string> {
 }
 
 /** The regions of a map that are well-formed; undefined when it is no map. */
-export function parseRegions(text: string): ReadonlyMap<number, WireDerpRegion> | undefined {
+export function parseRegions(text: string): RegionTable | undefined {
   let entries: [string, JsonValue][];
   try {
     const map = JSON.parse(text) as { Regions?: Record<string, JsonValue> } | null;
@@ -68,16 +68,16 @@ export function parseRegions(text: string): ReadonlyMap<number, WireDerpRegion> 
   } catch {
     return undefined;
   }
-  const regions = new Map<number, WireDerpRegion>();
+  const regions = new RegionTable();
   for (const [key, value] of entries) {
     const region = regionEntryOf(key, value, MAP_LIMITS_LARGE);
-    if (region !== undefined) regions.set(region.RegionID, region);
+    if (region !== undefined) regions.put(region);
   }
   return regions;
 }
 
 /** One full check of these regions, from a socket of a port of its own. */
-export async function measure(host: Host, regions: ReadonlyMap<number, WireDerpRegion>): Promise<NetcheckStatus> {
+export async function measure(host: Host, regions: RegionTable): Promise<NetcheckStatus> {
   const run = new Run(host, regions);
   try {
     return await run.start();
@@ -89,7 +89,7 @@ export async function measure(host: Host, regions: ReadonlyMap<number, WireDerpR
 /** Binds the machine to a host for one report. */
 class Run implements DatagramSink {
   readonly #host: Host;
-  readonly #regions: ReadonlyMap<number, WireDerpRegion>;
+  readonly #regions: RegionTable;
   readonly #netcheck: Netcheck;
   readonly #timer;
   readonly #slot = new Slot(BINDING_REQUEST_BYTES);
@@ -97,7 +97,7 @@ class Run implements DatagramSink {
   #resolve: (status: NetcheckStatus) => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
 
-  constructor(host: Host, regions: ReadonlyMap<number, WireDerpRegion>) {
+  constructor(host: Host, regions: RegionTable) {
     this.#host = host;
     this.#regions = regions;
     const nowMs = host.clock.nowMs();

@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import type { Endpoint } from '../../lib/base/address.ts';
 import { NetError } from '../../lib/base/errors.ts';
 import type { KeyView } from '../../lib/coordinator/commands.ts';
-import type { WireDerpRegion } from '../../lib/derp/map.ts';
+import { RegionTable } from '../../lib/derp/region-table.ts';
 import type { NetcheckStatus } from '../../lib/netcheck/summary.ts';
 import type { Host } from '../../lib/ports.ts';
 import { StunResponder } from '../../lib/stun/responder.ts';
@@ -120,7 +120,7 @@ test('names of relays do not reach the terminal as commands', () => {
 /** Relays with STUN on an in-memory network: `10.0.0.ID`, behind names. */
 class Relays {
   readonly network = new MemoryNetwork();
-  readonly regions = new Map<number, WireDerpRegion>();
+  readonly regions = new RegionTable();
   readonly names: Record<string, readonly string[]> = {};
   asked = 0;
 
@@ -139,7 +139,7 @@ class Relays {
     const socket = await this.network.host(address, id).openDatagrams({ port: 3478 }, { datagram, failed });
     this.names[`r${id}.example`] = [address];
     const node = { Name: `${id}a`, RegionID: id, HostName: `r${id}.example`, IPv6: 'none' };
-    this.regions.set(id, { RegionID: id, RegionCode: `r${id}`, RegionName: '', Nodes: [node] });
+    this.regions.put({ RegionID: id, RegionCode: `r${id}`, RegionName: '', Nodes: [node] });
   }
 
   check(): Promise<NetcheckStatus> {
@@ -251,7 +251,7 @@ test('of a map the well-formed regions count', () => {
   const node = { Name: '1a', RegionID: 1, HostName: 'a.example' };
   const good = { RegionID: 1, RegionCode: 'a', RegionName: 'A', Nodes: [node] };
   const parsed = parseRegions(JSON.stringify({ Regions: { 1: good, 2: good, 3: null, x: good, 4: { RegionID: 4 } } }));
-  assert.equal([...parsed!.keys()][0], 1);
+  assert.equal(parsed!.ids()[0], 1);
   assert.not(parsed!.has(2) || parsed!.has(3));
   for (const text of ['', 'null', '[]', '{}', '{"Regions":3}', '{"Regions":null}'])
     assert.is(parseRegions(text), undefined, text);

@@ -15,7 +15,7 @@ const SAMPLES: { readonly [kind: string]: { readonly [field: string]: unknown } 
   MapResponse: {
     KeepAlive: true, Node: self({ User: 5 }), Peers: [node(2)], PeersChanged: [node(3)], PeersRemoved: [1],
     PeersChangedPatch: [{ NodeID: 1, DERPRegion: 3 }], OnlineChange: { '1': false },
-    DERPMap: { Regions: { '1': region } }, DNSConfig: { Proxied: true }, Domain: 'd', PacketFilter: [rule],
+    DERPMap: { Regions: { '1': region } }, DNSConfig: { Domains: ['x'] }, Domain: 'd', PacketFilter: [rule],
     PacketFilters: { x: [rule] }, UserProfiles: [{ ID: 5, LoginName: 'l' }], Health: ['h'], ControlTime: '2026-01-01T00:00:00Z',
     PingRequest: { URL: 'http://c' }, PopBrowserURL: 'https://c',
   },
@@ -36,9 +36,8 @@ const SAMPLES: { readonly [kind: string]: { readonly [field: string]: unknown } 
   DERPRegion: { RegionID: 2, RegionCode: 'x', RegionName: 'x', Avoid: true, NoMeasureNoHome: true, Nodes: [] },
   DERPNode: { Name: 'x', RegionID: 2, HostName: 'x.test', CertName: 'x', IPv4: '1.2.3.4', IPv6: '::1', STUNPort: -1, STUNOnly: true, DERPPort: 5 },
   DNSConfig: {
-    Resolvers: [{ Addr: '1.1.1.1' }], Routes: { x: [] }, Domains: ['x'], Proxied: true, ExtraRecords: [{ Name: 'x', Value: '1.2.3.4' }],
+    Routes: { x: [] }, Domains: ['x'], ExtraRecords: [{ Name: 'x', Value: '1.2.3.4' }],
   },
-  Resolver: { Addr: '9.9.9.9' },
   DNSRecord: { Name: 'x', Type: 'A', Value: '1.2.3.4' },
   Rule: { SrcIPs: ['1.2.3.4'], DstPorts: [], IPProto: [6], SrcBits: [32], CapGrant: [{ Dsts: ['*'], Caps: ['x'] }] },
   CapGrant: { Dsts: ['1.2.3.4'], Caps: ['y'], CapMap: { z: [1] } },
@@ -58,7 +57,6 @@ const HOLDERS: { readonly [kind: string]: (more: object) => object } = {
   DERPRegion: more => ({ DERPMap: { Regions: { '1': { ...region, ...more } } } }),
   DERPNode: more => ({ DERPMap: { Regions: { '1': { ...region, Nodes: [{ ...relay, ...more }] } } } }),
   DNSConfig: more => ({ DNSConfig: more }),
-  Resolver: more => ({ DNSConfig: { Resolvers: [{ Addr: '8.8.8.8', ...more }] } }),
   DNSRecord: more => ({ DNSConfig: { ExtraRecords: [{ Name: 'n', Value: 'v', ...more }] } }),
   Rule: more => ({ PacketFilters: { base: [{ ...rule, ...more }] } }),
   CapGrant: more => ({ PacketFilters: { base: [{ ...rule, CapGrant: [{ Dsts: ['*'], Caps: ['x'], ...more }] }] } }),

@@ -84,10 +84,12 @@ test('a full message is read, whole or in pieces of any size', () => {
   assert.is(netmap.self!.name, 'me.tail1234.mote.internal.');
   assert.equal(netmap.self!.capabilities, ['https://tailscale.com/cap/ssh', 'tailnet-display-name']);
   assert.is(netmap.suffix, 'tail1234.mote.internal');
-  assert.equal([...netmap.regions.keys()], [901]);
+  assert.equal(netmap.regions.ids(), [901]);
   assert.is(netmap.regions.get(901)!.Nodes[0]!.HostName, 'a.test');
   assert.not.ok('InsecureForTests' in netmap.regions.get(901)!.Nodes[0]!);
-  assert.is(netmap.dns.Proxied, true);
+  assert.equal(Object.keys(netmap.dns.Routes!), ['mote.internal']);
+  assert.equal(netmap.dns.Domains, ['tail1234.mote.internal']);
+  assert.equal(Object.keys(netmap.dns).sort(), ['Domains', 'ExtraRecords', 'Routes'], 'nothing that nobody reads');
   assert.equal(netmap.filterRules, [ALLOW]);
   assert.equal(netmap.health, ['one']);
   assert.is(netmap.controlTimeMs, 1_767_323_045_500);
@@ -418,16 +420,33 @@ test('relay regions: present replaces all, absent keeps; a malformed one is drop
   const decoder = decoderWith([
     first({ DERPMap: { Regions: { '1': region(1), '2': region(3), '4': region(4, { Nodes: 7 }) } } }),
   ]);
-  assert.equal([...decoder.netmap.regions.keys()], [1]);
+  assert.equal(decoder.netmap.regions.ids(), [1]);
   assert.is(decoder.netmap.regions.get(1)!.Nodes.length, 2, 'so many relays are kept');
   assert.is(decoder.netmap.malformed, 2);
   feedMap(decoder, frames({ DERPMap: { HomeParams: {}, Regions: null } }, { DERPMap: null }));
-  assert.equal([...decoder.netmap.regions.keys()], [1]);
+  assert.equal(decoder.netmap.regions.ids(), [1]);
   feedMap(decoder, frames({ DERPMap: { Regions: { '5': region(5) } } }));
-  assert.equal([...decoder.netmap.regions.keys()], [5]);
+  assert.equal(decoder.netmap.regions.ids(), [5]);
   const many = Object.fromEntries(Array.from({ length: 40 }, (_, i) => [i + 1, region(i + 1)]));
   feedMap(decoder, frames({ DERPMap: { Regions: many } }));
   assert.is(decoder.netmap.regions.size, TEST_LIMITS.regions);
+  const { overLimit } = decoder.netmap;
+  feedMap(
+    decoder,
+    frames({ DERPMap: { Regions: { '1': region(1), '2': region(2, { RegionName: 'x'.repeat(256) }) } } }),
+  );
+  assert.equal(decoder.netmap.regions.ids(), [1], 'a name that is too long');
+  assert.is(decoder.netmap.overLimit, overLimit + 1);
+});
+
+test('of DNS routes those without resolvers are kept, but for the reverse zones that every tailnet has', () => {
+  const Routes: Record<string, unknown> = { 'a.test': [], 'b.test.': null, 'c.test': [{ Addr: '192.0.2.1' }] };
+  for (let i = 63; i <= 128; i++) Routes[`${i}.100.in-addr.arpa.`] = i % 2 === 0 ? null : [];
+  Routes['0.e.1.a.c.5.1.1.a.7.d.f.ip6.arpa'] = [{ Addr: '192.0.2.1' }];
+  Routes['x.64.100.in-addr.arpa'] = null;
+  const decoder = decoderWith([first({ DNSConfig: { Routes, Resolvers: [{ Addr: '192.0.2.1' }], Proxied: true } })]);
+  const kept = ['128.100.in-addr.arpa.', '63.100.in-addr.arpa.', 'a.test', 'b.test.', 'x.64.100.in-addr.arpa'];
+  assert.equal(Object.keys(decoder.netmap.dns.Routes!).sort(), kept);
 });
 
 test('events: what has changed, merged; keepalives, pings and pages', () => {

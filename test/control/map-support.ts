@@ -115,7 +115,16 @@ export function idsOf(decoder: MapDecoder): number[] {
 export function snapshot(decoder: MapDecoder): unknown {
   const { netmap } = decoder;
   const { self, regions, dns, domain, users, health, filterRules } = netmap;
-  return JSON.stringify([peersOf(decoder), self, [...regions], dns, domain, [...users], health, filterRules]);
+  return JSON.stringify([
+    peersOf(decoder),
+    self,
+    regions.ids().map(id => regions.get(id)),
+    dns,
+    domain,
+    [...users],
+    health,
+    filterRules,
+  ]);
 }
 
 /** All events. */

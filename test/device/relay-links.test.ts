@@ -6,6 +6,7 @@ import { createNobleSuite } from '../../lib/crypto/noble.ts';
 import { DERP_CLIENT_LIMITS_SMALL } from '../../lib/derp/client-types.ts';
 import { answerRelayRequest } from '../../lib/derp/http.ts';
 import type { WireDerpNode, WireDerpRegion } from '../../lib/derp/map.ts';
+import { RegionTable } from '../../lib/derp/region-table.ts';
 import { DerpRelay } from '../../lib/derp/relay.ts';
 import { RelayLinks, relayRequest } from '../../lib/device/relay-links.ts';
 import { type StreamCommand, Streams } from '../../lib/device/streams.ts';
@@ -39,7 +40,7 @@ class World {
   readonly connected: string[] = [];
 
   regions(...regions: readonly WireDerpRegion[]): this {
-    this.links.setRegions(this.nowMs, new Map(regions.map(one => [one.RegionID, one])));
+    this.links.setRegions(this.nowMs, RegionTable.of(...regions));
     this.look();
     // Several regions are to be measured first.
     return this.opened.length === 0 ? this.wait(3000) : this;
@@ -110,7 +111,7 @@ test('the region with the lowest id that may be home is home, and is told once i
 });
 
 test('of several regions the nearest is waited for, three seconds at most', () => {
-  const regions = new Map([region(1), region(2)].map(one => [one.RegionID, one]));
+  const regions = RegionTable.of(region(1), region(2));
   const measured = new World();
   measured.links.setRegions(1000, regions);
   assert.equal(measured.look().opened, []);

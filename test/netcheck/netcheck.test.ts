@@ -341,7 +341,7 @@ test('a region that goes while it is asked is not in the report', () => {
   assert.is(world.reports[0]!.preferredRegion, 2);
   world.check.start(world.nowMs);
   world.flush();
-  world.check.setRegions(world.nowMs, new Map());
+  world.check.setRegions(world.nowMs, mapOf());
   world.flush();
   assert.equal([world.reports[1]?.preferredRegion, world.reports[1]?.preferredWhy], [0, 'none']);
 });

@@ -25,7 +25,7 @@ function regions(count: number): WireDerpRegion[] {
 function planTexts(map: readonly WireDerpRegion[], input: Partial<PlanInput>): string[] {
   const full = { hasV4: true, hasV6: true, home: 0, ...lastOf({}), isFull: false, limit: 99 };
   return makePlan({ regions: mapOf(...map), ...full, ...input }).map(
-    set => `${set.region.RegionID}/${set.isV6 ? 6 : 4}: ${set.delaysMs.map(ms => Math.round(ms)).join(' ')}`,
+    set => `${set.region}/${set.isV6 ? 6 : 4}: ${set.delaysMs.map(ms => Math.round(ms)).join(' ')}`,
   );
 }
 
@@ -131,7 +131,7 @@ test('tries go round the servers of a region that answer STUN on the family', ()
   const map = mapOf(region(1, {}, { Nodes: nodes }));
   const plan = makePlan({ regions: map, hasV4: true, hasV6: true, home: 0, ...lastOf({}), isFull: true, limit: 9 });
   assert.equal(
-    plan.map(set => placesOf(set).map(({ address, port }) => `${address} ${port}`)),
+    plan.map(set => placesOf(map, set).map(({ address, port }) => `${address} ${port}`)),
     [['10.1.0.1 3478', '10.1.0.4 3478'], ['2001:db8::3 99']],
   );
   const none = makePlan({

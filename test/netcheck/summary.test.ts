@@ -39,7 +39,7 @@ test('what is not known is undefined', () => {
   const made = new World();
   made.check.start(made.nowMs);
   made.flush();
-  assert.equal(netcheckStatus(made.reports[0]!, new Map()), {
+  assert.equal(netcheckStatus(made.reports[0]!, mapOf()), {
     udp: false,
     ipv4: false,
     ipv6: false,
@@ -68,7 +68,7 @@ test('home is the relay that is connected, be it not the preferred one', () => {
 test('a region that has left the map has no name', () => {
   const made = world();
   made.latencies({ 1: 40 });
-  assert.equal(netcheckStatus(made.run(), new Map()).home, { region: 1, code: '', name: '', why: 'nearest' });
+  assert.equal(netcheckStatus(made.run(), mapOf()).home, { region: 1, code: '', name: '', why: 'nearest' });
 });
 
 test('a coordinator is told seconds by region and family', () => {

@@ -2,6 +2,7 @@
 import type { Endpoint } from '../../lib/base/address.ts';
 import { Slot } from '../../lib/base/slot.ts';
 import type { WireDerpNode, WireDerpRegion } from '../../lib/derp/map.ts';
+import { RegionTable } from '../../lib/derp/region-table.ts';
 import { NETCHECK_LIMITS_LARGE, type NetcheckLimits, type NetcheckReport } from '../../lib/netcheck/limits.ts';
 import { Netcheck } from '../../lib/netcheck/netcheck.ts';
 import { parseBindingRequest, writeBindingResponse } from '../../lib/stun/message.ts';
@@ -32,8 +33,8 @@ export function region(
 }
 
 /** A map of regions by id. */
-export function mapOf(...regions: readonly WireDerpRegion[]): ReadonlyMap<number, WireDerpRegion> {
-  return new Map(regions.map(each => [each.RegionID, each]));
+export function mapOf(...regions: readonly WireDerpRegion[]): RegionTable {
+  return RegionTable.of(...regions);
 }
 
 /** A request that left. */

@@ -15,6 +15,7 @@ import { createNobleSuite } from '../../lib/crypto/noble.ts';
 import type { CryptoSuite } from '../../lib/crypto/suite.ts';
 import type { Host, StreamSink, Timer } from '../../lib/ports.ts';
 import { TestHttp2Server, type TestRequest } from '../control/client-http2.ts';
+import { ForeignMap, foreignPoll, foreignRegions } from './foreign-map.ts';
 import { MemoryRelay, Outgoing, type ServerNetwork } from './memory-relay.ts';
 import type { MemoryStream } from './memory-streams.ts';
 
@@ -31,6 +32,8 @@ export interface MemoryCoordinatorOptions {
   readonly relays?: readonly MemoryRelay[];
   /** Keep all that is sent, for canaries. Default true. */
   readonly keepsSentBytes?: boolean;
+  /** Maps are as those of another coordinator (foreign-map.ts), whatever a device asks for. Default false. */
+  readonly isForeign?: boolean;
 }
 
 /** One coordinator at one address, with relays. */
@@ -51,6 +54,7 @@ export class MemoryCoordinator {
   readonly #noiseKey = SecretKey.fromBytes(new Uint8Array(32).fill(0x42));
   readonly #suite: CryptoSuite;
   readonly #keepsSentBytes: boolean;
+  readonly isForeign: boolean;
   readonly #ownRelay: MemoryRelay | undefined;
   readonly #connections = new Set<ControlConnection>();
   readonly #waiting = new Map<number, ControlConnection>();
@@ -59,8 +63,9 @@ export class MemoryCoordinator {
   #isScheduled = false;
 
   constructor(network: ServerNetwork, address: string, options: MemoryCoordinatorOptions = {}) {
-    const { seed = 7, suite = createNobleSuite(), relays, keepsSentBytes = true } = options;
+    const { seed = 7, suite = createNobleSuite(), relays, keepsSentBytes = true, isForeign = false } = options;
     this.#keepsSentBytes = keepsSentBytes;
+    this.isForeign = isForeign;
     this.network = network;
     this.address = address;
     this.#suite = suite;
@@ -219,7 +224,8 @@ export class MemoryCoordinator {
   }
 
   #createMachine(): Coordinator {
-    const Regions = Object.fromEntries(this.relays.map(relay => [relay.options.region, relay.wireRegion]));
+    const own = Object.fromEntries(this.relays.map(relay => [relay.options.region, relay.wireRegion]));
+    const Regions = this.isForeign ? { ...foreignRegions(), ...own } : own;
     return new Coordinator({
       nowMs: this.network.nowMs,
       unixMs: this.unixMs,
@@ -255,6 +261,7 @@ class ControlConnection implements StreamSink {
   readonly #streams = new Map<number, number>();
   /** Maps of which there is more than the client's windows take now. */
   readonly #held = new Set<number>();
+  readonly #foreign = new Map<number, ForeignMap>();
   #head = '';
   #responder: ControlResponder | undefined;
   readonly #scratch = new Uint8Array(16_384);
@@ -297,6 +304,7 @@ class ControlConnection implements StreamSink {
   }
 
   startMap(request: number): void {
+    if (this.#owner.isForeign) this.#foreign.set(request, new ForeignMap());
     this.#http2.respond(this.#streams.get(request)!, 200);
   }
 
@@ -308,7 +316,8 @@ class ControlConnection implements StreamSink {
       if (count === 0) return;
       // A client may have reset the stream meanwhile.
       if (this.#http2.resets.includes(id)) return;
-      this.#http2.write(id, this.#scratch.slice(0, count));
+      const bytes = this.#scratch.slice(0, count);
+      this.#http2.write(id, this.#foreign.get(request)?.handle(bytes) ?? bytes);
     }
     this.#held.add(request);
   }
@@ -317,6 +326,7 @@ class ControlConnection implements StreamSink {
     this.#http2.end(this.#streams.get(request)!);
     this.#streams.delete(request);
     this.#held.delete(request);
+    this.#foreign.delete(request);
   }
 
   /** Sends what the layers have to send. */
@@ -382,7 +392,8 @@ class ControlConnection implements StreamSink {
     const { machine, network, unixMs } = this.#owner;
     const { machineKey, version } = this.#responder!;
     if (machineKey === undefined) throw new Error('a request before the handshake');
-    const request = { machineKey, source: this.#source, body };
+    const isForeignPoll = this.#owner.isForeign && path === '/machine/map';
+    const request = { machineKey, source: this.#source, body: isForeignPoll ? foreignPoll(body) : body };
     if (path !== '/machine/register' && path !== '/machine/map') return this.#http2.answer(id, 404, '');
     const number =
       path === '/machine/register'

@@ -79,44 +79,60 @@ test('many servers are asked at once, and each answer tells region, latency and 
   assert.is(client.size, 1);
 });
 
-test('requests repeat every 100 ms, three in all, and the latency is that of the one that was answered', () => {
+test('a server may be asked again before it has answered: each request has an id and a latency of its own', () => {
   const client = clientOf();
-  client.probe(0, server(1));
-  const times: number[] = [];
   const sent: Sent[] = [];
-  for (let nowMs = 0; nowMs < 400; nowMs++) {
-    const isDue = client.nextTimeout() <= nowMs;
-    const now = due(client, nowMs);
-    assert.is(now.length > 0, isDue, `${nowMs}`);
-    for (const each of now) {
-      times.push(nowMs);
-      sent.push(each);
-    }
+  for (const nowMs of [0, 100, 200]) {
+    client.probe(nowMs, server(1));
+    assert.is(client.nextTimeout(), nowMs);
+    sent.push(...due(client, nowMs));
+    assert.is(client.nextTimeout(), 3000);
   }
-  assert.equal(times, [0, 100, 200]);
   assert.is(new Set(sent.map(({ request }) => request.slice(8, 20).join())).size, 3, 'ids of their own');
-  assert.is(client.nextTimeout(), 3000);
   assert.ok(hand(client, 430, answerTo(sent[1]!), sent[1]!.to));
   const [event] = events(client);
   assert.is(event?.type === 'response' && event.latencyMs, 330);
-  assert.not(hand(client, 440, answerTo(sent[0]!), sent[0]!.to), 'the others are no longer waited for');
+  assert.not(hand(client, 440, answerTo(sent[1]!), sent[1]!.to), 'once');
+  assert.ok(hand(client, 450, answerTo(sent[0]!), sent[0]!.to), 'the others are still waited for');
+  assert.is(client.size, 1);
+});
+
+test('how long an answer is waited for is the caller’s', () => {
+  const client = clientOf();
+  const probe = client.probe(1000, server(1), 500);
+  const other = client.probe(1000, server(2), 600);
+  assert.is(due(client, 999).length, 0);
+  assert.is(due(client, 1000).length, 2);
+  assert.is(client.nextTimeout(), 1500);
+  client.handleTimeout(1499);
+  assert.equal(events(client), []);
+  client.handleTimeout(1500);
+  assert.equal(events(client), [{ type: 'timeout', probe, server: server(1) }]);
+  assert.is(client.size, 1);
+  client.handleTimeout(1600);
+  assert.equal(events(client), [{ type: 'timeout', probe: other, server: server(2) }]);
+  assert.is(client.size, 0);
   assert.is(client.nextTimeout(), Infinity);
 });
 
-test('tries, spacing, delay and patience are the caller’s', () => {
+test('of many requests those that are answered go, and the others keep their server', () => {
   const client = clientOf();
-  const probe = client.probe(1000, server(1), { tries: 2, spacingMs: 250, delayMs: 40, timeoutMs: 500 });
-  assert.is(client.nextTimeout(), 1040);
-  assert.is(due(client, 1039).length, 0);
-  assert.is(due(client, 1040).length, 1);
-  assert.is(due(client, 1289).length, 0);
-  assert.is(due(client, 1290).length, 1);
-  client.handleTimeout(1539);
-  assert.equal(events(client), []);
-  assert.is(client.nextTimeout(), 1540);
-  client.handleTimeout(1540);
-  assert.equal(events(client), [{ type: 'timeout', probe, server: server(1) }]);
-  assert.is(client.size, 0);
+  const servers = Array.from({ length: 50 }, (_, i) =>
+    server(i + 1, i % 2 === 0 ? `10.0.0.${i + 1}` : `2001:db8::${i + 1}`),
+  );
+  for (const each of servers) client.probe(0, each);
+  const sent = due(client, 5);
+  assert.is(sent.length, 50);
+  for (const each of sent.filter((_, i) => i % 3 === 0)) assert.ok(hand(client, 10, answerTo(each), each.to));
+  assert.equal(
+    events(client).map(event => event.server),
+    servers.filter((_, i) => i % 3 === 0),
+  );
+  client.handleTimeout(3000);
+  assert.equal(
+    events(client).map(event => event.server),
+    servers.filter((_, i) => i % 3 !== 0),
+  );
 });
 
 test('an answer with an id that was not asked, or from another address or port, is nobody’s', () => {
@@ -154,13 +170,18 @@ test('a cancelled probe is silent', () => {
 });
 
 test('probes under way are bounded, and wrong numbers are the caller’s mistake', () => {
-  const client = clientOf({ probes: 2, tries: 4 });
+  const client = clientOf({ probes: 2 });
   assert.ok(client.probe(0, server(1)) > 0 && client.probe(0, server(2)) > 0);
   assert.is(client.probe(0, server(3)), -1);
-  assert.throws(() => client.probe(0, server(3), { tries: 5 }), /"tries" expected 1 to 4, got 5/);
-  assert.throws(() => client.probe(0, server(3), { tries: 0 }), /"tries"/);
-  assert.throws(() => client.probe(0, server(3), { spacingMs: -1 }), /"spacingMs"/);
-  assert.throws(() => client.probe(0, server(3), { timeoutMs: Number.NaN }), /"timeoutMs"/);
+  assert.throws(() => client.probe(0, server(3), -1), /"timeoutMs" expected 0 or more, got -1/);
+  assert.throws(() => client.probe(0, server(3), Number.NaN), /"timeoutMs"/);
+  assert.throws(
+    () => client.probe(0, server(3, 'relay.example')),
+    /"address" expected an IP address, got 'relay.example'/,
+  );
+  assert.throws(() => client.probe(0, server(65_536, '10.0.0.1')), /"region" expected 0 to 65535, got 65536/);
+  const endpoint = { address: '10.0.0.1', port: -1 };
+  assert.throws(() => client.probe(0, { region: 1, endpoint }), /"port"/);
 });
 
 test('any bytes are survived', () => {

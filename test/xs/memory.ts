@@ -77,14 +77,14 @@ async function emptyBytes(): Promise<number> {
 /** Moments of the story: a member that nobody talks with; three members have talked with it; all four; the end. */
 export type StoryMoment = 'idle' | 'three' | 'active' | 'answered';
 
-/** Has a mote on `link` live the story; `look` is called at its moments. `isRestricted`: by the small map. */
+/** Has a mote on `link` live the story; `look` is called at its moments. `isRestricted`: by the small map, else by a foreign one. */
 export async function runMemoryStory(
   link: EngineLink,
   isRestricted: boolean,
   peers: number,
   look: (moment: StoryMoment) => void,
 ): Promise<void> {
-  const world = await TailnetWorld.create(ACTIVE, peers - ACTIVE, isRestricted);
+  const world = await TailnetWorld.create(ACTIVE, peers - ACTIVE, isRestricted, !isRestricted);
   const mote = world.mote(link);
   await world.join(mote);
   await world.network.advance(10_000);
@@ -133,7 +133,7 @@ export async function measureReconnect(
   peers = DEVICES,
 ): Promise<{ joined: number; reconnected: number }> {
   return withMoteEngine(suite, async (link, base) => {
-    const world = await TailnetWorld.create(ACTIVE, peers - ACTIVE, isRestricted);
+    const world = await TailnetWorld.create(ACTIVE, peers - ACTIVE, isRestricted, !isRestricted);
     await world.join(world.mote(link));
     await world.network.advance(10_000);
     const grown = () => reservedBytes(link.memory('figures')) - reservedBytes(base);
@@ -147,7 +147,7 @@ export async function measureReconnect(
 }
 
 async function idleBytes(link: EngineLink, base: MemoryFigures, peers: number): Promise<number> {
-  const world = await TailnetWorld.create(peers, 0);
+  const world = await TailnetWorld.create(peers, 0, false, true);
   await world.join(world.mote(link));
   await world.network.advance(10_000);
   return usedBytes(link.memory('collect')) - usedBytes(base);

@@ -27,18 +27,23 @@ const HEARD_MS = 2000;
 /** One tailnet, before the mote on the engine joins. */
 export class TailnetWorld {
   readonly network = new MemoryNetwork();
-  readonly coordinator = new MemoryCoordinator(this.network, COORDINATOR, { keepsSentBytes: false });
+  readonly coordinator: MemoryCoordinator;
   readonly members: Mote[] = [];
   #nextAddress = 200;
-  #isRestricted = false;
+  readonly #isRestricted: boolean;
+
+  private constructor(isRestricted: boolean, isForeign: boolean) {
+    this.#isRestricted = isRestricted;
+    this.coordinator = new MemoryCoordinator(this.network, COORDINATOR, { keepsSentBytes: false, isForeign });
+  }
 
   /**
    * `members` motes that answer, and `idle` devices of which there is a record only. `isRestricted`: a policy lets the
-   * mote talk with the members alone, so that they are all that a small device hears of.
+   * mote talk with the members alone, so that they are all that a small device hears of. `isForeign`: the coordinator
+   * knows nothing of small devices, and has relays all over the world.
    */
-  static async create(members: number, idle: number, isRestricted = false): Promise<TailnetWorld> {
-    const world = new TailnetWorld();
-    world.#isRestricted = isRestricted;
+  static async create(members: number, idle: number, isRestricted = false, isForeign = false): Promise<TailnetWorld> {
+    const world = new TailnetWorld(isRestricted, isForeign);
     if (isRestricted) world.coordinator.command({ type: 'policy-set', tailnet: 'default', text: POLICY });
     const suite = createNobleSuite();
     const { network, coordinator } = world;
