@@ -362,6 +362,9 @@ export class Tcp implements TcpOwner, ListenerOwner {
     const isLater = timeWait.isLaterSyn(old, segment);
     const listener = isLater ? this.#listeners.find(localPort, buf, localAt, length) : undefined;
     if (listener === undefined) return timeWait.handleSegment(nowMs, old, segment);
+    const refusal = this.#refusal(listener);
+    if (refusal !== 0) return refusal;
+    // INVARIANT: room for one more connection there is now.
     timeWait.remove(old);
     this.#trimTimeWait();
     const result = this.#accept(nowMs, listener, buf, remoteAt, localAt, length);
@@ -390,6 +393,15 @@ export class Tcp implements TcpOwner, ListenerOwner {
     return drops.count(TCP_DROPS.noConnection);
   }
 
+  /** Why a listener does not take a SYN, counted; 0 when it does. */
+  #refusal(listener: TcpListener): number {
+    const { drops } = this;
+    if ((this.#segment.flags & TCP_FIN) !== 0) return drops.count(TCP_DROPS.malformed);
+    const isFull = listener.isPaused || listener.unannouncedCount >= listener.backlog;
+    if (isFull) return drops.count(TCP_DROPS.backlogFull); // CHECK: tcp-backlog
+    return 0;
+  }
+
   /** A SYN for a listener (RFC 9293 §3.10.7.2). */
   #accept(
     nowMs: number,
@@ -400,13 +412,11 @@ export class Tcp implements TcpOwner, ListenerOwner {
     length: number,
   ): number {
     const segment = this.#segment;
-    const { drops } = this;
-    if ((segment.flags & TCP_FIN) !== 0) return drops.count(TCP_DROPS.malformed);
-    const isFull = listener.isPaused || listener.unannouncedCount >= listener.backlog;
-    if (isFull) return drops.count(TCP_DROPS.backlogFull); // CHECK: tcp-backlog
+    const refusal = this.#refusal(listener);
+    if (refusal !== 0) return refusal;
     if (listener.halfOpenCount >= listener.backlog) this.#forgetOldest(listener); // CHECK: tcp-half-open-listener
     if (this.#halfOpen.length >= this.limits.halfOpen) this.#forgetOldest(undefined); // CHECK: tcp-half-open-total
-    if (!this.#makeRoom()) return drops.count(TCP_DROPS.limit); // CHECK: tcp-connection-limit
+    if (!this.#makeRoom()) return this.drops.count(TCP_DROPS.limit); // CHECK: tcp-connection-limit
     const local = buf.subarray(localAt, localAt + length);
     const path = this.#mtus.createPath(nowMs, local, buf.subarray(remoteAt, remoteAt + length));
     const connection = this.#add(nowMs, path, segment.destinationPort, segment.sourcePort);

@@ -205,6 +205,17 @@ test('TIME-WAIT is bounded: the oldest goes first', () => {
   }
 });
 
+test('a SYN that the listener does not take leaves TIME-WAIT as it is', () => {
+  const script = new Script({ hasSack: false });
+  const listener = script.tcp.listen(80);
+  script.run('< S 0', '> SA 0', '< A 1 ack 1', 'shutdown', '> FA', '< FA 1 ack 2', '> A', 'state TIME-WAIT');
+  listener.isPaused = true;
+  script.run('< S 100000', '> nothing', 'drop tcp-backlog-full 1', 'state TIME-WAIT');
+  listener.isPaused = false;
+  script.run('< SF 100000', '> nothing', 'drop tcp-malformed 1', 'state TIME-WAIT', '< S 100000', '> SA');
+  assert.is(script.tcp.timeWaitCount, 0);
+});
+
 test('waits end in the order in which they began or began anew, whichever ends early', () => {
   const script = new Script({ limits: { timeWaitMs: 1000 }, hasSack: false });
   script.tcp.listen(80);
