@@ -52,6 +52,8 @@ export class TailnetPeers {
   /** When to look for peers without a disco key, and not before this. */
   #keylessMs = Infinity;
   #keylessFromMs = -Infinity;
+  /** See {@link forget}; undefined once there is another. */
+  #oldTunnel: Tunnel | undefined = undefined;
 
   /** At most `maxPeers` are in the tunnel; `paths` knows the same peers by the same ids. */
   constructor(netmap: Netmap, paths: TailnetPaths, maxPeers: number, sessions: readonly SavedSession[] = []) {
@@ -149,8 +151,9 @@ export class TailnetPeers {
     return isKeyless;
   }
 
-  /** The tunnel is a new one, without peers. */
-  forget(nowMs: number): void {
+  /** This tunnel is over, or about to be replaced: nobody is in use any more, and nobody joins it. */
+  forget(nowMs: number, tunnel: Tunnel): void {
+    this.#oldTunnel = tunnel;
     for (const tunnelId of this.#inUse.keys()) this.#paths.disco.removePeer(nowMs, tunnelId);
     for (const netmapId of this.#tunnelIds.keys()) this.#netmap.setWanted(netmapId, false);
     this.#inUse.clear();
@@ -161,13 +164,14 @@ export class TailnetPeers {
   /** `shownKey`: the disco key that the peer has shown. */
   #resolve(nowMs: number, unixMs: number, owner: TunnelOwner, slot: number, shownKey?: Uint8Array): boolean {
     if (slot < 0) return false;
+    if (owner.tunnel === this.#oldTunnel) return false; // CHECK: tailnet-old-tunnel
+    this.#oldTunnel = undefined;
     const peer = this.#netmap.peers.peerAt(slot);
     if (!mayTalk(peer, unixMs) || this.#tunnelIds.has(peer.id)) return false;
     if (equalBytes(peer.key, owner.tunnel.publicKey)) return false; // CHECK: tailnet-own-key
     // The netmap may have given the key to another peer, and its news not be read yet.
     const earlier = owner.tunnel.findPeer(peer.key);
     if (earlier !== undefined) this.#remove(nowMs, owner, earlier);
-    if (owner.tunnel.findPeer(peer.key) !== undefined) return false; // CHECK: tailnet-old-tunnel
     if (this.#inUse.size >= this.#maxPeers && !this.#makeRoom(nowMs, owner)) return false;
     const tunnelId = owner.tunnel.addPeer(nowMs, { publicKey: peer.key, allowedIPs: peer.addresses, roams: false });
     const { id, key, keyExpiry, homeRegion, isJailed } = peer;

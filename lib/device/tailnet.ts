@@ -264,7 +264,7 @@ export class Tailnet implements DiscoOwner {
 
   /** Leaves for now: streams end, the membership stays. */
   close(nowMs: number): void {
-    this.#peers.forget(nowMs);
+    this.#peers.forget(nowMs, this.#owner.tunnel);
     this.client.stop(nowMs);
     this.#link.close();
     this.#relays.stop();
@@ -471,7 +471,7 @@ export class Tailnet implements DiscoOwner {
     this.#pendingKey = undefined;
     if (key === undefined) return;
     if (!equalBytes(publicKeyOf(this.#suite, key), publicKey)) return;
-    this.#peers.forget(nowMs);
+    this.#peers.forget(nowMs, this.#owner.tunnel);
     this.paths.disco.setNodeKey(publicKey);
     this.#relays.stop();
     this.#relays = this.#createRelays(key);

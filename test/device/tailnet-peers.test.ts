@@ -248,8 +248,22 @@ test('a key that has gone over to another peer is used for that one before the n
   assert.equal(world.tunnel.peerStatus(world.peers.tunnelId(9)!).publicKey, new Uint8Array(32).fill(3));
   world.change({ PeersChanged: [peer(5, { Key: `nodekey:${toHex(world.tunnel.publicKey)}` })] });
   assert.is(world.resolve(5), false);
-  world.peers.forget(1000);
-  assert.is(world.resolve(9), false, 'a tunnel that is about to be replaced has it still');
+});
+
+test('nobody joins a tunnel that is about to be replaced, and everybody may join the next one', () => {
+  const world = new World();
+  world.resolve(3);
+  world.peers.forget(1000, world.tunnel);
+  assert.equal(
+    [2, 3].map(id => world.resolve(id)),
+    [false, false],
+  );
+  assert.equal(world.peers.inUse(), []);
+  const other = new World();
+  const resolve = (id: number) =>
+    world.peers.resolveAddress(1000, NOW_MS, other.owner, parseAddress(`100.64.1.${id}`)!);
+  assert.equal([2, 3].map(resolve), [true, true]);
+  assert.is(other.tunnel.peerCount, 2);
 });
 
 test('an expired peer is not let in, and one in use goes when its time comes', () => {
