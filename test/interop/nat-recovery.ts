@@ -39,6 +39,8 @@ interface Step {
   readonly share?: number;
   /** The blow strikes by chance, each flow otherwise: the longest silence that any may have. */
   readonly mostGapMs?: number;
+  /** How much of a silence is chance: where in the time between two heartbeats of its flow the blow strikes. */
+  readonly chanceMs?: number;
 }
 
 /** What a blow did to a flow. */
@@ -106,13 +108,15 @@ function judge(step: Step, one: Effect, stock: Effect): string | undefined {
   if (step.share !== undefined && share < step.share) return `${pair}: ${(share * 100).toFixed(0)} % were answered`;
   if (step.mostGapMs !== undefined)
     return one.gapMs > step.mostGapMs ? `${pair}: silent for ${seconds(one.gapMs)}` : undefined;
-  if (one.gapMs > stock.gapMs * 1.25 + SLACK_MS)
+  if (one.gapMs > stock.gapMs * 1.25 + SLACK_MS + (step.chanceMs ?? 0))
     return `${pair}: silent for ${seconds(one.gapMs)}, stock for ${seconds(stock.gapMs)}`;
   return undefined;
 }
 
 /** What a busy machine may add. */
 const SLACK_MS = 1500;
+/** Time between two heartbeats of a path in use. */
+const HEARTBEAT_MS = 3000;
 
 async function recover(bench: Bench, steps: readonly Step[]): Promise<string> {
   const kinds: NodeKind[] = bench.ends === 'stock' ? ['stock'] : ['stock', 'mote'];
@@ -184,6 +188,7 @@ const ADDRESS_STEPS: readonly Step[] = Object.freeze([
     name: 'machine has another address',
     blow: moveHosts,
     isDirect: true,
+    chanceMs: HEARTBEAT_MS,
     timeoutMs: NEW_MAPPING_MS,
     watchMs: 8000,
   },
