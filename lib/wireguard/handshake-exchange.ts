@@ -12,7 +12,7 @@ import type { Slot } from '../base/slot.ts';
 import type { CryptoSuite } from '../crypto/suite.ts';
 import { Admission } from './admission.ts';
 import { INITIATION_INTERVAL_MS } from './constants.ts';
-import { Handshaker, type TransportKeys } from './handshake.ts';
+import { Handshaker, type ReceivedInitiation, type TransportKeys } from './handshake.ts';
 import { MacChecker, openCookieReply, sourceBytes } from './mac.ts';
 import {
   COOKIE_REPLY_BYTES,
@@ -95,11 +95,12 @@ export class HandshakeExchange {
     const staticStatic = this.#staticStatic(state.active(id), remoteStatic);
     if (staticStatic === undefined) return LOW_ORDER; // CHECK: wg-static-low-order
     const timestamp = new Uint8Array(TIMESTAMP_BYTES);
-    const failure = this.#handshaker.readInitiationTimestamp(received, buf, start, staticStatic, timestamp);
-    if (failure !== 0) return failure; // CHECK: wg-initiation-timestamp
-    if (!state.table.isLaterTimestamp(id, timestamp)) return STALE_TIMESTAMP; // CHECK: wg-stale-timestamp
-    const sinceMs = nowMs - (state.active(id)?.initiationReceivedMs ?? Number.NEGATIVE_INFINITY);
-    if (sinceMs < INITIATION_INTERVAL_MS) return FLOOD; // CHECK: wg-initiation-interval
+    const failure = this.#judge(nowMs, id, received, buf, start, staticStatic, timestamp);
+    if (failure !== 0) {
+      received.noise.wipe();
+      if (state.active(id)?.staticStatic !== staticStatic) staticStatic.fill(0);
+      return failure;
+    }
     const peer = state.activate(id);
     state.table.setTimestamp(id, timestamp);
     peer.initiationReceivedMs = nowMs;
@@ -213,6 +214,25 @@ export class HandshakeExchange {
   wipe(): void {
     this.#macs.wipe();
     this.#cookieReplies.length = 0;
+  }
+
+  /** Whether an initiation is what it says, newer than all before it, and not too soon: 0, or the reason to drop it. */
+  #judge(
+    nowMs: number,
+    id: number,
+    received: ReceivedInitiation,
+    buf: Uint8Array,
+    start: number,
+    staticStatic: Uint8Array,
+    timestamp: Uint8Array,
+  ): 0 | DropReason {
+    const state = this.#state;
+    const failure = this.#handshaker.readInitiationTimestamp(received, buf, start, staticStatic, timestamp);
+    if (failure !== 0) return failure; // CHECK: wg-initiation-timestamp
+    if (!state.table.isLaterTimestamp(id, timestamp)) return STALE_TIMESTAMP; // CHECK: wg-stale-timestamp
+    const sinceMs = nowMs - (state.active(id)?.initiationReceivedMs ?? Number.NEGATIVE_INFINITY);
+    if (sinceMs < INITIATION_INTERVAL_MS) return FLOOD; // CHECK: wg-initiation-interval
+    return 0;
   }
 
   /** The load rule for a message with a right mac1: 0 to go on, else the reason to drop it. Queues a cookie if one is due. */

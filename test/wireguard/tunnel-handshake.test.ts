@@ -57,6 +57,27 @@ test('the first packet waits for the handshake and then confirms it, without a k
   assert.is(pair.a.machine.drops.total + pair.b.machine.drops.total, 0);
 });
 
+test('an initiation that is refused leaves no secret behind', () => {
+  const secrets: { out: Uint8Array; publicKey: Uint8Array }[] = [];
+  const suite = {
+    ...TOY,
+    dh: (out: Uint8Array, secret: Uint8Array, publicKey: Uint8Array) => {
+      secrets.push({ out, publicKey: publicKey.slice() });
+      return TOY.dh(out, secret, publicKey);
+    },
+  };
+  const pair = tunnelPair({ b: { suite } });
+  sendAB(pair);
+  const initiation = pair.flight[0]!.bytes.slice();
+  pair.settle();
+  secrets.length = 0;
+  pair.b.machine.decapsulate(pair.nowMs + 1000, initiation, 0, initiation.length, A_ENDPOINT);
+  const key = pair.a.machine.publicKey;
+  const shared = secrets.filter(({ publicKey }) => publicKey.every((byte, i) => byte === key[i]));
+  assert.is(shared.length, 1);
+  for (const { out } of shared) assert.equal(out, new Uint8Array(32));
+});
+
 test('it works the same with the real curve, IPv6 inside and a preshared key', () => {
   const suiteOf = { suite: createNobleSuite() };
   const psk = { presharedKey: repeated(9) };
