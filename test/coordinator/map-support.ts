@@ -382,7 +382,7 @@ export class World {
       self: [self.id, self.name, `nodekey:${toHex(self.key)}`, self.isAuthorized, self.keyExpiry],
       attributes: self.capabilities.filter(name => !name.startsWith('https://')).sort(),
       access: packets.filter(packet => filterAllows(netmap.filterRules, packet)).map(key),
-      isNamed: netmap.dns.Proxied === true,
+      isNamed: (netmap.dns.Domains ?? []).length > 0,
       peers: Array.from({ length: netmap.peers.count }, (_, slot) => netmap.peers.peerAt(slot)).map(peer => ({
         id: peer.id,
         name: peer.name,
