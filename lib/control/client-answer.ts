@@ -27,15 +27,15 @@ const KEY_BUDGET_BYTES = 4096;
  * character: Unicode 16, categories C, Zl and Zp but for what is not assigned between others. By number, because the
  * engine of a microcontroller has no tables of categories.
  */
-const INVISIBLE =
-  /[\0-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\uf8ff\ufdd0-\ufdef\ufeff\ufff0-\ufffb\ufffe\uffff\u{110bd}\u{110cd}\u{13430}-\u{1343f}\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{10ffff}]/u;
+const invisible = () =>
+  /[\0-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\uf8ff\ufdd0-\ufdef\ufeff\ufff0-\ufffb\ufffe\uffff\u{110bd}\u{110cd}\u{13430}-\u{1343f}\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{10ffff}]/gu;
 
 /** A text of the coordinator for people: one line, cut, without what could fool a terminal, and without `secret`. */
 export function shownText(text: string, secret: string | undefined): string {
   let shown = text;
   if (secret && shown.includes(secret)) shown = shown.replaceAll(secret, '[redacted]'); // CHECK: control-text-secret
   if (shown.length > SHOWN_UNITS) shown = `${shown.slice(0, SHOWN_UNITS)}…`;
-  if (INVISIBLE.test(shown)) shown = shown.replaceAll(new RegExp(INVISIBLE.source, 'gu'), ' '); // CHECK: control-text-visible
+  if (invisible().test(shown)) shown = shown.replaceAll(invisible(), ' '); // CHECK: control-text-visible
   return shown.trim();
 }
 

@@ -12,7 +12,7 @@ export interface FieldRule {
   /** The kind of object in {@link FIELDS} that the value is, or that its elements are. */
   readonly of?: string;
   /** Of `*`: names that are ignored. */
-  readonly except?: RegExp;
+  readonly except?: (name: string) => boolean;
 }
 
 /** The fields of one kind of object; `*` stands for any name. */
@@ -24,8 +24,10 @@ export interface FieldRules {
  * The reverse zones of the addresses that every tailnet has, which lib/dns answers without being told: a coordinator may
  * send all 65 of them.
  */
-const OWN_ZONE =
-  /^(?:(?:6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\.100\.in-addr|0\.e\.1\.a\.c\.5\.1\.1\.a\.7\.d\.f\.ip6)\.arpa\.?$/i;
+const isOwnZone = (name: string) =>
+  /^(?:(?:6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\.100\.in-addr|0\.e\.1\.a\.c\.5\.1\.1\.a\.7\.d\.f\.ip6)\.arpa\.?$/i.test(
+    name,
+  );
 
 const OBEYED: FieldRule = Object.freeze({ verdict: 'obeyed', how: '' });
 
@@ -187,7 +189,7 @@ export const FIELDS: { readonly [kind: string]: FieldRules } = Object.freeze({
     TempCorpIssue13969: { verdict: 'ignored', how: 'of another program' },
   }) as FieldRules,
   DNSRoutes: Object.freeze({
-    '*': { verdict: 'narrowed', how: 'whether there are resolvers', of: 'Resolver', except: OWN_ZONE },
+    '*': { verdict: 'narrowed', how: 'whether there are resolvers', of: 'Resolver', except: isOwnZone },
   }) as FieldRules,
   Resolver: Object.freeze({}),
   DNSRecord: Object.freeze({ Name: OBEYED, Type: OBEYED, Value: OBEYED }),
@@ -244,6 +246,6 @@ export function wantedField(kind: string, field: string): FieldRule | undefined 
   const rules = FIELDS[kind];
   if (rules === undefined) return undefined;
   const rule = Object.hasOwn(rules, field) && field !== '*' ? rules[field] : rules['*'];
-  const isIgnored = rule === undefined || rule.verdict === 'ignored' || rule.except?.test(field) === true;
+  const isIgnored = rule === undefined || rule.verdict === 'ignored' || rule.except?.(field) === true;
   return isIgnored ? undefined : rule;
 }

@@ -7,11 +7,9 @@
 const LAST_TIME_MS = 253_402_300_799_000;
 const DAY_MS = 86_400_000;
 
-const PATTERN = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:Z|([+-])(\d\d):(\d\d))$/i;
-
 /** Milliseconds since 1970 (negative before), 0 for a time in year 1; undefined for a text that is no time. */
 export function parseTimeMs(text: string): number | undefined {
-  const match = PATTERN.exec(text);
+  const match = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:Z|([+-])(\d\d):(\d\d))$/i.exec(text);
   if (match === null) return undefined;
   const [year, month, day, hour, minute, second] = match.slice(1, 7).map(Number) as [
     number,

@@ -26,8 +26,10 @@ export interface DnsSettings {
 }
 
 /** Reverse zones of the addresses that tailnets have: 100.64.0.0/10 and fd7a:115c:a1e0::/48. And `onion` (RFC 7686). */
-const FIXED_ZONE =
-  /(?:^|\.)((?:6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\.100\.in-addr\.arpa|0\.e\.1\.a\.c\.5\.1\.1\.a\.7\.d\.f\.ip6\.arpa|onion)$/;
+const fixedZone = (name: string): string | undefined =>
+  /(?:^|\.)((?:6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\.100\.in-addr\.arpa|0\.e\.1\.a\.c\.5\.1\.1\.a\.7\.d\.f\.ip6\.arpa|onion)$/.exec(
+    name,
+  )?.[1];
 const FIXED_ZONES = 66;
 
 /**
@@ -104,7 +106,7 @@ export class NameTable {
   #addName(names: Set<string>, text: string, fixed = 0): void {
     const name = normalName(text);
     if (name === undefined) return void this.#malformed++;
-    if (fixed > 0 && FIXED_ZONE.exec(name)?.[1] === name) return;
+    if (fixed > 0 && fixedZone(name) === name) return;
     if (names.size + fixed >= this.#limits.zones) return void this.#overLimit++; // CHECK: dns-zone-limit
     names.add(name);
   }
@@ -176,7 +178,7 @@ export class NameTable {
 
   /** The longest zone that a name belongs to, of those that this table knows completely; undefined for none. */
   zoneOf(name: string): string | undefined {
-    let longest = FIXED_ZONE.exec(name)?.[1];
+    let longest = fixedZone(name);
     for (const zone of this.#zones) {
       const isLonger = longest === undefined || zone.length > longest.length;
       if (isLonger && isWithin(name, zone)) longest = zone;

@@ -13,7 +13,8 @@ import {
 } from '../../targets/build-moddable.ts';
 import { ROOT } from '../tools/files.ts';
 import { importsOf } from './layers.ts';
-import { parseSources, readText, type Source } from './source.ts';
+import { moduleRegExpFindings } from './purity.ts';
+import { describe, parseSources, readText, type Source } from './source.ts';
 
 const test = suite('moddable');
 const own = await moddableSources(ROOT);
@@ -42,6 +43,14 @@ test('the manifests name every native module and every file of C once, and nothi
       native.some(name => dirname(name) === dirname(path) && name.endsWith('.c')),
       path,
     );
+});
+
+test('no regular expression is kept at the top level of a module', () => {
+  assert.equal(describe(moduleRegExpFindings(sources)), []);
+  const broken = parseSources({
+    'lib/base/x.ts': 'const A = /a/;\nconst b = { c: new RegExp(A) };\nconst f = () => /a/;',
+  });
+  assert.is(moduleRegExpFindings(broken).length, 2);
 });
 
 test('HTTP of the mote is not in it: boards use their own over the tunnel', () => {

@@ -145,6 +145,22 @@ export function moduleStateFindings(sources: readonly Source[]): Finding[] {
   return findings;
 }
 
+/**
+ * Regular expressions at module level. XS 17.9 runs one that lies in flash with memory that it never gives back, and
+ * that it takes for a chunk when it collects: it crashes (`fxAllocateRegExpData` of Moddable 8.2.3).
+ */
+export function moduleRegExpFindings(sources: readonly Source[]): Finding[] {
+  const findings: Finding[] = [];
+  for (const source of sources)
+    walk(source.tree, node => {
+      if (FUNCTIONS.has(node.kind) || isInstanceField(node)) return false;
+      const isMade = isNewExpression(node) && isIdentifier(node.expression) && node.expression.text === 'RegExp';
+      if (isMade || node.kind === SyntaxKind.RegularExpressionLiteral)
+        findings.push(findingAt(source, node, 'module-level RegExp: XS crashes on one that lies in flash'));
+    });
+  return findings;
+}
+
 function isInstanceField(node: Node): boolean {
   if (node.kind !== SyntaxKind.PropertyDeclaration) return false;
   const { modifiers } = node as { modifiers?: readonly Node[] };
