@@ -1,8 +1,11 @@
 /**
  * Private members made ordinary ones, in the text of a module, for XS alone: `#name` becomes `_name`. There every instance
  * has a slot of 16 bytes for each private method of its class and one for each class of its chain that has private
- * fields, and each use of a private field is two searches. Types have kept everybody else away from them already.
+ * fields, and each use of a private field is two searches. Types have kept everybody else away from them already. A module
+ * with a comment that begins with `PRIVATE:` is left as it is: what it hides must not be found by listing properties.
  */
+
+const STAYS_PRIVATE = /^\s*\/\/ PRIVATE: /m;
 
 /** Words that may stand between the beginning of a member and its name. */
 const MODIFIERS = '(?:(?:static|readonly|async|get|set|override)\\s+|\\*)*';
@@ -20,11 +23,12 @@ const CLASS = /\bclass (\w+)(?:<[^{]*?>)? extends (\w+)/g;
 
 /** Names of the private members that a module defines. */
 export function privateMembers(text: string): Set<string> {
-  return namesOf(text, DEFINITION);
+  return STAYS_PRIVATE.test(text) ? new Set() : namesOf(text, DEFINITION);
 }
 
 /** The same module with ordinary members. */
 export function publicMembers(text: string): string {
+  if (STAYS_PRIVATE.test(text)) return text;
   return text.replaceAll(DEFINITION, '_$1').replaceAll(USE, '_$1').replaceAll(CHECK, "'_$1'");
 }
 

@@ -11,6 +11,7 @@ const REDACTED = '[redacted]';
 
 /** A 32-byte X25519 private key. In every way that a runtime prints a value it shows as `[redacted]`. */
 export class SecretKey {
+  // PRIVATE: nothing that lists properties may find a key, in what is built for boards neither.
   #bytes: Uint8Array | undefined;
 
   private constructor(bytes: Uint8Array) {
