@@ -45,6 +45,7 @@ const SLOW = 'it takes long on each engine';
 export const ONLY_32: { readonly [path: string]: string } = Object.freeze({
   'test/control/map-decoder.test.ts': SLOW,
   'test/control/peer-record.test.ts': SLOW,
+  'test/control/peer-slimmer.test.ts': SLOW,
   'test/crypto/noble.test.ts': SLOW,
   'test/crypto/tuned.test.ts': SLOW,
   'test/disco/disco-fuzz.test.ts': SLOW,
@@ -53,7 +54,12 @@ export const ONLY_32: { readonly [path: string]: string } = Object.freeze({
   'test/filter/filter.test.ts': SLOW,
   'test/filter/rules.test.ts': SLOW,
   'test/netstack/reassembly.test.ts': SLOW,
+  'test/netstack/stack-fuzz.test.ts': SLOW,
   'test/netstack/tcp-fuzz.test.ts': SLOW,
+  'test/netstack/tcp-parts.test.ts': SLOW,
+  'test/stun/responder.test.ts': SLOW,
+  'test/wireguard/admission.test.ts': SLOW,
+  'test/wireguard/allowed-ips.test.ts': SLOW,
 });
 
 /** Every test file that is meant for the engine. */
